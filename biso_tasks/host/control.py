@@ -1,0 +1,175 @@
+"""The control plane of an SSH host: one Fabric connection, and a session channel for each command.
+
+Fabric's own `run` is not used: it decodes in chunks (binary is destroyed) and is quadratic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from biso_tasks.host.command import Result
+from biso_tasks.host.dial import Line, dial
+from biso_tasks.host.explain import LOST
+from biso_tasks.host.process import OUTPUT_LIMIT, Gather, Lifeline
+from biso_tasks.host.protocol import HostError
+from biso_tasks.host.resolve import CONNECT_TIMEOUT, Resolved
+
+if TYPE_CHECKING:
+    import paramiko
+
+__all__ = ["ControlPlane", "TimedOut"]
+
+_CHANNELS = 8  # at once; sshd allows 10 sessions on a connection unless told otherwise
+_KILL_AFTER = 5  # seconds between TERM and KILL on the host
+_GRACE = 5.0  # seconds after that, before we stop believing the host
+
+
+class TimedOut(Exception):
+    """The command's time was up; `ended` says whether the host reported its end."""
+
+    def __init__(self, result: Result, ended: bool) -> None:
+        super().__init__()
+        self.result = result
+        self.ended = ended
+
+
+@final
+class ControlPlane:
+    """Runs commands on one host. Safe to use from several threads; reconnects when it has to."""
+
+    def __init__(self, name: str, resolved: Resolved, config: Path, lifeline: Lifeline) -> None:
+        self._name = name
+        self._resolved = resolved
+        self._config = config
+        self._lifeline = lifeline
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._slots = threading.BoundedSemaphore(_CHANNELS)
+        self._line: Line | None = None
+
+    def run(self, line: bytes, *, stdin: bytes, timeout: float | None) -> Result:
+        """Give `line` to the login shell, `stdin` to the command. Raises HostError if the
+        connection is lost or more than 64 MiB come back, TimedOut some seconds after `timeout`
+        (the line itself is expected to stop the command on the host in time)."""
+        with self._slots:
+            channel = self._open_channel()
+            try:
+                return self._execute(channel, line, stdin, timeout)
+            finally:
+                channel.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._disconnect()
+
+    def _execute(
+        self, channel: paramiko.Channel, line: bytes, stdin: bytes, timeout: float | None
+    ) -> Result:
+        import paramiko
+
+        started = time.monotonic()
+        deadline = None if timeout is None else started + timeout + _KILL_AFTER + _GRACE
+        try:
+            channel.exec_command(line)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise self._lost() from error
+        out = Gather(channel.recv, OUTPUT_LIMIT, channel.close)
+        err = Gather(channel.recv_stderr, OUTPUT_LIMIT, channel.close)
+        if stdin:
+            # a thread: the host may print more than a window before it reads all of its input
+            threading.Thread(target=_send, args=(channel, stdin), daemon=True).start()
+        else:
+            _shut(channel)
+        ended = _finished(channel, out, err, deadline)
+        if out.overflow or err.overflow:
+            raise HostError(
+                f"{self._name}: the command printed more than {OUTPUT_LIMIT // 1024**2} MiB",
+                hint="bulk data belongs on the data plane (Host.start)",
+            )
+        if ended:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            ended = channel.status_event.wait(left)
+        code = channel.exit_status if ended else -1
+        # Without an end of file the channel did not end: the connection did
+        if ended and code == -1 and not channel.eof_received:
+            raise self._lost()
+        result = Result(code, out.bytes() if ended else b"", err.bytes() if ended else b"")
+        late = timeout is not None and time.monotonic() - started >= timeout
+        if not ended or (late and code in (124, 137, 143, -1)):
+            raise TimedOut(result, ended)
+        return result
+
+    def _lost(self) -> HostError:
+        return HostError(f"{self._name}: the connection to the host was lost", hint=LOST)
+
+    def _open_channel(self) -> paramiko.Channel:
+        import paramiko
+
+        patience = time.monotonic() + 30
+        reconnected = False
+        while True:
+            transport = self._transport()
+            try:
+                # one at a time: paramiko keeps the failure of an opening on the transport, where
+                # another thread that opens would find it in place of its own
+                with self._opening:
+                    return transport.open_session(timeout=CONNECT_TIMEOUT)
+            except paramiko.ChannelException as error:
+                # MaxSessions of the server, shared with nobody but our own parallel steps: wait
+                if time.monotonic() > patience:
+                    raise HostError(
+                        f"{self._name}: the SSH server opens no further session: {error}",
+                        hint="raise MaxSessions in its sshd_config",
+                    ) from error
+                time.sleep(0.1)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                # the link was cut while nobody looked; nothing was started, so try once more
+                transport.close()
+                if reconnected:
+                    raise self._lost() from error
+                reconnected = True
+
+    def _transport(self) -> paramiko.Transport:
+        with self._lock:
+            if self._line is not None and not self._line.transport.is_active():
+                self._disconnect()
+            if self._line is None:
+                self._line = dial(self._name, self._resolved, self._config, self._lifeline)
+            return self._line.transport
+
+    def _disconnect(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
+
+
+def _finished(channel: paramiko.Channel, out: Gather, err: Gather, deadline: float | None) -> bool:
+    """Wait for both streams; False when the deadline came first. A daemon that the command left
+    behind may hold them open: after the exit status, two seconds without a byte are the end."""
+    size, since = -1, 0.0
+    while True:
+        now = time.monotonic()
+        if deadline is not None and now > deadline:
+            return False
+        if out.wait(now + 0.25) and err.wait(now + 0.25):
+            return True
+        if not channel.status_event.is_set() or size != out.size + err.size:
+            size, since = out.size + err.size, time.monotonic()
+        elif time.monotonic() - since > 2:
+            return True
+
+
+def _send(channel: paramiko.Channel, data: bytes) -> None:
+    # A command may end without reading its input; that is its own affair
+    with contextlib.suppress(OSError, EOFError):
+        channel.sendall(data)
+    _shut(channel)
+
+
+def _shut(channel: paramiko.Channel) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        channel.shutdown_write()
