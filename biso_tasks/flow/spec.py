@@ -1,0 +1,206 @@
+"""What a recipe is made of: steps as data, how their keys are read, how they hang together."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+__all__ = [
+    "NAME",
+    "SETTABLE",
+    "Recipe",
+    "StepSpec",
+    "core_order",
+    "did_you_mean",
+    "graph_problems",
+    "read_step",
+    "resolved",
+]
+
+NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
+DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)")
+SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    """One step as a recipe says it. `uses` names an action, `run` is a command: one of the two.
+
+    `needs` is None only before a recipe is built: then the step needs the one before it. `core`
+    marks a step that is part of the recipe's safety: it can be neither skipped nor reordered.
+    `timeout` is in seconds. `always` runs at the end whatever happened. `when` and `confirm` are
+    texts that the planner understands.
+    """
+
+    name: str
+    uses: str = ""
+    run: tuple[str, ...] = ()
+    on: str = ""
+    needs: tuple[str, ...] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    always: bool = False
+    when: str = ""
+    confirm: str = ""
+    timeout: float | None = None
+    retries: int = 0
+    core: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Named steps that form a DAG: every step's `needs` is filled in."""
+
+    name: str
+    help: str
+    steps: tuple[StepSpec, ...]
+    confirm: str = ""
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(step.name for step in self.steps)
+
+
+def read_step(table: Mapping[str, Any], problems: list[str]) -> StepSpec:
+    """A step from its table; what is wrong with it is added to `problems`."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in _KEYS:
+            problems.append(f'unknown key "{key}"{did_you_mean(key, _KEYS)}')
+            continue
+        try:
+            values[key] = _KEYS[key](value)
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+    if not table.get("name"):
+        problems.append("a step needs a name")
+    if bool(table.get("uses")) == bool(table.get("run")):
+        problems.append("give either `uses` (an action) or `run` (a command)")
+    return StepSpec(**{"name": "", **values})
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a text, got {value!r}")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError(f'expected lower-case letters, digits, "-" and "_", got {value!r}')
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise ValueError(f'expected a list of texts such as ["one", "two"], got {value!r}')
+    return tuple(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"expected a whole number from 0, got {value!r}")
+    return value
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, got {value!r}")
+    return dict(value)
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, str) and (match := DURATION.fullmatch(value)):
+        seconds = float(match[1]) * SECONDS[match[2]]
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    else:
+        raise ValueError(f'expected seconds or a text such as "90s", "10m", "2h", got {value!r}')
+    if not seconds > 0:
+        raise ValueError("expected more than 0 seconds")
+    return seconds
+
+
+SETTABLE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "uses": _text,
+    "run": _texts,
+    "on": _text,
+    "needs": _texts,
+    "when": _text,
+    "confirm": _text,
+    "timeout": _duration,
+    "retries": _count,
+}
+_KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "name": _name,
+    **SETTABLE,
+    "params": _table,
+    "always": _flag,
+    "core": _flag,
+}
+
+
+def resolved(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
+    """Sequential where `needs` was not given, as in a Makefile without -j. A step that runs at the
+    end is nobody's unspoken predecessor, except that of the next one that runs at the end."""
+    out: list[StepSpec] = []
+    for step in steps:
+        needs = step.needs
+        if needs is None:
+            previous = [one.name for one in out if step.always or not one.always]
+            needs = tuple(previous[-1:])
+        out.append(replace(step, needs=needs))
+    return tuple(out)
+
+
+def graph_problems(steps: Sequence[StepSpec]) -> list[str]:
+    """Names used twice, needs that do not exist or run at the end; one sentence each."""
+    names: dict[str, StepSpec] = {}
+    problems: list[str] = []
+    for step in steps:
+        if step.name in names:
+            problems.append(f'two steps are called "{step.name}"')
+        names[step.name] = step
+    for step in steps:
+        for need in step.needs or ():
+            if need not in names:
+                problems.append(
+                    f'step "{step.name}" needs "{need}", which does not exist'
+                    f"{did_you_mean(need, names)}"
+                )
+            elif names[need].always and not step.always:
+                problems.append(
+                    f'step "{step.name}" needs "{need}", which runs at the end (always = true)'
+                )
+    return problems
+
+
+def core_order(steps: Sequence[StepSpec]) -> set[tuple[str, str]]:
+    """(a, b) for each two core steps where b waits for a, directly or not."""
+    by_name = {step.name: step for step in steps}
+    pairs: set[tuple[str, str]] = set()
+    for step in steps:
+        if not step.core:
+            continue
+        seen: set[str] = set()
+        waiting = list(step.needs or ())
+        while waiting:
+            need = waiting.pop()
+            if need not in seen and need in by_name:
+                seen.add(need)
+                waiting += by_name[need].needs or ()
+        pairs |= {(need, step.name) for need in seen if by_name[need].core}
+    return pairs
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` (did you mean "…"?)`, or nothing where no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""
