@@ -1,0 +1,165 @@
+"""The role that creates, renames and drops databases: the application's own where it may, else
+an administrator's, whose psql the machine's sudoers allow (`sudo -n -u postgres psql`).
+
+That grant is for psql alone, never for a shell: so psql is started directly, with SQL on stdin. It
+exits 0 after SQL errors unless ON_ERROR_STOP is set *with* -v, reads ~/.psqlrc unless -X is given,
+and would ask for a password unless -w is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, LiteralString, Protocol
+
+from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe
+from biso_tasks.database.server import Server
+from biso_tasks.database.sqltext import Part, Raw, compose, query
+from biso_tasks.host.command import Command
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = ["Admin", "admin"]
+
+
+class Admin(Protocol):
+    """Runs composed SQL (see sqltext.py) outside the databases it is about."""
+
+    @property
+    def user(self) -> str:
+        """The role it connects as."""
+
+    def execute(self, *statements: str, atomic: bool = False) -> None:
+        """One after the other; with `atomic` in one transaction. Raises DatabaseFailed."""
+
+    def rows(self, template: LiteralString, *parts: Part) -> list[tuple[Any, ...]]:
+        """The rows of a query whose columns have distinct names and JSON types (cast oid to
+        bigint). Raises DatabaseFailed."""
+
+
+@contextmanager
+def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
+    """Connected to `dbname`, or to "postgres", else "template1": never to a database that is about
+    to be renamed. Raises NotConnected."""
+    if server.admin_user is not None:
+        yield _first_psql(server, dbname)
+        return
+    places = (dbname,) if dbname is not None else ("postgres", "template1")
+    with ExitStack() as stack:
+        for place in places:
+            try:
+                connection = stack.enter_context(connect(server, place, autocommit=True))
+            except NotConnected as error:
+                if error.reason in ("database", "denied") and place != places[-1]:
+                    continue
+                raise
+            yield _ByConnection(connection, server)
+            return
+
+
+def _first_psql(server: Server, dbname: str | None) -> _ByPsql:
+    places = (dbname,) if dbname is not None else ("postgres", "template1")
+    for place in places[:-1]:
+        candidate = _ByPsql(server, place)
+        if candidate.answers():
+            return candidate
+    last = _ByPsql(server, places[-1])
+    last.rows("SELECT 1 AS one")
+    return last
+
+
+class _ByConnection:
+    def __init__(self, connection: Connection, server: Server) -> None:
+        self._connection = connection
+        self._server = server
+
+    @property
+    def user(self) -> str:
+        return self._server.dsn.user
+
+    def execute(self, *statements: str, atomic: bool = False) -> None:
+        import psycopg
+
+        try:
+            if atomic:
+                with self._connection.transaction():
+                    for statement in statements:
+                        self._connection.execute(query(statement))
+            else:
+                for statement in statements:
+                    self._connection.execute(query(statement))
+        except psycopg.Error as error:
+            raise DatabaseFailed(
+                f"{self._server.host.name}, as {self.user!r}: {describe(error)}"
+            ) from error
+
+    def rows(self, template: LiteralString, *parts: Part) -> list[tuple[Any, ...]]:
+        import psycopg
+
+        try:
+            return self._connection.execute(query(compose(template, *parts))).fetchall()
+        except psycopg.Error as error:
+            raise DatabaseFailed(
+                f"{self._server.host.name}, as {self.user!r}: {describe(error)}"
+            ) from error
+
+
+class _ByPsql:
+    def __init__(self, server: Server, dbname: str) -> None:
+        self._server = server
+        words = server.admin_words(
+            "psql",
+            dbname,
+            "--no-psqlrc",
+            "--quiet",
+            "--tuples-only",
+            "--no-align",
+            "--set=ON_ERROR_STOP=1",
+        )
+        self._command = Command(words).as_user(server.admin_run_as)
+
+    @property
+    def user(self) -> str:
+        return self._server.admin_user or "postgres"
+
+    def answers(self) -> bool:
+        try:
+            self.rows("SELECT 1 AS one")
+        except NotConnected:
+            return False
+        return True
+
+    def execute(self, *statements: str, atomic: bool = False) -> None:
+        lines = [f"{statement};\n" for statement in statements]
+        self._run("".join(["BEGIN;\n", *lines, "COMMIT;\n"] if atomic else lines))
+
+    def rows(self, template: LiteralString, *parts: Part) -> list[tuple[Any, ...]]:
+        text = compose(
+            "SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM ({}) AS q",
+            Raw(compose(template, *parts)),
+        )
+        found: Sequence[dict[str, Any]] = json.loads(self._run(text + ";\n"))
+        return [tuple(row.values()) for row in found]
+
+    def _run(self, text: str) -> str:
+        # client_min_messages: a NOTICE on stderr is not what went wrong
+        sql = "SET client_encoding = 'UTF8';\nSET client_min_messages = warning;\n" + text
+        result = self._server.host.run(self._command, stdin=sql.encode(), timeout=3600, ok=None)
+        if result.code == 0:
+            return result.text
+        said = [line for line in result.error.splitlines() if line.strip()]
+        fault = next((line for line in said if "ERROR" in line or "FEHLER" in line), "")
+        where = f"psql as {self.user!r} on {self._server.host.name}"
+        if result.code == 3:
+            raise DatabaseFailed(f"{where}: {(fault or said[0]).split('ERROR:')[-1].strip()}")
+        run_as = self._server.admin_run_as
+        allow = (
+            f"allow `sudo -n -u {run_as} psql`" if run_as else "psql must connect without asking"
+        )
+        raise NotConnected(
+            f"{where}: {said[-1] if said else f'ended with {result.code}'}",
+            reason="denied",
+            hint=f"{allow} for {self._server.host.login}, or correct `admin` in the config",
+        )

@@ -1,0 +1,151 @@
+"""SQL connections of the application's role, through the host's tunnel; errors a person can act on.
+
+A dead network must not hang a run (keepalives, connect_timeout). Messages never hold the password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from biso_tasks.database.server import APPLICATION, Server
+from biso_tasks.database.stdio import socket_dir, stdio_tunnel
+from biso_tasks.errors import StepFailed
+from biso_tasks.host.protocol import Endpoint
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+__all__ = ["DatabaseFailed", "NotConnected", "connect", "tunnel"]
+
+
+class DatabaseFailed(StepFailed):
+    """A statement failed; the message carries what the server said."""
+
+
+class NotConnected(StepFailed):
+    """No connection. `reason` is "password", "database", "role", "unreachable", "full", "denied"
+    or "other"."""
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+def tunnel(server: Server) -> AbstractContextManager[Endpoint]:
+    """Where psycopg finds the server from this machine."""
+    if server.prefix:
+        return stdio_tunnel(server)
+    return server.host.tunnel(server.dsn.host or socket_dir(server), server.dsn.port)
+
+
+@contextmanager
+def connect(
+    server: Server,
+    dbname: str | None = None,
+    *,
+    autocommit: bool = False,
+    application_name: str = APPLICATION,
+) -> Iterator[Connection]:
+    """A psycopg connection as the application's role, UTF-8; committed on leaving unless the block
+    raised, then closed. Raises NotConnected, or DatabaseFailed for a statement of the block that
+    failed."""
+    import psycopg
+
+    wanted = server if dbname is None else server.at(dbname)
+    dsn = wanted.dsn
+    with tunnel(wanted) as endpoint:
+        try:
+            connection = psycopg.connect(
+                host=endpoint.host,
+                port=endpoint.port,
+                dbname=dsn.dbname,
+                user=dsn.user,
+                # psycopg would look for PGPASSWORD and ~/.pgpass where it is given none
+                password=dsn.password.reveal() or None,
+                passfile="/dev/null",
+                autocommit=autocommit,
+                application_name=application_name,
+                client_encoding="UTF8",
+                connect_timeout=15,
+                keepalives=1,
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=6,
+            )
+        except psycopg.Error as error:
+            raise _explain(wanted, str(error)) from None
+        try:
+            with connection:
+                yield connection
+        except psycopg.Error as error:
+            raise DatabaseFailed(f"{wanted}: {describe(error)}") from error
+
+
+def describe(error: psycopg.Error) -> str:
+    """What the server said, in one line."""
+    diagnosis = error.diag
+    text = diagnosis.message_primary or str(error).strip().partition("\n")[0]
+    return f"{text} ({diagnosis.message_detail})" if diagnosis.message_detail else text
+
+
+# libpq gives no SQLSTATE for a refused connection, and servers speak their own language
+_REASONS = (
+    (
+        "password",
+        r"password authentication failed|Passwort-Authentifizierung|no password supplied",
+        "the password in config.php is not the one that the server knows",
+    ),
+    (
+        "full",
+        r"too many (clients|connections)|remaining connection slots|zu viele Verbindungen",
+        "end idle sessions, or raise max_connections",
+    ),
+    (
+        "denied",
+        r"no pg_hba\.conf entry|Peer authentication failed|permission denied for database"
+        r"|kein pg_hba\.conf-Eintrag|keine Berechtigung",
+        "pg_hba.conf or the database's CONNECT privilege does not let this role in",
+    ),
+    (
+        "role",
+        r"role \".*\" (does not exist|is not permitted)|Rolle ».*« existiert nicht",
+        "create the role, or correct the user",
+    ),
+    (
+        "database",
+        r"database \".*\" does not exist|Datenbank ».*« existiert nicht|not currently accepting"
+        r"|akzeptiert gegenwärtig keine",
+        "correct dbname; `recover` allows connections again after an interrupted swap",
+    ),
+    (
+        "unreachable",
+        r"Connection refused|could not connect|No such file or directory|timed? ?out|No route"
+        r"|could not translate|server closed the connection|Verbindungsaufbau abgelehnt"
+        r"|starting up",
+        "is PostgreSQL running there, and are host and port right?",
+    ),
+)
+
+
+def _explain(server: Server, text: str) -> NotConnected:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    fatal = [line for line in lines if "FATAL" in line]
+    line = (fatal or lines or ["no reason given"])[-1 if fatal else 0]
+    said = line.split("FATAL:")[-1].strip()
+    said = re.sub(r"^connection failed: ", "", said)
+    dsn = server.dsn
+    where = f"{dsn.host or 'its local socket'}:{dsn.port} of {server.host.name}"
+    reason, hint = next(
+        ((reason, hint) for reason, pattern, hint in _REASONS if re.search(pattern, text)),
+        ("other", ""),
+    )
+    return NotConnected(
+        f"cannot connect to database {dsn.dbname!r} as {dsn.user!r} at {where}: {said}",
+        reason=reason,
+        hint=hint,
+    )

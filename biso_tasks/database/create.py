@@ -1,0 +1,90 @@
+"""Make and drop the databases that stand beside a live one, and no others."""
+
+from __future__ import annotations
+
+from biso_tasks.database.admin import Admin
+from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.server import Server
+from biso_tasks.database.sqltext import Raw, compose, name
+from biso_tasks.errors import Refused
+
+__all__ = ["beside", "create", "drop", "exists", "oid"]
+
+
+def beside(server: Server, dbname: str) -> None:
+    """Raises Refused unless `dbname` is the stage or the previous of `server`'s live database."""
+    live = server.dsn.dbname
+    if dbname not in (stage_name(live), previous_name(live)):
+        raise Refused(
+            f"{dbname!r} is neither the stage nor the previous of {live!r} and is left alone",
+            hint="only those two are ever made or dropped",
+        )
+
+
+def create(
+    admin: Admin,
+    server: Server,
+    dbname: str,
+    source: ServerFacts,
+    *,
+    locale: str | None = None,
+    version: int = 0,
+) -> None:
+    """Create `dbname`, empty, with `source`'s encoding and locale (or `locale`), owned by the
+    application's role, closed to all others until the swap. `server` names the live database;
+    `version` is the target's server_version_num (0: as the source's). Raises Refused,
+    DatabaseFailed.
+
+    template0, because template1 may hold objects and refuses another encoding.
+    """
+    beside(server, dbname)
+    parts = [
+        compose("TEMPLATE template0 OWNER {} ENCODING {}", name(server.dsn.user), source.encoding),
+        *_locale(source, locale, version or source.version),
+    ]
+    admin.execute(
+        compose("CREATE DATABASE {} {}", name(dbname), Raw(" ".join(parts))),
+        # two statements, so for a moment an empty database is open: it holds nothing yet
+        compose("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(dbname)),
+    )
+
+
+def drop(admin: Admin, server: Server, dbname: str) -> bool:
+    """Drop the stage or the previous of `server`'s live database, ending its sessions; whether it
+    was there. Raises Refused for any other name."""
+    beside(server, dbname)
+    if not exists(admin, dbname):
+        return False
+    # FORCE ends what the role may end; connections are blocked first, or a reconnecting client wins
+    admin.execute(compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname)))
+    admin.execute(compose("DROP DATABASE {} WITH (FORCE)", name(dbname)))
+    return True
+
+
+def exists(admin: Admin, dbname: str) -> bool:
+    return oid(admin, dbname) is not None
+
+
+def oid(admin: Admin, dbname: str) -> int | None:
+    """The database's oid, which a rename does not change; None where there is none."""
+    found = admin.rows("SELECT oid::bigint AS oid FROM pg_database WHERE datname = {}", dbname)
+    return int(found[0][0]) if found else None
+
+
+def _locale(source: ServerFacts, locale: str | None, version: int) -> list[str]:
+    if locale is not None:
+        provider = ["LOCALE_PROVIDER libc"] if version >= 150000 else []
+        return [*provider, compose("LC_COLLATE {} LC_CTYPE {}", locale, locale)]
+    words = [compose("LC_COLLATE {} LC_CTYPE {}", source.collate, source.ctype)]
+    if version < 150000:
+        return words
+    if source.provider == "i":
+        words.append(compose("LOCALE_PROVIDER icu ICU_LOCALE {}", source.icu_locale))
+        if source.icu_rules is not None:
+            words.append(compose("ICU_RULES {}", source.icu_rules))
+    elif source.provider == "b":
+        words.append(compose("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}", source.icu_locale))
+    else:
+        words.append("LOCALE_PROVIDER libc")
+    return words

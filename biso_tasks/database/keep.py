@@ -1,0 +1,239 @@
+"""Rows of the test instance that survive a refresh: `[refresh] keep_tables`.
+
+The live database's rows replace the stage's in one transaction. TRUNCATE refuses a table that a
+foreign key points at, DELETE would cascade into others, and switching foreign keys off needs a
+superuser: so the keys that touch the tables are taken off and put on again at the end, which checks
+every row. Where one does not hold, nothing of it happens, and the message names the key.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from biso_tasks.database.client import APPEND, LOAD, client_command, password_line
+from biso_tasks.database.connect import connect
+from biso_tasks.database.server import Server
+from biso_tasks.database.snapshot import export, label
+from biso_tasks.database.sqltext import Name, Raw, compose, name, query
+from biso_tasks.database.transfer import Leg, transfer
+from biso_tasks.errors import Refused, StepFailed
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = ["check_tables", "keep_tables"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    table: Name
+    columns: frozenset[str]
+    sequences: tuple[Name, ...]
+    root: bool  # named by the site; the others are its partitions and heirs
+    rows: bool  # False for a partitioned table, whose rows are all in its partitions
+
+
+def check_tables(live: Connection, stage: Connection, wanted: Sequence[str]) -> list[str]:
+    """Why the rows of `wanted` cannot be kept; empty where they can. A name is `table` or
+    `schema.table`, written as the server shows it, without quotes."""
+    problems = []
+    for word in wanted:
+        old, new = _find(live, word), _find(stage, word)
+        if not old:
+            problems.append(f"keep_tables: there is no table {word!r} in the test instance")
+        roots = sorted(label(kept.table) for kept in old if kept.root)
+        if len(roots) > 1:
+            problems.append(f"keep_tables: {word!r} means more than one table: {', '.join(roots)}")
+        there = {kept.table: kept.columns for kept in new}
+        for kept in old:
+            if kept.table not in there:
+                problems.append(f"keep_tables: there is no table {label(kept.table)} in the stage")
+                continue
+            for sequence in sorted(label(s) for s in kept.sequences):
+                found = stage.execute("SELECT to_regclass(%s) IS NOT NULL", (sequence,)).fetchone()
+                if found != (True,):
+                    problems.append(f"keep_tables: there is no sequence {sequence} in the stage")
+            for column in sorted(kept.columns - there[kept.table]):
+                problems.append(
+                    f"keep_tables: {label(kept.table)} has a column {column!r} in the test "
+                    "instance that the stage does not have"
+                )
+    return problems
+
+
+def keep_tables(
+    server: Server,
+    stage: str,
+    wanted: Sequence[str],
+    *,
+    cancel: threading.Event,
+    timeout: float | None = None,
+) -> dict[str, int]:
+    """Replace the rows of `wanted` in the database `stage` by those of `server`'s live database,
+    with their sequences; the rows by table. Raises Refused where a table or column is missing
+    (nothing was changed), StepFailed where a foreign key does not hold (nothing was changed) or the
+    rows are not all there."""
+    if not wanted:
+        return {}
+    at_stage = server.at(stage)
+    nonce = f"biso-tasks {secrets.token_hex(16)}"
+    with export(server) as snapshot, connect(at_stage, autocommit=True) as connection:
+        problems = check_tables(snapshot.connection, connection, wanted)
+        if problems:
+            raise Refused("; ".join(problems), hint="correct keep_tables in [refresh]")
+        connection.execute("SELECT set_config('search_path', '', false)")  # qualified definitions
+        kept = [table for word in wanted for table in _find(snapshot.connection, word)]
+        head, tail = _around(connection, kept)
+        comment = connection.execute(
+            """SELECT shobj_description(oid, 'pg_database') FROM pg_database
+                WHERE datname = current_database()"""
+        ).fetchone()
+        mark = compose("COMMENT ON DATABASE {} IS {}", name(stage), nonce)
+        from_leg = Leg(
+            server.host,
+            client_command(
+                server,
+                APPEND,
+                f"{tail}{mark};\nCOMMIT;\n",
+                *server.client_words(
+                    "pg_dump",
+                    f"--snapshot={snapshot.id}",
+                    "--data-only",
+                    "--no-owner",
+                    "--no-privileges",
+                    "--lock-wait-timeout=60s",
+                    *(f"--table={label(table.table)}" for table in kept),
+                    # setval() is not undone when the transaction fails: that comes afterwards
+                    *(
+                        f"--exclude-table-data={label(s)}"
+                        for table in kept
+                        for s in table.sequences
+                    ),
+                ),
+            ),
+            password_line(server.dsn),
+        )
+        to_leg = Leg(
+            server.host,
+            client_command(at_stage, LOAD, head, *at_stage.client_words("psql")),
+            password_line(server.dsn),
+        )
+        transfer(from_leg, to_leg, "keeping rows", route="local", cancel=cancel, timeout=timeout)
+        found = connection.execute(
+            """SELECT shobj_description(oid, 'pg_database') FROM pg_database
+                WHERE datname = current_database()"""
+        ).fetchone()
+        if found is None or found[0] != nonce:
+            raise StepFailed("the kept rows did not all arrive in the stage; nothing was changed")
+        connection.execute(
+            query(
+                compose(
+                    "COMMENT ON DATABASE {} IS {}", name(stage), comment[0] if comment else None
+                )
+            )
+        )
+        result = {}
+        for sequence in (s for table in kept for s in table.sequences):
+            row = snapshot.connection.execute(
+                query(compose("SELECT last_value, is_called FROM {}", sequence))
+            ).fetchone()
+            assert row is not None
+            connection.execute("SELECT setval(%s::regclass, %s, %s)", (label(sequence), *row))
+        for table in kept:
+            text = query(compose("SELECT count(*) FROM ONLY {}", table.table))
+            before = snapshot.connection.execute(text).fetchone()
+            after = connection.execute(text).fetchone()
+            assert before is not None
+            assert after is not None
+            if before != after:
+                raise StepFailed(
+                    f"{label(table.table)} has {after[0]} rows in the stage, expected {before[0]}"
+                )
+            result[label(table.table)] = int(before[0])
+    return result
+
+
+def _find(connection: Connection, word: str) -> list[_Kept]:
+    """The table, or all tables of that name, each with its partitions and heirs: `pg_dump --table`
+    of a partitioned table brings no rows."""
+    rows = connection.execute(
+        """WITH RECURSIVE family AS (
+               SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
+                  AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+                  AND (c.relname = %(word)s OR n.nspname || '.' || c.relname = %(word)s)
+               UNION SELECT inhrelid FROM pg_inherits JOIN family ON inhparent = family.oid)
+           SELECT n.nspname, c.relname,
+                  c.relname = %(word)s OR n.nspname || '.' || c.relname = %(word)s,
+                  c.relkind = 'r',
+                  ARRAY(SELECT attname::text FROM pg_attribute a
+                         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+                           AND attgenerated = ''),
+                  ARRAY(SELECT ARRAY[sn.nspname::text, s.relname::text]
+                          FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+                          JOIN pg_namespace sn ON sn.oid = s.relnamespace
+                         WHERE d.refobjid = c.oid AND d.deptype IN ('a', 'i')
+                           AND d.classid = 'pg_class'::regclass
+                           AND d.refclassid = 'pg_class'::regclass)
+             FROM family JOIN pg_class c ON c.oid = family.oid
+             JOIN pg_namespace n ON n.oid = c.relnamespace
+            ORDER BY c.relkind DESC, 1, 2""",
+        {"word": word},
+    ).fetchall()
+    return [
+        _Kept(
+            name(schema, table),
+            frozenset(columns),
+            tuple(name(*s) for s in sequences or ()),
+            root,
+            filled,
+        )
+        for schema, table, root, filled, columns, sequences in rows
+    ]
+
+
+def _around(connection: Connection, kept: Sequence[_Kept]) -> tuple[str, str]:
+    """SQL before and after the rows."""
+    labels = [label(table.table) for table in kept]
+    keys = connection.execute(
+        """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
+                  obj_description(k.oid, 'pg_constraint')
+             FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+             JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE k.contype = 'f' AND k.conparentid = 0
+              AND (k.conrelid = ANY(%(tables)s::regclass[])
+                   OR k.confrelid = ANY(%(tables)s::regclass[])
+                   OR EXISTS (SELECT FROM pg_constraint part
+                               WHERE part.conparentid = k.oid
+                                 AND (part.conrelid = ANY(%(tables)s::regclass[])
+                                      OR part.confrelid = ANY(%(tables)s::regclass[]))))
+            ORDER BY 1, 2, 3""",
+        {"tables": labels},
+    ).fetchall()
+    triggers = connection.execute(
+        """SELECT t.tgrelid::regclass::text, t.tgname, t.tgenabled::text FROM pg_trigger t
+            WHERE t.tgrelid = ANY(%s::regclass[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'""",
+        (labels,),
+    ).fetchall()
+    before = ["SET client_encoding = 'UTF8'", "SET client_min_messages = warning", "BEGIN"]
+    after = ["SET client_encoding = 'UTF8'"]
+    states = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+    for schema, table, key, definition, comment in keys:
+        on = name(schema, table)
+        before.append(compose("ALTER TABLE {} DROP CONSTRAINT {}", on, name(key)))
+        after.append(compose("ALTER TABLE {} ADD CONSTRAINT {} {}", on, name(key), Raw(definition)))
+        if comment is not None:
+            after.append(compose("COMMENT ON CONSTRAINT {} ON {} IS {}", name(key), on, comment))
+    for table, trigger, state in triggers:
+        before.append(compose("ALTER TABLE {} DISABLE TRIGGER {}", Raw(table), name(trigger)))
+        after.append(
+            compose("ALTER TABLE {} {} TRIGGER {}", Raw(table), Raw(states[state]), name(trigger))
+        )
+    filled = [label(table.table) for table in kept if table.rows]
+    if filled:
+        before.append(compose("TRUNCATE ONLY {}", Raw(", ONLY ".join(filled))))
+    return "".join(f"{s};\n" for s in before), "".join(f"{s};\n" for s in after)

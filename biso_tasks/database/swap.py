@@ -1,0 +1,338 @@
+"""Exchange databases by name: the one commit point of a refresh.
+
+terminate-then-rename loses against clients that reconnect. So: no connections allowed, then every
+session ended, then all renames **and** allowing connections again in one transaction. The rename
+happens everywhere or nowhere, and a database's oid, which a rename keeps, tells afterwards which.
+
+An owner cannot end a superuser's session, and the error would abort the statement: sessions are
+ended one by one, and those that this role may not end are found before anything is blocked. Ending
+and polling happen in one statement on the server, every 5 ms: over SSH each question would cost a
+round trip of downtime.
+
+The previous instance of last time is not dropped for the swap's sake: it takes the stage's name in
+the same transaction and is dropped when all is well (`Swapped.leftover`), so a swap that fails has
+cost nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from biso_tasks.database.admin import Admin
+from biso_tasks.database.connect import DatabaseFailed
+from biso_tasks.database.names import swap_name
+from biso_tasks.database.sqltext import Raw, compose, name
+from biso_tasks.errors import BisoError, NeedsPerson, StepFailed
+
+__all__ = [
+    "Intent",
+    "Rename",
+    "Swapped",
+    "allow",
+    "back",
+    "committed",
+    "exchange",
+    "intent",
+    "revert",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """`stage` becomes `live`, `live` becomes `previous`. `statements` (composed SQL) run in the
+    same transaction, when the names are the new ones: who may connect to the new live database."""
+
+    live: str
+    stage: str
+    previous: str
+    statements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be exchanged, by oid: written to the host before the exchange. `incoming`
+    is what will carry the name `live`, `outgoing` what carries it now (None on a bare target)."""
+
+    live: str
+    incoming: int
+    outgoing: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """`seconds` no client could connect; `ended` sessions; `leftover` databases which carry the
+    stage's name now and may be dropped: the previous instances of last time."""
+
+    seconds: float
+    ended: int
+    leftover: tuple[str, ...]
+
+
+def intent(admin: Admin, renames: Sequence[Rename], *, backwards: bool = False) -> list[Intent]:
+    """What `exchange` (or `back`) of these is about to do. Raises StepFailed where a database that
+    must be there is not."""
+    found = _oids(admin, [n for r in renames for n in (r.live, r.stage, r.previous)])
+    result = []
+    for rename in renames:
+        coming = rename.previous if backwards else rename.stage
+        if coming not in found:
+            raise StepFailed(f"there is no database {coming!r} to become {rename.live!r}")
+        if backwards and rename.live not in found:
+            raise StepFailed(f"there is no database {rename.live!r}")
+        result.append(Intent(rename.live, found[coming], found.get(rename.live)))
+    return result
+
+
+def committed(admin: Admin, intents: Sequence[Intent]) -> bool:
+    """Whether the exchange happened, for all of them: it is one transaction. Raises NeedsPerson
+    where the databases are neither as before nor as after."""
+    found = _oids(admin, [i.live for i in intents])
+    if all(found.get(i.live) == i.incoming for i in intents):
+        return True
+    if all(found.get(i.live) == i.outgoing for i in intents):
+        return False
+    names = ", ".join(repr(i.live) for i in intents)
+    raise NeedsPerson(
+        f"{names}: neither the databases of before the swap nor those of after it",
+        hint="somebody renamed databases since; compare pg_database and put the names right",
+    )
+
+
+def allow(admin: Admin, intents: Sequence[Intent]) -> None:
+    """Let clients connect again to whatever these are called now. Raises DatabaseFailed."""
+    oids = [o for i in intents for o in (i.incoming, i.outgoing) if o is not None]
+    rows = admin.rows(
+        """SELECT datname FROM pg_database
+            WHERE oid::bigint = ANY({}::bigint[]) AND NOT datallowconn""",
+        oids,
+    )
+    for (dbname,) in rows:
+        admin.execute(compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(dbname)))
+
+
+def exchange(
+    admin: Admin,
+    renames: Sequence[Rename],
+    *,
+    grace: float = 10.0,
+    before_commit: Callable[[], None] | None = None,
+) -> Swapped:
+    """Put every stage in its live database's place, all or none. On a bare target (no live
+    database) the stage just takes the name. Raises StepFailed, with everything as it was and open
+    to clients, where a session cannot be ended within `grace` seconds or a rename fails; and
+    NeedsPerson where connections could not be allowed again.
+
+    `before_commit` is called when no client is connected any more, before the renames; what it
+    raises ends the exchange."""
+    steps = _forward(admin, renames)
+    return _exchange(admin, renames, intent(admin, renames), steps, grace, before_commit)
+
+
+def back(
+    admin: Admin,
+    renames: Sequence[Rename],
+    *,
+    grace: float = 10.0,
+    before_commit: Callable[[], None] | None = None,
+) -> Swapped:
+    """The same exchange between live and previous; twice is as before. Raises as `exchange`."""
+    steps = [
+        step
+        for r in renames
+        for step in (
+            (r.live, swap_name(r.live)),
+            (r.previous, r.live),
+            (swap_name(r.live), r.previous),
+        )
+    ]
+    intents = intent(admin, renames, backwards=True)
+    return _exchange(admin, renames, intents, steps, grace, before_commit)
+
+
+def revert(admin: Admin, renames: Sequence[Rename], *, grace: float = 10.0) -> Swapped:
+    """Take an `exchange` back, in one transaction: what came in is the stage again, the previous
+    instance is live, and the one of last time is the previous one again. Raises as `exchange`."""
+    there = _oids(admin, [r.stage for r in renames])
+    steps = []
+    for r in renames:
+        steps += [(r.live, swap_name(r.live)), (r.previous, r.live)]
+        if r.stage in there:
+            steps.append((r.stage, r.previous))
+        steps.append((swap_name(r.live), r.stage))
+    intents = intent(admin, renames, backwards=True)
+    return _exchange(admin, renames, intents, steps, grace, None)
+
+
+def _forward(admin: Admin, renames: Sequence[Rename]) -> list[tuple[str, str]]:
+    there = _oids(admin, [n for r in renames for n in (r.live, r.previous)])
+    steps = []
+    for r in renames:
+        if r.previous in there:
+            steps.append((r.previous, swap_name(r.live)))
+        if r.live in there:
+            steps.append((r.live, r.previous))
+        steps.append((r.stage, r.live))
+        if r.previous in there:
+            steps.append((swap_name(r.live), r.stage))
+    return steps
+
+
+def _exchange(
+    admin: Admin,
+    renames: Sequence[Rename],
+    intents: Sequence[Intent],
+    steps: Sequence[tuple[str, str]],
+    grace: float,
+    before_commit: Callable[[], None] | None,
+) -> Swapped:
+    involved = _oids(admin, [n for r in renames for n in (r.live, r.stage, r.previous)])
+    moved = {old for old, _ in steps}
+    present = {dbname: oid for dbname, oid in involved.items() if dbname in moved}
+    _refuse_unmovable(admin, present)
+    started = time.monotonic()
+    try:
+        admin.execute(
+            *(compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(d)) for d in present),
+            atomic=True,
+        )
+        ended = _end_sessions(admin, present, grace)
+        if before_commit is not None:
+            before_commit()
+        admin.execute(
+            *(compose("ALTER DATABASE {} RENAME TO {}", name(a), name(b)) for a, b in steps),
+            *(
+                compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(d))
+                for d in _names_after(present, steps)
+            ),
+            *(statement for r in renames for statement in r.statements),
+            atomic=True,
+        )
+    except BaseException as error:
+        # whatever happened, a Ctrl-C included: nobody may be left before a closed door
+        _reopen(admin, list(present.values()), error)
+        raise
+    seconds = time.monotonic() - started
+    after = set(_names_after(present, steps))
+    return Swapped(seconds, ended, tuple(r.stage for r in renames if r.stage in after))
+
+
+def _names_after(present: Mapping[str, int], steps: Sequence[tuple[str, str]]) -> list[str]:
+    names = {oid: dbname for dbname, oid in present.items()}
+    for old, new in steps:
+        names = {oid: new if dbname == old else dbname for oid, dbname in names.items()}
+    return sorted(names.values())
+
+
+def _refuse_unmovable(admin: Admin, present: Mapping[str, int]) -> None:
+    """What would make the renames fail, found before anybody is shut out."""
+    oids = list(present.values())
+    until = time.monotonic() + 1.0  # a superuser's session may just be ending
+    while foreign := _foreign(admin, oids):
+        if time.monotonic() > until:
+            shown = ", ".join(f"{user} in {db} (pid {pid})" for pid, db, user in foreign)
+            raise StepFailed(
+                f"{admin.user!r} may not end these sessions, which hold the databases: {shown}",
+                hint='end them, or set `admin = { user = "postgres", run_as = "postgres" }`',
+            )
+        time.sleep(0.05)
+    prepared = admin.rows(
+        "SELECT gid, database::text AS db FROM pg_prepared_xacts WHERE database = ANY({})",
+        list(present),
+    )
+    if prepared:
+        shown = ", ".join(f"{gid!r} in {db}" for gid, db in prepared)
+        raise StepFailed(
+            f"prepared transactions hold the databases: {shown}",
+            hint="COMMIT PREPARED or ROLLBACK PREPARED them",
+        )
+
+
+def _foreign(admin: Admin, oids: list[int]) -> list[tuple[Any, ...]]:
+    """Sessions that this role may not end."""
+    return admin.rows(
+        """SELECT a.pid, a.datname::text AS datname, a.usename::text AS usename
+             FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid, pg_roles me
+            WHERE me.rolname = current_user AND a.datid::bigint = ANY({}::bigint[])
+              AND NOT me.rolsuper AND a.pid <> pg_backend_pid()
+              AND (r.rolsuper OR NOT (pg_has_role(a.usesysid, 'USAGE')
+                                      OR pg_has_role('pg_signal_backend', 'USAGE')))""",
+        oids,
+    )
+
+
+# pg_stat_clear_snapshot: inside one transaction pg_stat_activity is read once and kept.
+# usesysid: autovacuum workers have none, only a superuser may end them, and RENAME sees to them.
+_END = """DO $end$
+DECLARE
+    until timestamptz := clock_timestamp() + {} * interval '1 second';
+    who record;
+    many int;
+BEGIN
+    LOOP
+        PERFORM pg_stat_clear_snapshot();
+        many := 0;
+        FOR who IN SELECT pid FROM pg_stat_activity
+                    WHERE datid::bigint = ANY({}::bigint[]) AND usesysid IS NOT NULL
+                      AND pid <> pg_backend_pid()
+        LOOP
+            many := many + 1;
+            BEGIN
+                PERFORM pg_terminate_backend(who.pid);
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END;
+        END LOOP;
+        EXIT WHEN many = 0;
+        IF clock_timestamp() > until THEN
+            RAISE EXCEPTION '% sessions could not be ended', many;
+        END IF;
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+END $end$"""
+
+
+def _end_sessions(admin: Admin, present: Mapping[str, int], grace: float) -> int:
+    oids = list(present.values())
+    count = admin.rows(
+        """SELECT count(*)::int AS n FROM pg_stat_activity
+            WHERE datid::bigint = ANY({}::bigint[]) AND usesysid IS NOT NULL
+              AND pid <> pg_backend_pid()""",
+        oids,
+    )
+    try:
+        admin.execute(compose(_END, Raw(repr(float(grace))), oids))
+    except DatabaseFailed as error:
+        left = admin.rows(
+            """SELECT pid, coalesce(usename::text, '?') AS usename,
+                      coalesce(application_name, '') AS application
+                 FROM pg_stat_activity WHERE datid::bigint = ANY({}::bigint[])""",
+            oids,
+        )
+        shown = ", ".join(f"pid {pid} of {user} {app}".strip() for pid, user, app in left)
+        raise DatabaseFailed(
+            f"{error.message}: {shown}", hint="end them by hand and try again"
+        ) from error
+    return int(count[0][0])
+
+
+def _reopen(admin: Admin, oids: list[int], error: BaseException) -> None:
+    """Raises NeedsPerson where it cannot."""
+    try:
+        allow(admin, [Intent("", oid, None) for oid in oids])
+    except BisoError as second:
+        raise NeedsPerson(
+            f"the swap failed ({error}) and clients could not be let in again: {second.message}",
+            hint="run `recover`, which allows connections again",
+        ) from error
+
+
+def _oids(admin: Admin, names: Sequence[str]) -> dict[str, int]:
+    rows = admin.rows(
+        """SELECT datname::text AS datname, oid::bigint AS oid
+             FROM pg_database WHERE datname = ANY({})""",
+        list(names),
+    )
+    return {str(dbname): int(oid) for dbname, oid in rows}

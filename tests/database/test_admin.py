@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from biso_tasks.database.admin import admin
+from biso_tasks.database.connect import DatabaseFailed, NotConnected
+from biso_tasks.database.create import create, drop, exists, oid
+from biso_tasks.database.facts import probe
+from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.sqltext import compose, name
+from biso_tasks.errors import Refused
+
+pytestmark = pytest.mark.real
+
+HOSTILE = [
+    "it's",
+    'a"b',
+    "back\\slash\\'",
+    ":var :'var'",
+    "$(id) `id`",
+    "Ärger €",
+    "a\nb",
+    "%s {}",
+    "",
+]
+
+
+def roads(cluster: Any) -> dict[str, Any]:
+    return {"psycopg": cluster.server(), "psql": cluster.admin_server()}
+
+
+@pytest.mark.parametrize("road", ["psycopg", "psql"])
+@pytest.mark.parametrize("conforming", ["on", "off"])
+def test_any_value_arrives_unchanged_on_either_road(one: Any, road: str, conforming: str) -> None:
+    one.sql(f"ALTER DATABASE postgres SET standard_conforming_strings = {conforming}")
+    try:
+        with admin(roads(one)[road]) as role:
+            for value in HOSTILE:
+                assert role.rows("SELECT {} AS v, {} AS n", value, 1) == [(value, 1)]
+            assert role.rows("SELECT 1 AS {}", name(HOSTILE[2])) == [(1,)]
+    finally:
+        one.sql("ALTER DATABASE postgres RESET standard_conforming_strings")
+
+
+@pytest.mark.parametrize("road", ["psycopg", "psql"])
+def test_an_error_stops_and_an_atomic_group_leaves_nothing(one: Any, road: str) -> None:
+    with admin(roads(one)[road]) as role:
+        marked = "COMMENT ON ROLE {} IS {}" if road == "psql" else "SELECT {}::text, {}::text"
+        first = compose(marked, name("biso_app") if road == "psql" else "a", "changed")
+        with pytest.raises(DatabaseFailed, match="division by zero"):
+            role.execute(first, "SELECT 1/0", atomic=True)
+        rows = role.rows(
+            "SELECT shobj_description(oid, 'pg_authid') AS c FROM pg_roles"
+            " WHERE rolname = 'biso_app'"
+        )
+        assert rows == [(None,)]
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("sudo") is None,
+    reason="needs root and sudo: apt install sudo",
+)
+def test_psql_runs_as_another_login_by_sudo(one: Any) -> None:
+    server = replace(one.admin_server(), admin_run_as="postgres")
+    with admin(server) as role:
+        assert role.rows("SELECT session_user::text AS u") == [("postgres",)]
+
+
+def test_an_admin_that_cannot_connect_is_told_with_a_remedy(one: Any) -> None:
+    server = replace(one.admin_server(), admin_user="nobody_here")
+    with pytest.raises(NotConnected) as caught, admin(server):
+        pass
+    assert "nobody_here" in caught.value.message
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("road", ["psycopg", "psql"])
+def test_a_stage_has_the_source_s_locale_the_application_s_owner_and_a_closed_door(
+    one: Any, fresh: Callable[..., str], road: str
+) -> None:
+    live = fresh(one, "biso", "biso_app")
+    one.sql(
+        "CREATE DATABASE \"quelle\" OWNER biso_app TEMPLATE template0 ENCODING 'LATIN1'"
+        " LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    server = one.server(live) if road == "psycopg" else one.admin_server(live, "biso_app")
+    stage = stage_name(live)
+    with admin(server) as role:
+        create(role, server, stage, probe(one.server("quelle")))
+        assert exists(role, stage)
+        rows = role.rows(
+            """SELECT pg_encoding_to_char(encoding)::text AS e, datcollate::text AS c,
+                      pg_get_userbyid(datdba)::text AS o FROM pg_database WHERE datname = {}""",
+            stage,
+        )
+        assert rows == [("LATIN1", "C", "biso_app")]
+        with pytest.raises(NotConnected), admin(one.server(live, "biso_other"), stage):
+            pass
+        before = oid(role, stage)
+        assert before is not None
+        assert drop(role, server, stage)
+        assert not drop(role, server, stage)
+
+
+def test_a_locale_can_be_given_instead_of_the_source_s(
+    one: Any, newer: Any, fresh: Callable[..., str]
+) -> None:
+    live = fresh(newer, "biso")
+    server = newer.server(live)
+    facts = probe(one.server())
+    with admin(server) as role:
+        create(role, server, stage_name(live), facts, locale="C", version=180000)
+        assert probe(server.at(stage_name(live))).collate == "C"
+
+
+def test_an_icu_source_gives_an_icu_stage(one: Any, newer: Any, fresh: Callable[..., str]) -> None:
+    fresh(one, "biso")
+    one.sql(
+        "CREATE DATABASE quelle OWNER biso_app TEMPLATE template0 LOCALE_PROVIDER icu"
+        " ICU_LOCALE 'de-CH'"
+    )
+    server = one.server("biso")
+    facts = probe(one.server("quelle"))
+    with admin(server) as role:
+        create(role, server, stage_name("biso"), facts)
+    made = probe(server.at(stage_name("biso")))
+    assert (made.provider, made.icu_locale) == ("i", "de-CH")
+
+
+@pytest.mark.parametrize("dbname", ["biso", "postgres", "other__stage", "biso__Stage"])
+def test_nothing_but_the_stage_and_the_previous_is_ever_dropped(one: Any, dbname: str) -> None:
+    server = one.server("biso")
+    assert dbname not in (stage_name("biso"), previous_name("biso"))
+    with admin(server) as role, pytest.raises(Refused):
+        drop(role, server, dbname)

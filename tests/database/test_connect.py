@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
+from biso_tasks.values import Secret
+
+real = pytest.mark.real
+
+
+@real
+def test_a_connection_is_the_application_s_and_speaks_utf8(one: Any) -> None:
+    with connect(one.server()) as connection:
+        row = connection.execute(
+            "SELECT current_user, current_setting('client_encoding'),"
+            " current_setting('application_name')"
+        ).fetchone()
+    assert row == ("biso_app", "UTF8", "biso-tasks")
+
+
+def broken(server: Any, how: str) -> Any:
+    dsn = server.dsn
+    changes = {
+        "password": {"password": Secret("s3cret-und-falsch")},
+        "database": {"dbname": "gibt's nicht"},
+        "unreachable": {"port": 1},
+    }
+    return replace(server, dsn=replace(dsn, **changes[how]))
+
+
+@real
+@pytest.mark.parametrize("how", ["password", "database", "unreachable"])
+def test_a_refused_connection_is_one_clear_line_with_a_remedy_and_no_password(
+    one: Any, how: str
+) -> None:
+    with pytest.raises(NotConnected) as caught, connect(broken(one.server(), how)):
+        pass
+    assert caught.value.reason == how
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    assert "s3cret" not in str(caught.value)
+
+
+@real
+def test_a_full_server_is_told(one: Any) -> None:
+    one.sql("ALTER ROLE biso_other CONNECTION LIMIT 0")
+    try:
+        with pytest.raises(NotConnected) as caught, connect(one.server(user="biso_other")):
+            pass
+    finally:
+        one.sql("ALTER ROLE biso_other CONNECTION LIMIT -1")
+    assert caught.value.reason == "full"
+
+
+@real
+def test_a_failed_statement_says_what_the_server_said(one: Any) -> None:
+    with pytest.raises(DatabaseFailed, match='relation "nix" does not exist'):  # noqa: SIM117
+        with connect(one.server()) as connection:
+            connection.execute("SELECT * FROM nix")
+
+
+@real
+@pytest.mark.parametrize("dbname", ["a=b", "postgresql://x/y", "o'b\\ =ä", " lead"])
+def test_a_name_that_looks_like_a_connection_string_stays_a_name(
+    one: Any, fresh: Callable[..., str], dbname: str
+) -> None:
+    fresh(one, dbname)
+    with connect(one.server(dbname)) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == (dbname,)
+
+
+@real
+def test_a_socket_directory_is_a_host(one: Any) -> None:
+    server = one.server()
+    with connect(replace(server, dsn=replace(server.dsn, host=str(one.root)))) as connection:
+        assert connection.execute("SELECT inet_client_addr()").fetchone() == (None,)
+
+
+@real
+def test_a_server_without_a_published_port_is_reached_through_stdin_and_stdout(one: Any) -> None:
+    before = threading.active_count()
+    server = replace(one.server(), prefix=("env", "LANG=C"))
+    with connect(server) as connection, connect(server) as second:
+        pid = connection.info.backend_pid
+        big = connection.execute("SELECT repeat('ä', 3000000)").fetchone()
+        assert big is not None
+        assert len(big[0]) == 3_000_000
+        one.sql(f"SELECT pg_terminate_backend({pid})")
+        # the server's end must reach psycopg, or it would wait for ever
+        with pytest.raises(Exception, match=r"terminat|closed"):
+            connection.execute("SELECT 1")
+        assert second.execute("SELECT 2").fetchone() == (2,)
+    assert threading.active_count() == before
+    left = subprocess.run(
+        ["pgrep", "-f", f"/dev/tcp/.*{one.port}"], capture_output=True, text=True, check=False
+    ).stdout.split()
+    assert [pid for pid in left if int(pid) != os.getpid()] == []
+
+
+def test_importing_the_package_does_not_import_psycopg() -> None:
+    folder = Path(__file__).parents[2] / "biso_tasks" / "database"
+    modules = [f"biso_tasks.database.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"]
+    code = f"import sys, {', '.join(modules)}; sys.exit('psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
