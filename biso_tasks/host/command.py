@@ -59,8 +59,10 @@ def command(*argv: str) -> Command:
 
 
 def script(text: str, *args: str) -> Command:
-    """Constant bash `text` with pipefail, -e and -u; `args` arrive as "$1", "$2", ..."""
-    return Command(("bash", "-euo", "pipefail", "-c", text, "biso", *args))
+    """Constant bash `text` with pipefail, -e and -u; `args` arrive as "$1", "$2", ...
+
+    --norc: bash whose stdin is sshd's socket reads bashrc even for -c, behind sudo as well."""
+    return Command(("bash", "--norc", "-euo", "pipefail", "-c", text, "biso", *args))
 
 
 @dataclass(frozen=True, slots=True)

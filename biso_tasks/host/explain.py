@@ -37,8 +37,8 @@ _NOT_FOUND = re.compile(
 def title(command: Command) -> str:
     """How an error calls a command: its words, or the first line of a script; never too long."""
     argv = command.argv
-    if argv[:4] == ("bash", "-euo", "pipefail", "-c"):
-        text = argv[4].strip().splitlines()[0] if argv[4].strip() else "bash"
+    if argv[:5] == ("bash", "--norc", "-euo", "pipefail", "-c"):
+        text = argv[5].strip().splitlines()[0] if argv[5].strip() else "bash"
     else:
         text = str(command)
     text = text.encode("utf-8", "replace").decode()

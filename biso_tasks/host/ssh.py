@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -100,7 +100,7 @@ class SshHost:
     ) -> Result:
         opened = self._open()
         login = opened.resolved.user
-        line = _without_bashrc(command).shell(login)
+        line = command.shell(login)
         if timeout is not None:
             # Without it, closing the channel leaves the process on the host running
             line = f"timeout -k 5 {timeout:g} {line}"
@@ -135,7 +135,7 @@ class SshHost:
         opened = self._open()
         self._ensure_master(opened)
         return opened.lifeline.start(
-            (*self.ssh_words(), "--", _without_bashrc(command).shell(opened.resolved.user)),
+            (*self.ssh_words(), "--", command.shell(opened.resolved.user)),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -247,11 +247,3 @@ class SshHost:
         failure = ssh_failure(self._name, resolved.address, said, resolved.known_hosts)
         if failure is not None:
             raise failure
-
-
-def _without_bashrc(command: Command) -> Command:
-    """bash whose stdin is sshd's socket reads /etc/bash.bashrc and ~/.bashrc even for `-c`, behind
-    sudo as well; with -u, Debian's own file complains on stderr of every script."""
-    if command.argv[:2] != ("bash", "-euo"):
-        return command
-    return replace(command, argv=("bash", "--norc", *command.argv[1:]))
