@@ -1,0 +1,1 @@
+"""BISO as an application: config.php, biso-cli, services, where things are."""

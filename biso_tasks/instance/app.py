@@ -1,0 +1,133 @@
+"""The PHP side of one copy of BISO, live or stage: `biso-cli` and PHP, as the configured user, on
+the host itself or in a Docker compose service that sees other paths.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from biso_tasks.config.model import Environment
+from biso_tasks.errors import StepFailed
+from biso_tasks.host.command import Command, Result
+from biso_tasks.host.protocol import CommandFailed, Host
+
+__all__ = ["App", "compose"]
+
+# "Keine offenen Migrationen", "No pending migrations.", "Pending: 0", "Nothing to do", "up to date"
+_NO_MIGRATIONS = (
+    r"(?i)^\W*(keine?|nichts|no|none|nothing|ok)\b|\b0\b.*(migration|pending|offen|ausstehend)"
+    r"|(migration|pending|offen|ausstehend)\w*\W*0\b|up[ -]to[ -]date|auf dem neuesten stand"
+)
+
+
+def compose(environment: Environment, *words: str) -> tuple[str, ...]:
+    """The words that start a Docker compose command of this environment."""
+    return ("docker", "compose", "--project-directory", environment.services.directory, *words)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """`webroot` is the path on the host, `inside` the one that PHP sees: they differ only in a
+    container. A stage is run in a container of its own, with `mounts` (host path, inside path)."""
+
+    host: Host
+    environment: Environment
+    webroot: str
+    inside: str
+    mounts: tuple[tuple[str, str], ...] = ()
+
+    def php(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        ok: Sequence[int] | None = (0,),
+        timeout: float | None = 60,
+    ) -> Result:
+        """Run PHP in the webroot. Raises CommandFailed."""
+        return self._run((*self.environment.php, *arguments), stdin, ok, timeout)
+
+    def cli(self, *arguments: str, timeout: float | None = 3600) -> Result:
+        """Run `biso-cli` in the webroot; raises StepFailed with the first line that it printed."""
+        words = (*self.environment.biso_cli, *arguments)
+        try:
+            return self._run(words, b"", (0,), timeout)
+        except CommandFailed as error:
+            said = _said(error.result)
+            raise StepFailed(
+                f"{self.environment.name}: biso-cli {' '.join(arguments)} failed in {self.webroot} "
+                f"(exit {error.result.code}): {said}",
+                hint=f"try it there as {self.environment.run_as or self.host.login}; biso_cli in "
+                "biso.toml says how it is started",
+            ) from error
+
+    def maintenance(self, on: bool) -> None:
+        self.cli("maintenance", "on" if on else "off", timeout=120)
+
+    def pending_migrations(self) -> tuple[str, ...]:
+        """The lines of `migration list` that name one: a word by itself, or with a number in it
+        (a heading is neither). Empty when it says that there are none; the text that means so can
+        be set: `texts.no_migrations`, a regular expression.
+        """
+        out = self.cli("migration", "list").text
+        none = dict(self.environment.texts).get("no_migrations", _NO_MIGRATIONS)
+        lines = tuple(line.strip() for line in out.splitlines() if line.strip())
+        if any(re.search(none, line) for line in lines):
+            return ()
+        return tuple(line for line in lines if re.search(r"\d", line) or " " not in line)
+
+    def migrate(self) -> None:
+        """Apply pending migrations; raises StepFailed where some are still pending afterwards."""
+        before = self.pending_migrations()
+        self.cli("migration", "exec")
+        # The same line again; other words may be how this BISO says that all is done.
+        left = [line for line in self.pending_migrations() if line in before]
+        if left:
+            raise StepFailed(
+                f"{self.environment.name}: {len(left)} migration(s) are still pending after "
+                f"`migration exec`: {left[0]}",
+                hint="run `biso-cli migration exec` there and read what it prints",
+            )
+
+    def anonymize(self) -> None:
+        """BISO's own anonymizer; it refuses by itself wherever env is not dev."""
+        self.cli("anonymizer", "anonymize", "--do-it", timeout=None)
+
+    def _run(
+        self, words: Sequence[str], stdin: bytes, ok: Sequence[int] | None, timeout: float | None
+    ) -> Result:
+        environment = self.environment
+        if environment.services.kind != "compose":
+            command = Command(tuple(words), cwd=self.webroot, user=environment.run_as)
+        else:
+            user = ("-u", environment.run_as) if environment.run_as else ()
+            # A stopped service has no container to exec into, and a stage must not be mounted
+            # into the one that serves: both get a container of their own.
+            mounts = tuple(w for at, inside in self.mounts for w in ("-v", f"{at}:{inside}"))
+            start = (
+                ("run", "--rm", "--no-deps", "-T", *mounts)
+                if self.mounts or not self._serving()
+                else ("exec", "-T")
+            )
+            command = Command(
+                compose(environment, *start, *user, "-w", self.inside, environment.services.web)
+                + tuple(words)
+            )
+            if environment.sudo:
+                command = command.as_root()
+        return self.host.run(command, stdin=stdin, ok=ok, timeout=timeout)
+
+    def _serving(self) -> bool:
+        listing = Command(
+            compose(self.environment, "ps", "--services", "--status", "running")
+        ).as_root(self.environment.sudo)
+        return self.environment.services.web in self.host.run(listing).text.split()
+
+
+def _said(result: Result) -> str:
+    for text in (result.error, result.text):
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if lines:
+            return lines[-1][:300]
+    return "it printed nothing"

@@ -1,0 +1,177 @@
+"""What config.php says, by running it: PHP is the only parser that sees what BISO sees.
+
+The file holds comments, switched-off lines, computed values, a closing tag or a `return`; so a
+stub `Config` class is put in front of it, on the host, as the user that BISO runs as.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+from biso_tasks.config.model import Environment
+from biso_tasks.errors import Refused, StepFailed
+from biso_tasks.instance.app import App
+from biso_tasks.values import Dsn, Secret
+
+__all__ = ["Facts", "leaves", "read_facts"]
+
+Value = str | int | float | bool | None | dict[str, "Value"]
+
+_MARKER = b"\n@biso-facts "
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one config.php evaluates to. `datadir` is as PHP sees it, `log` is None where there is
+    no log database. `values` is the whole tree, passwords included: never print it."""
+
+    env: str
+    datadir: str
+    database: Dsn
+    log: Dsn | None
+    php: str
+    pgsql: bool
+    values: Mapping[str, Value] = field(repr=False)
+
+    def dsn(self, key: str) -> Dsn | None:
+        """The database that config.php names under `key`, or None."""
+        return _dsn(self.values.get(key))
+
+    @property
+    def is_production(self) -> bool:
+        """PROD, prod, Production, live: anything that is not plainly a test instance's env."""
+        return self.env.strip().lower().startswith(("prod", "live"))
+
+
+def read_facts(app: App, environment: Environment, *, overrides: bool = True) -> Facts:
+    """Evaluate the config.php of `app`, live or stage. With `overrides`, what biso.toml says of the
+    database wins; a stage is looked at without, since only what PHP sees counts there.
+
+    Raises Refused where the file is missing, unreadable, broken, or lacks a key, naming it.
+    """
+    where = f"{environment.name}: {app.webroot}/{environment.config}"
+    stub = files("biso_tasks.instance").joinpath("read_config.php").read_bytes()
+    result = app.php(
+        "-d", "display_errors=stderr", "-d", "log_errors=0", "--",
+        f"{app.inside}/{environment.config}", environment.key("datadir"),
+        stdin=stub, ok=None,
+    )  # fmt: skip
+    if result.code == 66 and b"biso-unreadable" in result.err:
+        raise Refused(
+            f"{where} cannot be read",
+            hint="check webroot, config and run_as of this environment in biso.toml",
+        )
+    _, marker, tail = (b"\n" + result.out).rpartition(_MARKER)
+    if not marker:
+        raise StepFailed(
+            f"{where}: PHP did not evaluate it (exit {result.code}): {_first_line(result.error)}",
+            hint=f"run there: {' '.join(environment.php)} -v, and set `php` in biso.toml if needed",
+        )
+    answer = json.loads(tail)
+    if not answer["complete"]:
+        raise Refused(
+            f"{where} is broken PHP: {answer['error']}",
+            hint="mend the file; BISO cannot run either",
+        )
+    values = _untag(answer["values"])
+    assert isinstance(values, dict)
+    return _facts(values, answer, environment, where, overrides)
+
+
+def leaves(value: Value, path: str = "") -> Iterator[tuple[str, str | int | float | bool | None]]:
+    """Every scalar below `value` with its key path, such as `gaia.db.dbname`."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
+
+def _facts(
+    values: dict[str, Value],
+    answer: Mapping[str, Any],
+    environment: Environment,
+    where: str,
+    overrides: bool,
+) -> Facts:
+    def text(name: str) -> str:
+        key = environment.key(name)
+        value = values.get(key)
+        if not isinstance(value, str) or not value:
+            raise Refused(
+                f"{where} does not set '{key}'",
+                hint=f"set it there, or name the key that this BISO uses: "
+                f"environments.{environment.name}.config_keys in biso.toml",
+            )
+        return value
+
+    key = environment.key("gaia.db")
+    database = _dsn(values.get(key))
+    if database is None:
+        raise Refused(
+            f"{where} does not set '{key}' with a dbname",
+            hint=f"set it there, or environments.{environment.name}.config_keys in biso.toml",
+        )
+    if overrides:
+        said = environment.database
+        database = Dsn(
+            host=database.host if said.host is None else said.host,
+            port=database.port if said.port is None else said.port,
+            dbname=database.dbname if said.dbname is None else said.dbname,
+            user=database.user if said.user is None else said.user,
+            password=database.password,
+        )
+    datadir = text("datadir")
+    if not datadir.startswith("/"):
+        # Relative to where PHP runs, which for us is the webroot as for biso-cli.
+        real = _untag(answer["realpath"])
+        datadir = real if isinstance(real, str) else datadir
+    return Facts(
+        env=text("env"),
+        datadir=datadir.rstrip("/") or "/",
+        database=database,
+        log=_dsn(values.get(environment.key("log.db"))),
+        php=str(answer["php"]),
+        pgsql=bool(answer["pgsql"]),
+        values=values,
+    )
+
+
+def _dsn(value: Value | None) -> Dsn | None:
+    if not isinstance(value, dict) or not value.get("dbname"):
+        return None
+
+    def text(key: str) -> str:
+        item = value.get(key)
+        return "" if item is None or isinstance(item, dict | bool) else str(item)
+
+    port = text("port")
+    return Dsn(
+        host=text("host"),
+        port=int(port) if port.isdigit() else 5432,
+        dbname=text("dbname"),
+        user=text("user"),
+        password=Secret(text("password")),
+    )
+
+
+def _untag(tagged: list[Any]) -> Value:
+    tag, value = tagged
+    if tag == "s":
+        return base64.b64decode(value).decode("utf-8", "surrogateescape")
+    if tag == "a":
+        return {
+            base64.b64decode(key).decode("utf-8", "surrogateescape"): _untag(item)
+            for key, item in value
+        }
+    scalar: int | float | bool | None = value
+    return scalar
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else "no output"

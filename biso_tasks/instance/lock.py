@@ -1,0 +1,93 @@
+"""One run at a time an environment: a `flock` on the environment's own host, held by a process
+that lives exactly as long as this controller and the link to it do. A laptop that is closed, a
+`kill -9`, a cut cable: within a minute the lock is free again, and there is no stale one to judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from biso_tasks.config.model import Environment
+from biso_tasks.errors import Locked, StepFailed
+from biso_tasks.host.command import script
+from biso_tasks.host.lease import Held, hold
+from biso_tasks.host.protocol import Host
+from biso_tasks.instance.layout import Layout
+
+__all__ = ["lock", "require_free"]
+
+# The file is removed by its holder, under the lock; so whoever gets a lock on a file that is no
+# longer the one at that path tries again, or two runs would each hold "the" lock.
+_HOLD = r"""
+umask 077
+cd -- "$1" || { echo gone; exit 74; }
+while :; do
+  exec 9>>lock
+  if ! flock -n 9; then
+    printf 'busy '; head -c 2000 owner 2>/dev/null | tr '\n' ' '; echo; exit 75
+  fi
+  [ lock -ef /proc/self/fd/9 ] && break
+done
+printf '%s\n' "$2" > owner
+trap 'rm -f owner lock' EXIT
+echo held
+while IFS= read -r -t 60 line; do [ "$line" != release ] || break; done
+"""
+
+
+# Asked while planning: nothing is created, and a lock that is free is not kept.
+_PEEK = r"""
+cd -- "$1" 2>/dev/null || exit 0
+[ -e lock ] || exit 0
+flock -n lock true || { printf 'busy '; head -c 2000 owner 2>/dev/null | tr '\n' ' '; }
+"""
+
+
+def require_free(host: Host, environment: Environment, layout: Layout) -> None:
+    """Raises Locked, naming the owner, where another run holds the environment now."""
+    peek = script(_PEEK, layout.stage_dir).as_user(environment.run_as)
+    answer = host.run(peek).text
+    if answer.startswith("busy"):
+        raise _locked(environment, answer)
+
+
+@contextmanager
+def lock(
+    host: Host, environment: Environment, layout: Layout, owner: dict[str, str]
+) -> Iterator[Held]:
+    """Hold the environment. `owner` says who to a colleague: run, who, since.
+
+    Raises Locked, naming the owner, where another run holds it.
+    """
+    holder = script(_HOLD, layout.stage_dir, json.dumps(owner)).as_user(environment.run_as)
+    held = hold(host, holder)
+    try:
+        answer = held.line()
+        if answer.startswith("busy"):
+            raise _locked(environment, answer)
+        if answer != "held":
+            raise StepFailed(
+                f"{environment.name}: no lock could be taken in {layout.stage_dir}: "
+                f"{answer or 'no answer'}",
+                hint="is `flock` (util-linux) on that host, and the directory writable?",
+            )
+        yield held
+    finally:
+        held.close()
+
+
+def _locked(environment: Environment, answer: str) -> Locked:
+    return Locked(
+        f"{environment.name} is in use by {_owner(answer.removeprefix('busy'))}",
+        hint="wait until it has ended; one that was killed frees the lock within a minute",
+    )
+
+
+def _owner(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"run {owner['run']} of {owner['who']}, since {owner['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "another run"
