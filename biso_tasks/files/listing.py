@@ -1,0 +1,214 @@
+"""What a tree holds: every entry below its root with all that a copy must preserve."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Final, Literal
+
+from biso_tasks.errors import Refused, StepFailed
+from biso_tasks.files.access import Access
+from biso_tasks.files.patterns import Matcher, is_literal
+from biso_tasks.host.command import Command, script
+from biso_tasks.host.process import Tail, end_group
+
+__all__ = ["DATA_EXCLUDES", "Entry", "FilesError", "Kind", "Listing", "list_tree"]
+
+Kind = Literal["file", "dir", "link", "special"]
+
+# CONTRACT §1: never copied. Anchored, or a `tmp` deeper down would be lost as well; what is in
+# the top `tmp` is left out, the directory itself travels (it must exist, empty and writable).
+DATA_EXCLUDES: Final = ("/tmp/**", "**/*.log", "/maintenance.on")
+
+_KINDS: Final[dict[str, Kind]] = {"f": "file", "d": "dir", "l": "link"}
+_FIELDS: Final = 12
+# %P is relative to the root. One NUL after each field: names hold anything else, newlines too.
+_FORMAT: Final = r"%y\0%s\0%T@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
+
+
+class FilesError(StepFailed):
+    """Something about a tree: the message names host and path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`path` is relative to the root, "" for the root itself; not UTF-8 means surrogateescape.
+    `mtime` is in nanoseconds, `mode` holds permission bits only, `owner` and `group` are names, or
+    digits where the id has none. `readable`: by the user who listed."""
+
+    path: str
+    kind: Kind
+    size: int
+    mtime: int
+    mode: int
+    owner: str
+    group: str
+    device: int
+    inode: int
+    links: int
+    target: str
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A tree at one moment. `entries` are sorted by path. `vanished` counts what was deleted while
+    it was read; `mounts` are directories inside that lie on another filesystem."""
+
+    root: str
+    top: Entry
+    entries: tuple[Entry, ...]
+    vanished: int
+    mounts: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all regular files, a hard link counted once."""
+        seen: set[tuple[int, int]] = set()
+        total = 0
+        for entry in self.entries:
+            if entry.kind == "file":
+                if entry.links > 1:
+                    if (entry.device, entry.inode) in seen:
+                        continue
+                    seen.add((entry.device, entry.inode))
+                total += entry.size
+        return total
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """Files that whoever listed the tree may not read; only root could copy them."""
+        return tuple(e.path for e in self.entries if e.kind == "file" and not e.readable)
+
+
+def list_tree(
+    access: Access,
+    root: str,
+    *,
+    exclude: Sequence[str] = DATA_EXCLUDES,
+    empty_ok: bool = False,
+) -> Listing:
+    """Every entry below `root` that no pattern of `exclude` names. Symbolic links are not followed;
+    mounts below the root belong to the tree.
+
+    Raises Refused when the root is no directory, or holds nothing (unless `empty_ok`): an unmounted
+    source would make an empty copy. Raises FilesError when a directory cannot be read."""
+    _check_root(access, root)
+    prune = [p.strip("/") for p in exclude if is_literal(p)]
+    prune += [p.removesuffix("/**").strip("/") for p in exclude if _is_contents(p)]
+    excluded = Matcher(exclude)
+    entries: list[Entry] = []
+    top: Entry | None = None
+    finder = access.host.start(
+        access.reader(_find(prune)).within(root),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    messages = Tail(finder.stderr)
+    try:
+        for entry in _entries(finder.stdout):
+            if not entry.path:
+                top = entry
+            elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
+                continue  # a link to the site's scratch space would be shared by both instances
+            elif not excluded(entry.path):
+                entries.append(entry)
+        code = finder.wait()
+    finally:
+        end_group(finder)
+    vanished = _judge(access, root, code, messages.text())
+    if top is None:
+        raise FilesError(f"{access.host.name}: {root}: reading the tree gave nothing")
+    if not entries and not empty_ok:
+        raise Refused(
+            f"{access.host.name}: {root} is empty",
+            hint="is its filesystem mounted? An empty source would make an empty copy",
+        )
+    entries.sort(key=lambda entry: entry.path)
+    device = top.device
+    mounts = tuple(e.path for e in entries if e.kind == "dir" and e.device != device)
+    return Listing(root, top, tuple(entries), vanished, mounts)
+
+
+def _check_root(access: Access, root: str) -> None:
+    text = '[ -e "$1" ] || exit 10; [ -d "$1" ] || exit 11; [ -r "$1" ] && [ -x "$1" ] || exit 12'
+    code = access.host.run(access.reader(script(text, root)), ok=(0, 10, 11, 12)).code
+    who = access.user or access.host.login
+    if code == 10:
+        raise Refused(
+            f"{access.host.name}: {root} does not exist, or {who} may not see it",
+            hint="check `datadir`, `webroot` and `run_as` of the environment",
+        )
+    if code == 11:
+        raise Refused(f"{access.host.name}: {root} is not a directory")
+    if code == 12:
+        raise Refused(
+            f"{access.host.name}: {who} may not read {root}",
+            hint="set `run_as` to a user who may",
+        )
+
+
+def _is_contents(pattern: str) -> bool:
+    return pattern.endswith("/**") and is_literal(pattern.removesuffix("/**"))
+
+
+def _find(prune: Sequence[str]) -> Command:
+    """Prunes what a pattern names literally: nobody may be able to read a site's tmp."""
+    words = ["env", "LC_ALL=C", "find", "."]
+    for path in dict.fromkeys(prune):
+        escaped = "".join(f"\\{c}" if c in "\\*?[" else c for c in path)
+        words += ["(", "-path", f"./{escaped}", "-prune", "-o", "-true", ")"]
+    readable = ("(", "-readable", "-printf", "r\\0", "-o", "-printf", "-\\0", ")")
+    return Command((*words, *readable, "-printf", _FORMAT))
+
+
+def _entries(stream: IO[bytes] | None) -> Iterator[Entry]:
+    if stream is None:
+        return
+    rest = b""
+    with stream:
+        while chunk := stream.read(1 << 20):
+            fields = (rest + chunk).split(b"\0")
+            whole = (len(fields) - 1) // _FIELDS * _FIELDS
+            for at in range(0, whole, _FIELDS):
+                yield _entry(
+                    [f.decode("utf-8", "surrogateescape") for f in fields[at : at + _FIELDS]]
+                )
+            rest = b"\0".join(fields[whole:])
+
+
+def _entry(field: list[str]) -> Entry:
+    # before 1970 the fraction still counts upwards: "-2.5" is a second and a half before
+    seconds, _, fraction = field[3].partition(".")
+    return Entry(
+        path=field[11],
+        kind=_KINDS.get(field[1], "special"),
+        size=int(field[2]),
+        mtime=int(seconds) * 1_000_000_000 + int((fraction + "000000000")[:9]),
+        mode=int(field[4], 8),
+        owner=field[5],
+        group=field[6],
+        device=int(field[7]),
+        inode=int(field[8]),
+        links=int(field[9]),
+        target=field[10],
+        readable=field[0] == "r",
+    )
+
+
+def _judge(access: Access, root: str, code: int, messages: str) -> int:
+    """How many entries vanished under find's hands; whatever else it complains of is raised."""
+    if code == 0:
+        return 0
+    lines = [line for line in messages.splitlines() if line.startswith("find: ")]
+    gone = [line for line in lines if line.endswith(": No such file or directory")]
+    if lines and len(lines) == len(gone):
+        return len(gone)
+    wrong = [line for line in lines if line not in gone] or [messages or f"exit code {code}"]
+    raise FilesError(
+        f"{access.host.name}: {root} cannot be read completely: {wrong[0]}"
+        + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+        hint=f"{access.user or access.host.login} must be able to enter every directory",
+    )

@@ -1,0 +1,122 @@
+"""Owners on the other side: by name where the name exists there, else the environment's `owner`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from biso_tasks.errors import ConfigError
+from biso_tasks.files.access import Access
+from biso_tasks.files.listing import Entry
+from biso_tasks.host.command import Command, command, script
+
+__all__ = ["Owners", "give", "make_root", "owners_for"]
+
+# What rsync's maps take literally: neither their separators nor a wildcard.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.$@+-]+")
+
+_UNKNOWN: Final = """
+unknown() { while IFS= read -r -d '' name; do
+  [[ $name != *[!0-9]* ]] || ! getent "$1" -- "$name" >/dev/null || continue
+  printf '%s %s\\0' "$1" "$name"
+done; }
+case $1 in passwd|group) unknown "$1" ;; esac
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Users and groups of a tree that the target does not know, and whom theirs go to.
+    `user` and `group` are None where nothing was configured: ids are then kept as numbers."""
+
+    unknown_users: frozenset[str]
+    unknown_groups: frozenset[str]
+    user: str | None
+    group: str | None
+
+    def of(self, entry: Entry) -> tuple[str, str]:
+        """Owner and group of the entry's copy."""
+        owner = self.user if self.user and entry.owner in self.unknown_users else entry.owner
+        group = self.group if self.group and entry.group in self.unknown_groups else entry.group
+        return owner, group
+
+    def rsync_options(self) -> list[str]:
+        """The receiving rsync's maps."""
+        options = []
+        for option, unknown, known in (
+            ("--usermap", self.unknown_users, self.user),
+            ("--groupmap", self.unknown_groups, self.group),
+        ):
+            names = sorted(name for name in unknown if _NAME.fullmatch(name))
+            if names and known:
+                options.append(f"{option}=" + ",".join(f"{name}:{known}" for name in names))
+        return options
+
+
+def owners_for(target: Access, entries: Iterable[Entry], fallback: str | None) -> Owners:
+    """Ask the target which owners of `entries` it knows. `fallback` is `user:group` or `user`
+    (CONTRACT §4 `owner`). Raises ConfigError when that is not a name which exists there."""
+    users = {entry.owner for entry in entries}
+    groups = {entry.group for entry in entries}
+    user, _, group = (fallback or "").partition(":")
+    for kind, name in (("passwd", user), ("group", group)):
+        if name and (not _NAME.fullmatch(name) or _unknown(target, kind, [name])):
+            raise ConfigError(
+                f"{target.host.name}: owner = {fallback!r}: {name!r} does not exist there",
+                hint='set `owner` of the environment to "user:group" as they are on that host',
+            )
+    return Owners(
+        _unknown(target, "passwd", users),
+        _unknown(target, "group", groups),
+        user or None,
+        group or None,
+    )
+
+
+def _unknown(target: Access, kind: str, names: Iterable[str]) -> frozenset[str]:
+    """Numbers (ids without a name) count as unknown."""
+    given = b"".join(name.encode("utf-8", "surrogateescape") + b"\0" for name in names)
+    answer = target.host.run(script(_UNKNOWN, kind), stdin=given).text
+    return frozenset(line.partition(" ")[2] for line in answer.split("\0") if line)
+
+
+def give(target: Access, root: str, entries: Iterable[Entry], owners: Owners) -> None:
+    """Give what `target`'s user has unpacked below `root` to its owners: one chown for many files,
+    and never through a symbolic link. Does nothing where files cannot be given away."""
+    if not target.gives_away:
+        return
+    batches: dict[tuple[str, str], list[Entry]] = {}
+    modes: dict[int, list[Entry]] = {}
+    for entry in entries:
+        batches.setdefault(owners.of(entry), []).append(entry)
+        if entry.mode & 0o6000 and entry.kind != "link":
+            modes.setdefault(entry.mode, []).append(entry)
+    for (owner, group), members in batches.items():
+        _each(target, root, members, "chown", "-h", f"{owner}:{group}")
+    for mode, members in modes.items():  # chown takes setuid and setgid away
+        _each(target, root, members, "chmod", f"{mode:04o}")
+
+
+def _each(target: Access, root: str, entries: Iterable[Entry], *words: str) -> None:
+    """xargs runs as the login: it is the program that sudo allows, not xargs."""
+    prefix = root.rstrip("/").encode("utf-8", "surrogateescape")
+    names = b"".join(
+        prefix + b"/" + entry.path.encode("utf-8", "surrogateescape") + b"\0" for entry in entries
+    )
+    inner = target.writer(Command((*words, "--"))).words(target.host.login)
+    target.host.run(Command(("xargs", "-0", "-r", *inner)), stdin=names, timeout=None)
+
+
+def make_root(target: Access, root: str) -> None:
+    """A new directory that the target's user can unpack into. One that exists is left as it is."""
+    text = '[ -d "$1" ] && [ -w "$1" ]'
+    if target.host.run(target.reader(script(text, root)), ok=None).code == 0:
+        return
+    made = target.host.run(target.reader(command("mkdir", "-p", "--", root)), ok=None)
+    if made.code == 0:
+        return
+    who = target.user or target.host.login
+    make = command("install", "-d", "-m", "0700", "-o", who, "--", root)
+    target.host.run(target.writer(make))

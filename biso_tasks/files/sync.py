@@ -1,0 +1,244 @@
+"""Bring a tree to where it is wanted: only what differs from the tree beside travels, and the copy
+shares no inode with it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from biso_tasks.files import tartree
+from biso_tasks.files.access import Access
+from biso_tasks.files.crew import Crew, Progress
+from biso_tasks.files.listing import Entry, FilesError, list_tree
+from biso_tasks.files.owners import make_root, owners_for
+from biso_tasks.files.relay import FLAGS, relay
+from biso_tasks.host.command import Command, command, script
+from biso_tasks.host.stream import remote_words
+
+__all__ = ["Method", "Route", "Transferred", "finish_root", "method", "transfer"]
+
+Route = Literal["local", "direct", "relay"]
+Method = Literal["rsync", "tar"]
+
+# Plain numbers in the statistics; a file that went away between listing and reading is no error.
+_CLIENT: Final = ("--no-human-readable", "--stats", "--info=progress2", "--ignore-missing-args")
+# Compare times to the nanosecond: a change within the same second of the same size is a change.
+_RECEIVER: Final = ("--modify-window=-1",)
+_TOUCH: Final = """
+at=$(mktemp -d)
+trap 'rmdir -- "$at"' EXIT
+touch -d "$1" -- "$at"
+to=$2
+shift 2
+"$@" --dirs --times --exclude='*' -- "$at/" "$to"
+"""
+# What rsync says after any failure, and its statistics: neither is the reason.
+_NOISE: Final = (
+    *("rsync error: ", "rsync: connection unexpectedly closed", "Number of ", "Total ", "File "),
+    *("Literal data", "Matched data", "sent ", "total size", "sending ", "receiving "),
+)
+_LIST: Final = ("--from0", "--files-from=-")
+
+
+@dataclass(frozen=True, slots=True)
+class Transferred:
+    """`files` are the regular files that are in place now, `bytes_sent` what left the source for
+    them (with tar: the size of the files that were sent), `vanished` what was deleted meanwhile."""
+
+    files: int
+    bytes_sent: int
+    vanished: tuple[str, ...]
+    method: Method
+
+
+def method(source: Access, target: Access) -> Method:
+    """What a transfer between the two will use: rsync where both ends may run it, else tar."""
+    for access in (source, target):
+        if access.host.run(access.writer(command("rsync", "--version")), ok=None).code != 0:
+            return "tar"
+    return "rsync"
+
+
+def transfer(
+    source: Access,
+    source_root: str,
+    target: Access,
+    target_root: str,
+    entries: Sequence[Entry],
+    *,
+    basis: str | None = None,
+    route: Route = "relay",
+    fallback_owner: str | None = None,
+    using: Method | None = None,
+    cancel: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> Transferred:
+    """Copy `entries` (directories included, nothing is implied) with bytes, mode, owner, group,
+    mtime, links, hard links and holes; what is the root's own is left to `finish_root`. `basis` is
+    a tree on the target whose unchanged files are copied there instead of sent. `target_root` is
+    created; nothing in it is deleted.
+
+    `route`: "local" for one host, "direct" for the target pulling by ssh, "relay" for everything
+    else, one end on this machine included. `progress` is told bytes so far, from another thread.
+    Raises FilesError when a file could not be copied, Interrupted when `cancel` is set."""
+    using = using or method(source, target)
+    owners = owners_for(target, entries, fallback_owner)
+    make_root(target, target_root)
+    what = f"the transfer from {source.host.name} to {target.host.name}"
+    with Crew(cancel, what) as crew:
+        if using == "tar":
+            sent = tartree.send(
+                source,
+                source_root,
+                target,
+                target_root,
+                entries,
+                basis=basis,
+                owners=owners,
+                crew=crew,
+            )
+        else:
+            server = [*_RECEIVER]
+            if basis is not None:
+                server.append(f"--copy-dest={basis}")
+            if target.gives_away:
+                server += owners.rsync_options()
+            sent = _rsync(
+                source,
+                source_root,
+                target,
+                target_root,
+                _names(entries),
+                server=server,
+                route=route,
+                crew=crew,
+                progress=progress,
+            )
+    arrived = {
+        entry.path for entry in list_tree(target, target_root, exclude=(), empty_ok=True).entries
+    }
+    return Transferred(
+        files=sum(entry.kind == "file" and entry.path in arrived for entry in entries),
+        bytes_sent=sent,
+        vanished=tuple(entry.path for entry in entries if entry.path not in arrived),
+        method=using,
+    )
+
+
+def finish_root(
+    target: Access, root: str, top: Entry, *, fallback_owner: str | None = None
+) -> None:
+    """Give a copied tree's root the owner, group, mode and time of `top`, last of all: whatever is
+    still put into it changes its time."""
+    if target.gives_away:
+        owner, group = owners_for(target, [top], fallback_owner).of(top)
+        target.host.run(target.writer(command("chown", "-h", f"{owner}:{group}", "--", root)))
+    target.host.run(target.writer(command("chmod", f"{top.mode:04o}", "--", root)))
+    when = f"@{top.mtime // 1_000_000_000}.{top.mtime % 1_000_000_000:09d}"
+    if target.host.run(target.reader(command("touch", "-d", when, "--", root)), ok=None).code:
+        # another's directory: root may not `touch`, but rsync carries a time over
+        rsync = target.writer(command("rsync")).words(target.host.login)
+        target.host.run(script(_TOUCH, when, root.rstrip("/") + "/", *rsync))
+
+
+def _names(entries: Sequence[Entry]) -> bytes:
+    """Never the root itself: rsync takes "./" for "with every file in it", whatever the list says,
+    and those files may be the ones that must not travel."""
+    return b"".join(b"./" + e.path.encode("utf-8", "surrogateescape") + b"\0" for e in entries)
+
+
+def _rsync(
+    source: Access,
+    source_root: str,
+    target: Access,
+    target_root: str,
+    names: bytes,
+    *,
+    server: Sequence[str],
+    route: Route,
+    crew: Crew,
+    progress: Progress | None,
+) -> int:
+    """Bytes that left the source."""
+    one_user = target.root or target.user == source.user
+    if route == "relay" or (route == "local" and not one_user):
+        end = relay(
+            source,
+            source_root,
+            target,
+            target_root,
+            names,
+            client=_CLIENT,
+            server=server,
+            crew=crew,
+            progress=progress,
+        )
+        _judge(source, target, {"source": end.source_code, "target": end.target_code}, end.lines)
+        return _bytes(end.lines, "sent")
+    words = ["rsync", FLAGS, *_CLIENT, *server, *_LIST]
+    if route == "local":
+        words += ["--", source_root.rstrip("/") + "/"]
+    else:
+        words += _pull(source, source_root, target)
+    listed, feeding = crew.pipe()
+    said, saying = crew.pipe()
+    crew.start(
+        "target",
+        target.host,
+        target.writer(Command((*words, target_root.rstrip("/") + "/"))),
+        stdin=listed,
+        stdout=saying,
+    )
+    output = crew.listen(said, progress)
+    crew.feed(feeding, (names,))
+    crew.close(feeding)
+    codes = crew.wait()
+    lost = crew.lost(codes)
+    if lost is not None:
+        raise lost
+    lines = (*crew.messages("target"), *output.lines())
+    _judge(source, target, codes, lines)
+    return _bytes(lines, "sent" if route == "local" else "received")
+
+
+def _pull(source: Access, source_root: str, target: Access) -> list[str]:
+    """The words by which the target's rsync reaches the source. Behind sudo it would use root's
+    keys and known hosts: ssh runs as the login again."""
+    *ssh, destination, _ = remote_words(source.host)
+    if target.root and target.host.login != "root":
+        ssh = ["runuser", "-u", target.host.login, "--", *ssh]
+    login = source.host.login
+    there = source.writer(command("rsync")).words(login)
+    user, _, host = destination.rpartition("@")
+    place = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return [
+        *("--protect-args", "-e", " ".join(ssh), f"--rsync-path={' '.join(there)}", "--"),
+        f"{user}@{place}:{source_root.rstrip('/')}/",
+    ]
+
+
+def _judge(source: Access, target: Access, codes: dict[str, int], lines: Sequence[str]) -> None:
+    """24 is normal on a live tree: files vanished. 23 is a failure."""
+    bad = {who: code for who, code in codes.items() if code not in (0, 24)}
+    if not bad:
+        return
+    reasons = [line for line in lines if not line.startswith(_NOISE)] or list(lines)[-3:]
+    raise FilesError(
+        f"rsync from {source.host.name} to {target.host.name} failed "
+        f"({', '.join(f'{who} {code}' for who, code in bad.items())}): "
+        + " / ".join(dict.fromkeys(reasons[:4])),
+        hint="a file that cannot be read needs `sudo = true` or another `run_as` on its host"
+        if 23 in bad.values()
+        else "",
+    )
+
+
+def _bytes(lines: Sequence[str], word: str) -> int:
+    for line in lines:
+        if found := re.fullmatch(rf"Total bytes {word}: ([\d,.]+)", line):
+            return int(re.sub(r"\D", "", found[1]))
+    return 0
