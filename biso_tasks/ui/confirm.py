@@ -1,0 +1,75 @@
+"""Asks once before something is destroyed: the target's name has to be typed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from biso_tasks.errors import Interrupted, Refused
+from biso_tasks.ui.terminal import Stream, line
+from biso_tasks.ui.text import clean
+
+__all__ = ["confirm"]
+
+
+def confirm(
+    name_to_type: str,
+    *,
+    yes: bool,
+    interactive: bool,
+    read: Callable[[str], str] = input,
+    production: bool = False,
+    given: str | None = None,
+    stream: TextIO | None = None,
+) -> None:
+    """Return where the person agreed; "" as the name needs no agreement.
+
+    `yes` is --yes, `given` the value of --confirm. Into a production environment `yes` is not
+    enough: its name is given or typed. Raises Refused for another name, and where nobody can be
+    asked; Interrupted for Ctrl-C. The question goes to `stream` (default: stderr).
+    """
+    name = name_to_type
+    if not name:
+        return
+    if given is not None:
+        if given != name:
+            raise Refused(
+                f'--confirm says "{clean(given)}", but the target is "{name}": nothing was changed',
+                hint=f"if {name} is meant: --confirm {name}",
+            )
+        return
+    if yes and not production:
+        return
+    if not interactive:
+        raise _nobody(name, yes=yes, production=production)
+    kind = "the production environment" if production else "the environment"
+    Stream(stream or sys.stderr).put(
+        [line("To go on, type the name of ", kind, " that will be changed: ", (name, "strong"))]
+    )
+    try:
+        typed = read("> ").strip()
+    except EOFError:
+        typed = ""
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted at the question: nothing was changed") from error
+    if typed != name:
+        what = f'"{clean(typed)}" was typed, not "{name}"' if typed else "no name was typed"
+        raise Refused(
+            f"{what}: nothing was changed", hint="start again, and read the plan once more"
+        )
+
+
+def _nobody(name: str, *, yes: bool, production: bool) -> Refused:
+    if production:
+        enough = f"--yes is not enough for the production environment {name}" if yes else ""
+        return Refused(
+            f"{enough or f'the change of {name} was not confirmed'}, and there is no terminal to "
+            "ask on: nothing was changed",
+            hint=f"look at the plan with --plan, then add --confirm {name}",
+        )
+    return Refused(
+        f"the change of {name} was not confirmed, and there is no terminal to ask on: nothing was "
+        "changed",
+        hint="look at the plan with --plan, then add --yes",
+    )
