@@ -1,0 +1,84 @@
+"""Wires config, hosts and hooks together for one command."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+from biso_tasks.config.model import Environment, Site
+from biso_tasks.hooks.manager import PluginManager
+from biso_tasks.host import connect
+from biso_tasks.host.protocol import Host
+from biso_tasks.instance.instance import Instance, read_instance
+
+__all__ = ["Session", "whoami"]
+
+SHORTEST: Final = 6  # characters; shorter passwords would black out ordinary words
+
+
+def whoami() -> str:
+    """Who a colleague should ask: login and machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+@dataclass(slots=True)
+class Session:
+    """One command's site, plugins and connections. `say` shows a line to the person."""
+
+    site: Site
+    hooks: PluginManager
+    say: Callable[[str], None]
+    _hosts: dict[str, Host] = field(default_factory=dict)
+    _secrets: set[str] = field(default_factory=set)
+    _connecting: threading.Lock = field(default_factory=threading.Lock)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def environment(self, name: str) -> Environment:
+        return self.site.environment(name)
+
+    def host(self, name: str) -> Host:
+        """The environment's host, connected at first use and kept for the command."""
+        with self._connecting:
+            if name not in self._hosts:
+                environment = self.environment(name)
+                host = connect(
+                    name,
+                    environment.ssh or None,
+                    ssh_config=Path(self.site.ssh.config).expanduser(),
+                    known_hosts=Path(self.site.ssh.known_hosts).expanduser(),
+                )
+                self._stack.callback(host.close)
+                self._hosts[name] = host
+            return self._hosts[name]
+
+    def instance(self, name: str) -> Instance:
+        """The environment as it is found now. Raises BisoError with the remedy."""
+        instance = read_instance(self.host(name), self.environment(name))
+        for dsn in (instance.facts.database, instance.facts.log):
+            if dsn is not None and len(dsn.password.reveal()) >= SHORTEST:
+                self._secrets.add(dsn.password.reveal())
+        return instance
+
+    def redact(self, text: str) -> str:
+        """`text` without any password that this command has seen: the last net of the journal."""
+        found = {one.reveal() for one in self.hooks.found_secrets()}
+        for secret in self._secrets | {one for one in found if len(one) >= SHORTEST}:
+            text = text.replace(secret, "…")
+        return text

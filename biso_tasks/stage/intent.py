@@ -1,0 +1,142 @@
+"""Making the intent of a swap from what is found, and reading it back on another machine.
+
+What is read back is checked against what the config says: a document that names other paths or
+databases than this environment's is not followed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from biso_tasks.database import swap as databases
+from biso_tasks.database.admin import admin
+from biso_tasks.errors import NeedsPerson
+from biso_tasks.files.places import Slot, entry_slots, slot
+from biso_tasks.instance.instance import Instance
+from biso_tasks.stage.model import StagedDatabase, access
+from biso_tasks.stage.swap import DatabasePart, Intent
+
+__all__ = ["make_intent", "read_intent"]
+
+
+def make_intent(
+    instance: Instance,
+    parts: Sequence[StagedDatabase],
+    *,
+    run: str,
+    rollback: bool,
+    services: tuple[str, ...],
+    in_maintenance: bool,
+    document: Mapping[str, Any],
+    statements: Mapping[str, tuple[str, ...]],
+) -> Intent:
+    """Who stands where now. `statements` are executed with the renames, by live database. Raises
+    StepFailed where a database that must come in is not there, and Refused where a directory could
+    not be renamed."""
+    return Intent(
+        run=run,
+        rollback=rollback,
+        parts=tuple(_part(part, rollback, statements.get(part.live, ())) for part in parts),
+        slots=_slots(instance),
+        services=services,
+        in_maintenance=in_maintenance,
+        document=document,
+    )
+
+
+def read_intent(
+    instance: Instance, document: Mapping[str, Any], known: Sequence[StagedDatabase]
+) -> Intent:
+    """The intent that an interrupted run left. Raises NeedsPerson where it does not fit."""
+    by_live = {database.live: database for database in known}
+    try:
+        parts = []
+        for entry in document["databases"]:
+            database = by_live[entry["live"]]
+            names = (database.stage, database.previous)
+            if (entry["stage"], entry["previous"]) != names:
+                raise KeyError("stage")
+            parts.append(
+                DatabasePart(
+                    database.server,
+                    database.live,
+                    *names,
+                    incoming=int(entry["incoming"]),
+                    outgoing=int(entry["outgoing"]),
+                )
+            )
+        slots = tuple(Slot.from_dict(entry) for entry in document["slots"])
+        _require_own(instance, slots)
+        return Intent(
+            run=str(document["run"]),
+            rollback=bool(document["rollback"]),
+            parts=tuple(parts),
+            slots=slots,
+            services=_known_services(instance, document["services"]),
+            in_maintenance=bool(document["in_maintenance"]),
+            document=dict(document["document"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise NeedsPerson(
+            f"{instance.name}: {instance.layout.stage_dir}/intent.json does not fit this "
+            f"environment ({error})",
+            hint="was the database, data dir or stage_dir changed in the config since? put it back "
+            "and run `biso recover` again",
+        ) from error
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _part(database: StagedDatabase, rollback: bool, statements: tuple[str, ...]) -> DatabasePart:
+    rename = databases.Rename(database.live, database.stage, database.previous)
+    with admin(database.server) as role:
+        (intent,) = databases.intent(role, [rename], backwards=rollback)
+    assert intent.outgoing is not None
+    return DatabasePart(
+        database.server,
+        database.live,
+        database.stage,
+        database.previous,
+        incoming=intent.incoming,
+        outgoing=intent.outgoing,
+        statements=statements,
+    )
+
+
+def _places(instance: Instance) -> tuple[str, str, str, str]:
+    layout = instance.layout
+    moving = f"{layout.stage_dir}/moving"
+    return (layout.datadir, layout.stage_datadir, layout.previous_datadir, moving)
+
+
+def _slots(instance: Instance) -> tuple[Slot, ...]:
+    layout = instance.layout
+    places = _places(instance)
+    if not layout.datadir_is_mount:
+        return (slot(access(instance), *places),)
+    own = layout.stage_dir.removeprefix(layout.datadir).lstrip("/").partition("/")[0]
+    return entry_slots(access(instance), *places, without=own)
+
+
+def _require_own(instance: Instance, slots: Sequence[Slot]) -> None:
+    places = _places(instance)
+    for one in slots:
+        found = (one.live, one.stage, one.previous, one.moving)
+        if found == places:
+            continue
+        name = posixpath.basename(one.live)
+        if found != tuple(f"{place}/{name}" for place in places) or name in ("", ".", ".."):
+            raise ValueError(f"it names {one.live}")
+
+
+def _known_services(instance: Instance, names: Sequence[Any]) -> tuple[str, ...]:
+    known = instance.environment.services.stop
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"it names the service {unknown[0]!r}")
+    return tuple(str(name) for name in names)

@@ -1,0 +1,172 @@
+"""The stage: a complete instance beside the live one, under other names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.server import Server
+from biso_tasks.files.access import Access
+from biso_tasks.instance.app import App
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.layout import inside
+from biso_tasks.values import Dsn
+
+__all__ = [
+    "MOUNTED_AT",
+    "Content",
+    "Stage",
+    "StagedDatabase",
+    "access",
+    "in_place",
+    "own_directory",
+    "server",
+    "staged",
+]
+
+MOUNTED_AT = "/biso-stage"
+"""Where a stage is mounted in a container of its own."""
+
+Content = Literal["copy", "schema", "live-schema"]
+"""What a staged database is filled with: all of the source's, the source's schema, or the schema of
+the target's live one (a stand-in that is thrown away with the stage)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagedDatabase:
+    """One database of the stage; `key` is the config.php key that names it. `in_place`: there is no
+    stage, the live database itself is filled."""
+
+    key: str
+    server: Server
+    content: Content
+    in_place: bool = False
+
+    @property
+    def live(self) -> str:
+        return self.server.dsn.dbname
+
+    @property
+    def stage(self) -> str:
+        return self.live if self.in_place else stage_name(self.live)
+
+    @property
+    def previous(self) -> str:
+        return previous_name(self.live)
+
+    @property
+    def swapped(self) -> bool:
+        """Whether it takes the live one's place, or goes with the stage."""
+        return self.content != "live-schema"
+
+    @property
+    def staged_server(self) -> Server:
+        return self.server.at(self.stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of `instance`, made by `run`. Paths are the host's. `in_place`: the live instance
+    itself stands for its stage, since the site cannot stage (strategy "in-place")."""
+
+    instance: Instance
+    run: str
+    databases: tuple[StagedDatabase, ...]
+    in_place: bool = False
+
+    @property
+    def called(self) -> str:
+        """How plans and messages call it."""
+        return f"{self.instance.name} itself, in place" if self.in_place else "the stage"
+
+    @property
+    def main(self) -> StagedDatabase:
+        return self.databases[0]
+
+    @property
+    def webroot(self) -> str:
+        layout = self.instance.layout
+        return layout.webroot if self.in_place else layout.stage_webroot
+
+    @property
+    def datadir(self) -> str:
+        layout = self.instance.layout
+        return layout.datadir if self.in_place else layout.stage_datadir
+
+    @property
+    def inside(self) -> str:
+        """The stage's directory as PHP sees it."""
+        if self.instance.environment.services.kind == "compose":
+            return MOUNTED_AT
+        return self.instance.layout.stage
+
+    @property
+    def app(self) -> App:
+        instance = self.instance
+        if self.in_place:
+            return instance.app
+        compose = instance.environment.services.kind == "compose"
+        mounts = ((instance.layout.stage, MOUNTED_AT),) if compose else ()
+        return App(
+            instance.host, instance.environment, self.webroot, f"{self.inside}/webroot", mounts
+        )
+
+
+def access(instance: Instance) -> Access:
+    """How files of this instance are touched: by root where biso.toml grants sudo."""
+    environment = instance.environment
+    return Access(instance.host, user=environment.run_as, root=environment.sudo)
+
+
+def own_directory(instance: Instance) -> tuple[str, ...]:
+    """Patterns for our own directory, where the data dir is a mount point and holds it."""
+    own = inside(instance.layout.stage_dir, instance.layout.datadir)
+    return (f"/{own}/**", f"/{own}") if own else ()
+
+
+def server(instance: Instance, dsn: Dsn) -> Server:
+    """The PostgreSQL server behind one of the instance's databases."""
+    environment = instance.environment
+    admin = environment.database.admin
+    prefix: tuple[str, ...] = ()
+    if environment.services.kind == "compose":
+        sudo = ("sudo", "-n") if environment.sudo and instance.host.login != "root" else ()
+        services = environment.services
+        prefix = (*sudo, "docker", "compose", "--project-directory", services.directory,
+                  "exec", "-T", services.database)  # fmt: skip
+        # Its clients run beside the server; the service's name need not resolve there.
+        dsn = Dsn("127.0.0.1", dsn.port, dsn.dbname, dsn.user, dsn.password)
+    return Server(
+        instance.host,
+        dsn,
+        prefix,
+        admin_user=admin.user if admin else None,
+        admin_run_as=admin.run_as if admin else None,
+    )
+
+
+def staged(
+    instance: Instance, contents: Mapping[str, Content] | None = None
+) -> tuple[StagedDatabase, ...]:
+    """The databases of a stage of `instance`, the main one first, then the log database and those
+    of `contents` (by config.php key): as many as config.php names. One that nobody handles gets a
+    stand-in, so that the stage never writes into the live one."""
+    facts, environment = instance.facts, instance.environment
+    wanted = contents or {}
+    key = environment.key("gaia.db")
+    found = [StagedDatabase(key, server(instance, facts.database), "copy")]
+    seen = {_place(facts.database)}
+    for key in dict.fromkeys((environment.key("log.db"), *wanted)):
+        dsn = facts.dsn(key)
+        if dsn is not None and _place(dsn) not in seen:
+            seen.add(_place(dsn))
+            content = wanted.get(key, "live-schema")
+            found.append(StagedDatabase(key, server(instance, dsn), content))
+    return tuple(found)
+
+
+def _place(dsn: Dsn) -> tuple[str, int, str]:
+    return (dsn.host, dsn.port, dsn.dbname)

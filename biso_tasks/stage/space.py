@@ -1,0 +1,68 @@
+"""Whether a second copy has room, with the numbers, before anything is written."""
+
+from __future__ import annotations
+
+from biso_tasks.database.admin import admin
+from biso_tasks.database.connect import DatabaseFailed
+from biso_tasks.database.facts import ServerFacts
+from biso_tasks.files.space import require_space as require_room
+from biso_tasks.host.command import Command, script
+from biso_tasks.instance.instance import Instance
+from biso_tasks.stage.model import access, server
+
+__all__ = ["require_space"]
+
+# A load needs room for indexes being built and for WAL as well.
+_DATABASE_MARGIN = 1.3
+
+
+def require_space(source: Instance, target: Instance, source_facts: ServerFacts) -> tuple[str, ...]:
+    """Raises Refused where data dir and webroot, or the database, would not fit beside the live
+    ones. Returns notes on what could not be found out."""
+    files, inodes = _size(source, source.layout.datadir)
+    code, code_inodes = _size(target, target.layout.webroot)
+    require_room(
+        access(target),
+        target.layout.stage_dir,
+        bytes_needed=files + code,
+        inodes_needed=inodes + code_inodes,
+        purpose="a second copy of data dir and webroot",
+    )
+    folder = _data_directory(target)
+    if folder is None:
+        return ()
+    require_room(
+        access(target),
+        folder,
+        bytes_needed=int(source_facts.bytes * _DATABASE_MARGIN),
+        purpose=f"a second copy of the database ({source_facts.dbname})",
+    )
+    return ()
+
+
+_SIZE = 'du -s -B1 -- "$1"; du -s --inodes -- "$1"'
+
+
+def _size(instance: Instance, path: str) -> tuple[int, int]:
+    """Bytes on disk and number of entries of a tree."""
+    measure = access(instance).reader(script(_SIZE, path))
+    lines = instance.host.run(measure, ok=None, timeout=600).text.split("\n")
+    numbers = [int(word) for word in (line.split("\t")[0] for line in lines) if word.isdigit()]
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else (0, 0)
+
+
+def _data_directory(target: Instance) -> str | None:
+    """Where the target's cluster lies, if this role may know and it lies on this host."""
+    if target.environment.services.kind == "compose":
+        return None
+    try:
+        with admin(server(target, target.facts.database)) as role:
+            rows = role.rows("SELECT current_setting('data_directory', true) AS folder")
+    except DatabaseFailed:
+        return None
+    folder = rows[0][0] if rows else None
+    if not folder:
+        return None
+    test = Command(("test", "-d", str(folder)))
+    there = target.host.run(access(target).reader(test), ok=(0, 1)).code == 0
+    return str(folder) if there else None

@@ -1,0 +1,303 @@
+"""The swap: the one moment at which what is served changes, with one commit point.
+
+Intent written on the host → maintenance on in both → services stopped → connections blocked and
+ended → directories renamed → databases renamed in one transaction: *commit* → services started →
+the site asked → maintenance off. Before the commit everything goes back, after it forward; a site
+that answers badly is swapped back. Every part can be done again: `recover` does the rest of
+whatever was interrupted, from any machine, by what the intent says and what is found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from biso_tasks.database import swap as databases
+from biso_tasks.database.admin import admin
+from biso_tasks.database.server import Server
+from biso_tasks.errors import BisoError, NeedsPerson, Refused, StepFailed
+from biso_tasks.files.places import Slot, settle
+from biso_tasks.instance import services
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.serving import Answer, wait_until_good
+from biso_tasks.stage.model import access
+
+__all__ = ["DatabasePart", "Intent", "Swapped", "finish", "require_no_intent", "swap"]
+
+Direction = Literal["forward", "back"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatabasePart:
+    """One database of the swap: its server and names, who stood where by oid, and what is executed
+    in the same transaction (who may connect to the new one)."""
+
+    server: Server
+    live: str
+    stage: str
+    previous: str
+    incoming: int
+    outgoing: int
+    statements: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {n: getattr(self, n) for n in ("live", "stage", "previous", "incoming", "outgoing")}
+
+    @property
+    def intent(self) -> databases.Intent:
+        return databases.Intent(self.live, self.incoming, self.outgoing)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be exchanged, and what was before: everything that `recover` needs. With
+    `rollback`, the previous instance comes in; else the stage. `document` is what the host keeps
+    as its record of the instance once the swap is done."""
+
+    run: str
+    rollback: bool
+    parts: tuple[DatabasePart, ...]
+    slots: tuple[Slot, ...]
+    services: tuple[str, ...]
+    in_maintenance: bool
+    document: Mapping[str, Any]
+
+    def as_dict(self, direction: Direction) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "rollback": self.rollback,
+            "databases": [part.as_dict() for part in self.parts],
+            "slots": [slot.as_dict() for slot in self.slots],
+            "services": list(self.services),
+            "in_maintenance": self.in_maintenance,
+            "document": dict(self.document),
+            "direction": direction,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """`downtime` seconds from maintenance on to maintenance off; databases that only wait to be
+    dropped (the previous instance of last time)."""
+
+    downtime: float
+    leftover: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class SiteAnswersBadly(StepFailed):
+    """The new instance was swapped in, answered badly, and was swapped back."""
+
+
+def require_no_intent(instance: Instance) -> None:
+    """Raises Refused where an earlier swap was interrupted and nobody has recovered it yet."""
+    intent = instance.state.read("intent")
+    if intent is not None:
+        raise Refused(
+            f"{instance.name}: a swap of run {intent.get('run')} was interrupted at "
+            f"{intent.get('at')}",
+            hint="run `biso recover` first; it finishes or takes back what was begun",
+        )
+
+
+def swap(
+    instance: Instance,
+    intent: Intent,
+    *,
+    stage_maintenance: Callable[[], None],
+    ours: Callable[[], None],
+) -> Swapped:
+    """Exchange what is served. `stage_maintenance` puts the incoming instance into maintenance;
+    `ours` raises when the lock is lost.
+
+    Raises StepFailed when everything is as it was, SiteAnswersBadly after swapping back, and
+    NeedsPerson where even that failed: the intent stays, and `recover` goes on from it.
+    """
+    instance.state.write("intent", intent.as_dict("forward"))
+    notes: list[str] = []
+    started = time.monotonic()
+    try:
+        stage_maintenance()
+        started = time.monotonic()
+        if not intent.in_maintenance:
+            instance.app.maintenance(True)
+        services.stop(instance.host, instance.environment, intent.services)
+        ours()
+        leftover = _exchange(instance, intent)
+    except BaseException as error:
+        _take_back(instance, intent, error)
+        raise
+    answer = _go_live(instance, intent, notes)
+    if answer is not None:
+        _swap_back(instance, intent, answer)
+    finished = time.monotonic()
+    _record(instance, intent)
+    return Swapped(finished - started, leftover, tuple(notes))
+
+
+def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Direction, list[str]]:
+    """Do the rest of an interrupted swap: forward if it was committed (and not on its way back),
+    else back. Returns which, with notes. Raises BisoError; calling it again goes on."""
+    notes: list[str] = []
+    done = _committed(intent)
+    if done and direction == "forward":
+        settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
+        _allow(intent)
+        answer = _go_live(instance, intent, notes)
+        if answer is not None:
+            _swap_back(instance, intent, answer)
+        _record(instance, intent)
+        return "forward", notes
+    _undo(instance, intent)
+    return "back", notes
+
+
+def _exchange(instance: Instance, intent: Intent) -> tuple[str, ...]:
+    """Blocks and ends connections, renames the directories, then commits the databases."""
+
+    def directories() -> None:
+        settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
+
+    leftover: list[str] = []
+    groups = _groups(intent)
+    for number, group in enumerate(groups):
+        # The main database comes last: its transaction is the commit point.
+        last = number == len(groups) - 1
+        leftover += _rename(group, intent.rollback, directories if last else None)
+    return tuple(leftover)
+
+
+def _rename(
+    group: list[DatabasePart], rollback: bool, before_commit: Callable[[], None] | None
+) -> tuple[str, ...]:
+    with admin(group[0].server) as role:
+        renames = [
+            databases.Rename(part.live, part.stage, part.previous, part.statements)
+            for part in group
+        ]
+        exchange = databases.back if rollback else databases.exchange
+        return exchange(role, renames, before_commit=before_commit).leftover
+
+
+def _groups(intent: Intent) -> list[list[DatabasePart]]:
+    """Parts of one server together, since they share a transaction; the main database's last."""
+    groups: dict[tuple[Any, ...], list[DatabasePart]] = {}
+    for part in intent.parts:
+        server = part.server
+        key = (server.dsn.host, server.dsn.port, server.admin_user, server.prefix)
+        groups.setdefault(key, []).append(part)
+    return list(reversed(groups.values()))
+
+
+def _committed(intent: Intent) -> bool:
+    """By the main database, whose transaction is the commit point."""
+    with admin(intent.parts[0].server) as role:
+        return databases.committed(role, [intent.parts[0].intent])
+
+
+def _allow(intent: Intent) -> None:
+    for group in _groups(intent):
+        with admin(group[0].server) as role:
+            databases.allow(role, [part.intent for part in group])
+
+
+def _go_live(instance: Instance, intent: Intent, notes: list[str]) -> Answer | None:
+    """Services up, the site asked, maintenance off and asked again. Returns a bad answer."""
+    url = instance.environment.url
+    try:
+        services.start(instance.host, instance.environment, intent.services)
+        if url:
+            answer = wait_until_good(url, instance.app, maintenance=True)
+            if not answer.good(maintenance=True):
+                return answer
+        if intent.in_maintenance:
+            notes.append(f"{instance.name} was in maintenance before and stays so")
+            return None
+        instance.app.maintenance(False)
+    except BisoError as error:
+        return Answer(None, error.message)
+    if url:
+        answer = wait_until_good(url, instance.app, maintenance=False, seconds=5)
+        if not answer.good(maintenance=False):
+            return answer
+    return None
+
+
+def _swap_back(instance: Instance, intent: Intent, answer: Answer) -> None:
+    """Always raises: SiteAnswersBadly once the old instance is served again, else NeedsPerson."""
+    asked = instance.environment.url or instance.name
+    what = f"{asked} answered badly after the swap: {answer.detail}"
+    instance.state.write("intent", intent.as_dict("back"))
+    try:
+        _undo(instance, intent)
+    except BisoError as error:
+        raise _person(instance, f"{what}; swapping back failed as well: {error.message}") from error
+    raise SiteAnswersBadly(
+        f"{what}. The instance that served before serves again",
+        hint="look at the web server's log; `--keep-stage` keeps the stage to look into",
+    )
+
+
+def _take_back(instance: Instance, intent: Intent, error: BaseException) -> None:
+    """Before the commit: put everything back. If the commit had happened after all (the answer to
+    it was lost), the same exchange goes back."""
+    try:
+        instance.state.write("intent", intent.as_dict("back"))
+        _undo(instance, intent)
+    except BisoError as second:
+        raise _person(
+            instance, f"the swap failed ({error}) and could not be taken back: {second.message}"
+        ) from error
+
+
+def _undo(instance: Instance, intent: Intent) -> None:
+    if _any_committed(intent):
+        if not intent.in_maintenance and not instance.in_maintenance():
+            instance.app.maintenance(True)
+        services.stop(
+            instance.host,
+            instance.environment,
+            services.running(instance.host, instance.environment),
+        )
+        _databases_back(intent)
+    settle(access(instance), intent.slots, after=False, rollback=intent.rollback)
+    _allow(intent)
+    services.start(instance.host, instance.environment, intent.services)
+    if not intent.in_maintenance and instance.in_maintenance():
+        instance.app.maintenance(False)
+    instance.state.remove("intent")
+
+
+def _any_committed(intent: Intent) -> bool:
+    for group in _groups(intent):
+        with admin(group[0].server) as role:
+            if databases.committed(role, [part.intent for part in group]):
+                return True
+    return False
+
+
+def _databases_back(intent: Intent) -> None:
+    """The exchange taken back, each server in one transaction again: what came in goes to the name
+    that it came from."""
+    for group in reversed(_groups(intent)):
+        with admin(group[0].server) as role:
+            if databases.committed(role, [part.intent for part in group]):
+                renames = [databases.Rename(p.live, p.stage, p.previous) for p in group]
+                (databases.back if intent.rollback else databases.revert)(role, renames)
+
+
+def _record(instance: Instance, intent: Intent) -> None:
+    instance.state.write("instance", intent.document)
+    instance.state.remove("intent")
+
+
+def _person(instance: Instance, message: str) -> NeedsPerson:
+    return NeedsPerson(
+        f"{instance.name}: {message}",
+        hint="mend what the message names, then run `biso recover`: it goes on from what the host "
+        "has written down",
+    )
