@@ -22,6 +22,11 @@ class PluginError(BisoError):
     kind = "plugin"
 
 
+class _Unfit(Exception):
+    """What an implementation gave is not what its hook asks for. The text is ours: types, and what
+    there is to choose from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Implementation:
     plugin: str
@@ -68,7 +73,8 @@ def failed(hook: str, one: Implementation, error: Exception) -> Any:
         # Its kind and its exit code are what the plugin meant to say.
         error.message = f'plugin "{one.plugin}": {error.message}'
         raise error
-    raise PluginError(text, hint=f'correct the plugin "{one.plugin}", or disable it') from error
+    hint = f'correct the plugin "{one.plugin}", or disable it'
+    raise PluginError(text, hint=hint) from None if policy.discreet else error
 
 
 def _checked(hook: str, policy: HookPolicy, value: Any) -> Any:
@@ -79,14 +85,14 @@ def _checked(hook: str, policy: HookPolicy, value: Any) -> Any:
     if policy.many:
         single = isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable)
         if single:
-            raise TypeError(f"{hook} gives a list of {_types(policy)}, not a {_type(value)}")
+            raise _Unfit(f"{hook} gives a list of {_types(policy)}, not a {_type(value)}")
         value = tuple(value)
     for item in value if policy.many else (value,):
         # Types only: the value may be a secret.
         if not isinstance(item, policy.gives):
-            raise TypeError(f"{hook} gives {_types(policy)}, not a {_type(item)}")
+            raise _Unfit(f"{hook} gives {_types(policy)}, not a {_type(item)}")
         if policy.choices and item not in policy.choices:
-            raise ValueError(f"{hook} gives {' or '.join(policy.choices)}, not {item!r}")
+            raise _Unfit(f"{hook} gives {' or '.join(policy.choices)}, not {item!r}")
     return value
 
 
@@ -101,5 +107,12 @@ def _type(value: Any) -> str:
 def explain(hook: str, one: Implementation, error: Exception) -> str:
     """One line: plugin, file and line, hook, what went wrong."""
     place = line_of(error, one.source)
-    what = error.message if isinstance(error, BisoError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, BisoError):
+        what = error.message
+    elif isinstance(error, _Unfit):
+        what = str(error)
+    elif POLICY[hook].discreet:
+        what = f"{type(error).__name__}, whose text is not shown: it may quote the secret"
+    else:
+        what = f"{type(error).__name__}: {error}"
     return f'plugin "{one.plugin}" ({place}): {hook}: {what}'

@@ -67,7 +67,7 @@ def in_folders(folders: Iterable[str | Path], root: Path) -> list[Candidate]:
             continue
         seen.add(path)
         if not path.is_dir():
-            if str(folder) == DEFAULT:
+            if path == (root / DEFAULT).resolve():  # the config gives absolute paths
                 continue
             raise ConfigError(
                 f"site.plugins: {path} is no folder",

@@ -32,12 +32,15 @@ from biso_tasks.hooks.calls import (
 from biso_tasks.hooks.inspection import inspect_plugin
 from biso_tasks.hooks.loader import Candidate, attempt, in_folders, installed, line_of
 from biso_tasks.hooks.output import Diversion
+from biso_tasks.hooks.secrets import on_this_machine, require_name
 from biso_tasks.hooks.settings import read_section
 from biso_tasks.hooks.specs import POLICY, PROJECT, Hooks
+from biso_tasks.values import Secret
 
 __all__ = ["ObserverFailure", "PluginError", "PluginInfo", "PluginManager"]
 
 SECTION: Final = "biso_config"
+SECRET: Final = "biso_secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class PluginManager:
         self._infos: dict[str, PluginInfo] = {}
         self._calls: dict[str, tuple[Implementation, ...]] = {}
         self._configs: dict[str, Any] = {}
+        self._found: dict[str, Secret] = {}
 
     def load(
         self,
@@ -163,6 +167,21 @@ class PluginManager:
                 failures.append(ObserverFailure(one.plugin, hook, explain(hook, one, error)))
         return failures
 
+    def secret(self, name: str) -> Secret:
+        """The secret of that name: from the plugins' `biso_secret`, else from this machine (see
+        `SecretFinder`). Raises ConfigError where it is not there, and what a raising plugin means.
+        """
+        require_name(name)
+        found: Secret | None = self.first(SECRET, name=name)
+        if found is None:
+            found = on_this_machine(name, asked=self.implementers(SECRET))
+        self._found[name] = found
+        return found
+
+    def found_secrets(self) -> tuple[Secret, ...]:
+        """All that `secret` gave so far: to be kept out of what is written."""
+        return tuple(self._found.values())
+
     def _answer(self, hook: str, one: Implementation, arguments: Mapping[str, Any]) -> Any:
         value, error = self._call(hook, one, arguments)
         return value if error is None else failed(hook, one, error)
@@ -172,7 +191,7 @@ class PluginManager:
     ) -> tuple[Any, Exception | None]:
         # One by one and not through pluggy's loop: each gets its own `config`, each is isolated,
         # and one that raises is known by name.
-        given = {**arguments, "config": self._configs.get(one.plugin)}
+        given = {**arguments, "config": self._configs.get(one.plugin), "secret": self.secret}
         began = time.monotonic()
         with self._stdout.inside():
             value, error = call(hook, one, given)

@@ -27,6 +27,7 @@ from biso_tasks.hooks.types import (
     RecipeText,
     RecipeView,
     Report,
+    SecretFinder,
     Site,
     Stage,
     StepReport,
@@ -52,48 +53,49 @@ hookimpl: Final = pluggy.HookimplMarker(PROJECT)
 
 class Hooks(Protocol):
     """An implementation takes the arguments that it needs, by name. `config` is the plugin's own
-    section as the dataclass that its `biso_config` gave, None where it declares none."""
+    section as the dataclass that its `biso_config` gave, None where it declares none; `secret`
+    finds a secret by its name. `biso_secret` has none: it is what finds them."""
 
     @hookspec
-    def biso_actions(self, site: Site, config: Any) -> Sequence[Action]:
+    def biso_actions(self, site: Site, config: Any, secret: SecretFinder) -> Sequence[Action]:
         """Actions that the steps of recipes can name with `uses`."""
 
     @hookspec
-    def biso_recipes(self, site: Site, config: Any) -> Sequence[RecipeText]:
+    def biso_recipes(self, site: Site, config: Any, secret: SecretFinder) -> Sequence[RecipeText]:
         """Whole recipes; each becomes a task of its name."""
 
     @hookspec
-    def biso_steps(self, recipe: RecipeView, site: Site, config: Any) -> Sequence[Insert]:
+    def biso_steps(self, recipe: RecipeView, site: Site, config: Any, secret: SecretFinder) -> Sequence[Insert]:
         """Steps to put into a recipe, before it is planned."""
 
     @hookspec
-    def biso_databases(self, instance: Instance, config: Any) -> Sequence[ExtraDatabase]:
+    def biso_databases(self, instance: Instance, config: Any, secret: SecretFinder) -> Sequence[ExtraDatabase]:
         """Further databases of an instance, such as a log database."""
 
     @hookspec
-    def biso_checks(self, site: Site, config: Any) -> Sequence[Check]:
+    def biso_checks(self, site: Site, config: Any, secret: SecretFinder) -> Sequence[Check]:
         """Checks for `doctor`: what the plugin needs before a run does."""
 
     @hookspec
-    def biso_verify(self, stage: Stage, config: Any) -> Sequence[Finding]:
+    def biso_verify(self, stage: Stage, config: Any, secret: SecretFinder) -> Sequence[Finding]:
         """Findings about a stage that was restored or prepared."""
 
     @hookspec
     def biso_inventory(
-        self, site: Site, config: Any
+        self, site: Site, config: Any, secret: SecretFinder
     ) -> Sequence[PersonalColumn | HarmlessColumn | PersonalFiles | HarmlessFiles]:
         """Columns and files that hold personal data, or that look so and do not."""
 
     @hookspec
-    def biso_file_policy(self, path: str, site: Site, config: Any) -> FilePolicy | None:
+    def biso_file_policy(self, path: str, site: Site, config: Any, secret: SecretFinder) -> FilePolicy | None:
         """What becomes of a file of the data dir, asked before it travels; None: others decide."""
 
     @hookspec
-    def biso_scrub(self, stage: Stage, config: Any) -> Sequence[Change]:
+    def biso_scrub(self, stage: Stage, config: Any, secret: SecretFinder) -> Sequence[Change]:
         """Remove personal data that the anonymiser leaves, from a stage's files or database."""
 
     @hookspec
-    def biso_neutralize(self, stage: Stage, config: Any) -> Sequence[Change]:
+    def biso_neutralize(self, stage: Stage, config: Any, secret: SecretFinder) -> Sequence[Change]:
         """Take from a stage what reaches the outside world, such as mail servers and interfaces."""
 
     @hookspec
@@ -101,23 +103,23 @@ class Hooks(Protocol):
         """A secret by its name, e.g. from a password store; None where it is not known."""
 
     @hookspec
-    def biso_confirm(self, plan: PlanView, config: Any) -> Veto | None:
+    def biso_confirm(self, plan: PlanView, config: Any, secret: SecretFinder) -> Veto | None:
         """A veto against a plan, with its reason, before a person is asked."""
 
     @hookspec
-    def biso_before_step(self, step: PlannedStep, config: Any) -> None:
+    def biso_before_step(self, step: PlannedStep, config: Any, secret: SecretFinder) -> None:
         """A step is about to start."""
 
     @hookspec
-    def biso_after_step(self, step: PlannedStep, result: StepReport, config: Any) -> None:
+    def biso_after_step(self, step: PlannedStep, result: StepReport, config: Any, secret: SecretFinder) -> None:
         """A step has ended, well or not."""
 
     @hookspec
-    def biso_run_started(self, plan: PlanView, config: Any) -> None:
+    def biso_run_started(self, plan: PlanView, config: Any, secret: SecretFinder) -> None:
         """A run is about to execute its plan."""
 
     @hookspec
-    def biso_run_finished(self, report: Report, config: Any) -> None:
+    def biso_run_finished(self, report: Report, config: Any, secret: SecretFinder) -> None:
         """A run has ended, well or not."""
 
     @hookspec
@@ -133,7 +135,8 @@ class HookPolicy:
     `gives` are the types that an implementation may return (of each item, where `many`), empty
     for any; `choices` the texts it may choose from. `on_error` is what a raising implementation
     does: abort (nothing ran, or the run fails), refuse, count as a failed check (`failed` makes it
-    from the plugin's name and the message), or be isolated (the rest goes on, exit 75).
+    from the plugin's name and the message), or be isolated (the rest goes on, exit 75). `discreet`:
+    the text of an exception that is no BisoError may quote what nobody may read, and is not shown.
     """
 
     kind: Literal["collect", "first", "observe"]
@@ -143,6 +146,7 @@ class HookPolicy:
     many: bool = False
     failed: Callable[[str, str], object] | None = None
     choices: tuple[str, ...] = ()
+    discreet: bool = False
 
 
 def failed_check(plugin: str, message: str) -> Check:
@@ -153,6 +157,7 @@ def failed_finding(plugin: str, message: str) -> Finding:
     return Finding(False, f"plugin {plugin}", message, "correct the plugin, or disable it")
 
 
+_NOT_ITS_OWN: Final = ("self", "config", "secret")
 _ABORT: Final = "the task ends before anything ran"
 _IN_STAGE: Final = "the run fails and the stage is discarded"
 _ISOLATED: Final = "it is logged, the others are still told, and the exit code is 75"
@@ -175,7 +180,9 @@ POLICY: Final[Mapping[str, HookPolicy]] = {
     ),
     "biso_scrub": HookPolicy("collect", "fail the run", _IN_STAGE, (Change,), many=True),
     "biso_neutralize": HookPolicy("collect", "fail the run", _IN_STAGE, (Change,), many=True),
-    "biso_secret": HookPolicy("first", "abort", _ABORT, (Secret,)),
+    "biso_secret": HookPolicy(
+        "first", "abort", "what asked for the secret fails", (Secret,), discreet=True
+    ),
     "biso_confirm": HookPolicy("collect", "refuse", "the plan is refused, exit 3", (Veto,)),
     "biso_before_step": HookPolicy("observe", "isolate", _ISOLATED),
     "biso_after_step": HookPolicy("observe", "isolate", _ISOLATED),
@@ -186,15 +193,15 @@ POLICY: Final[Mapping[str, HookPolicy]] = {
 
 
 def arguments(hook: str) -> tuple[str, ...]:
-    """The names of the arguments that an implementation may take, `config` included."""
+    """The names of the arguments that an implementation may take, `config` and `secret` included."""
     return tuple(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
 
 
 def signature(hook: str) -> str:
     """The hook as a plugin writes it, e.g. `biso_verify(stage: Stage) -> Sequence[Finding]`,
-    without the `config` that each may take."""
+    without the `config` and `secret` that each may take."""
     whole = inspect.signature(getattr(Hooks, hook))
-    own = [one for one in whole.parameters.values() if one.name not in ("self", "config")]
+    own = [one for one in whole.parameters.values() if one.name not in _NOT_ITS_OWN]
     shown = ", ".join(f"{one.name}: {one.annotation}" for one in own)
     return f"{hook}({shown}) -> {whole.return_annotation}"
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from biso_tasks.values import Secret
+
 __all__ = [
     "Action",
     "Change",
@@ -29,6 +31,7 @@ __all__ = [
     "RecipeText",
     "RecipeView",
     "Report",
+    "SecretFinder",
     "Site",
     "Stage",
     "StepContext",
@@ -129,12 +132,16 @@ class Stage(Protocol):
     def dbname(self) -> str:
         """The stage's database."""
 
+    @property
+    def databases(self) -> Mapping[str, str]:
+        """All databases of the stage by the config.php key that names them, stand-ins included."""
+
     def host_run(self, argv: Sequence[str], *, stdin: bytes = b"") -> bytes:
         """Run a command on the host, as the owner of the stage; what it printed. Nothing goes
         through a shell. Raises StepFailed when it ends with another code than 0."""
 
-    def connect(self) -> AbstractContextManager[Any]:
-        """A psycopg connection to the stage's database, as the application's role: committed when
+    def connect(self, key: str = "") -> AbstractContextManager[Any]:
+        """A psycopg connection to the stage's database (or the one of another `key`), as the application's role: committed when
         the `with` block ends well, rolled back when it raises."""
 
     def files(self) -> Iterator[str]:
@@ -230,6 +237,17 @@ class PlanView(Protocol):
         """The steps."""
 
 
+class SecretFinder(Protocol):
+    """Finds a secret by its name, as in `secret("smtp").reveal()`: what the first plugin with an
+    answer to `biso_secret` says, else `$CREDENTIALS_DIRECTORY/<name>` (systemd's LoadCredential),
+    else `~/.config/biso-tasks/secrets/<name>`, which must belong to the user who runs this, mode
+    0600 or stricter; of a file, one trailing newline is removed. A name has letters, digits and
+    `-_.`. Raises ConfigError with the places and what to do where it is not there. May be called
+    from any thread."""
+
+    def __call__(self, name: str, /) -> Secret: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StepReport:
     """How a step ended. `status` is ok, failed, skipped, cancelled, undone or not run."""
@@ -322,11 +340,11 @@ class Insert:
 @dataclass(frozen=True, slots=True)
 class ExtraDatabase:
     """A further database of an instance. `key` is where config.php has it, e.g. "log.db"; `refresh`
-    what a refresh of the test instance does with it; `backup` whether a backup set holds it."""
+    what a refresh of the test instance does with it (None: what `refresh.log_database` says); `backup` whether a backup set holds it."""
 
     key: str
     label: str
-    refresh: Literal["skip", "schema", "copy"] = "skip"
+    refresh: Literal["skip", "schema", "copy"] | None = None
     backup: bool = True
 
 

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from biso_tasks.errors import ConfigError
+from biso_tasks.hooks.manager import ObserverFailure, PluginManager
+from biso_tasks.hooks.types import ErrorReport, Report, StepReport
+
+Load = Callable[..., PluginManager]
+
+GOOD = Report(
+    task="refresh-test",
+    run="20250101_120000-ab",
+    ok=True,
+    exit_code=0,
+    seconds=12.3456,
+    environments=("prod", "test"),
+    html=Path("/srv/biso/.biso/runs/x/report.html"),
+)
+BAD = replace(
+    GOOD,
+    ok=False,
+    exit_code=4,
+    steps=(StepReport("stage-data", "test", "ok", 1.0), StepReport("prove", "test", "failed", 2.0)),
+    error=ErrorReport("proof", "personal data\nof production survived", "look at the report"),
+)
+
+
+def mail(sink: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "to": ["it@example.invalid", "büro@example.invalid"][: more.pop("count", 1)],
+        "sender": "biso@example.invalid",
+        "host": "127.0.0.1",
+        "port": sink.port,
+        "security": "none",
+        **more,
+    }
+
+
+def finished(manager: PluginManager, report: Report) -> list[ObserverFailure]:
+    return manager.observe("biso_run_finished", report=report)
+
+
+def received(sink: Any) -> list[Any]:
+    return [email.message_from_bytes(one, policy=email.policy.default) for one in sink.mails]
+
+
+def test_nothing_is_told_where_nothing_is_configured(load: Load) -> None:
+    manager = load()
+    assert "notify" in manager.implementers("biso_run_finished")
+    assert finished(manager, BAD) == []
+    assert manager.observe("biso_run_started", plan=SimpleNamespace(name="refresh-test")) == []
+
+
+@pytest.mark.real
+def test_a_mail_says_what_ran_how_it_ended_and_where_the_report_is(
+    load: Load, mail_sink: Any
+) -> None:
+    assert finished(load(notify={"mail": [mail(mail_sink)]}), BAD) == []
+    (message,) = received(mail_sink)
+    assert message["Subject"] == "biso refresh-test: FAILED (exit 4)"
+    assert message["To"] == "it@example.invalid"
+    assert message["Message-ID"].endswith("@example.invalid>")
+    assert message.get_content().splitlines() == [
+        "biso refresh-test: FAILED (exit 4)",
+        "",
+        "task: refresh-test",
+        "run: 20250101_120000-ab",
+        "environments: prod, test",
+        "exit code: 4",
+        "seconds: 12.3",
+        "failed step: prove",
+        "error: proof: personal data of production survived",
+        "report: /srv/biso/.biso/runs/x/report.html",
+    ]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("on", "told"),
+    [(["failure"], [BAD]), (["success"], [GOOD]), (["failure", "success"], [GOOD, BAD])],
+)
+def test_a_target_is_told_of_the_outcomes_and_tasks_that_it_names(
+    load: Load, http_sink: Any, on: list[str], told: list[Report]
+) -> None:
+    hook = {"url": f"{http_sink.url}/hook", "on": on, "tasks": ["refresh-test"]}
+    manager = load(notify={"webhook": [hook]})
+    for report in (GOOD, BAD, replace(BAD, task="backup")):
+        assert finished(manager, report) == []
+    assert [json.loads(one.body)["ok"] for one in http_sink.asked] == [one.ok for one in told]
+
+
+@pytest.mark.real
+def test_a_webhook_gets_one_json_document(
+    load: Load, http_sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # must not be asked for what is near
+    monkeypatch.setenv("BISO_SECRET_CHAT", "token-1")
+    hook = {"url": f"{http_sink.url}/hook", "secret": "chat"}
+    assert finished(load(notify={"webhook": [hook]}), BAD) == []
+    (asked,) = http_sink.asked
+    assert (asked.method, asked.path) == ("POST", "/hook")
+    assert asked.headers["Authorization"] == "Bearer token-1"
+    assert json.loads(asked.body) == {
+        "text": "biso refresh-test: FAILED (exit 4)",
+        "task": "refresh-test",
+        "run": "20250101_120000-ab",
+        "environments": ["prod", "test"],
+        "ok": False,
+        "exit_code": 4,
+        "seconds": 12.346,
+        "error": {"kind": "proof", "message": "personal data of production survived"},
+        "report": "/srv/biso/.biso/runs/x/report.html",
+    }
+
+
+@pytest.mark.real
+def test_healthchecks_are_pinged_at_the_start_and_by_the_end_that_it_took(
+    load: Load, http_sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BISO_SECRET_HC_URL", f"{http_sink.url}/uuid/")
+    section = {"healthchecks": [{"url_secret": "hc-url", "tasks": ["refresh-test"]}]}
+    manager = load(notify=section)
+    for name in ("refresh-test", "backup"):
+        assert manager.observe("biso_run_started", plan=SimpleNamespace(name=name)) == []
+    assert finished(manager, GOOD) == []
+    assert finished(manager, BAD) == []
+    assert [one.path for one in http_sink.asked] == ["/uuid/start", "/uuid", "/uuid/fail"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["mail", "webhook", "healthchecks"])
+def test_a_server_that_hangs_costs_its_limit_and_no_more(
+    load: Load, hanging: int, http_sink: Any, kind: str
+) -> None:
+    url = f"http://127.0.0.1:{hanging}/secret-path"
+    target: dict[str, Any] = {"timeout": 0.5}
+    target |= mail(SimpleNamespace(port=hanging)) if kind == "mail" else {"url": url}
+    good = {"url": http_sink.url}
+    both = [good, target] if kind == "webhook" else [good]
+    section = {"webhook": both} if kind == "webhook" else {"webhook": both, kind: [target] * 3}
+    began = time.monotonic()
+    failures = finished(load(notify=section), BAD)
+    took = time.monotonic() - began
+    assert len(failures) == 1
+    assert "no answer within 0.5 s" in failures[0].message
+    assert "secret-path" not in failures[0].message
+    assert 0.4 < took < 1.5
+    assert len(http_sink.asked) == 1  # the others are told all the same
+
+
+@pytest.mark.real
+def test_every_target_that_failed_is_named_without_its_secret(
+    load: Load, http_sink: Any, mail_sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BISO_SECRET_SMTP", "p4ssw0rd")
+    http_sink.code = 500
+    mail_sink.login = ("biso", "another")
+    section = {
+        "mail": [
+            mail(mail_sink, user="biso", secret="smtp"),
+            mail(SimpleNamespace(port=1)),
+            mail(mail_sink, user="biso", secret="nowhere"),
+        ],
+        "webhook": [{"url": f"{http_sink.url}/T0K3N"}],
+    }
+    (failure,) = finished(load(notify=section), GOOD)
+    assert mail_sink.logins == [("biso", "p4ssw0rd")]
+    text = failure.message
+    assert "the server answered 535" in text
+    assert "mail by 127.0.0.1:1: Connection refused" in text
+    assert "the secret 'nowhere' is not there" in text
+    assert "127.0.0.1: it answered 500" in text
+    assert not [word for word in ("p4ssw0rd", "T0K3N", "not you") if word in text]
+
+
+@pytest.mark.real
+def test_a_recipient_that_is_refused_is_a_failure_although_others_got_the_mail(
+    load: Load, mail_sink: Any
+) -> None:
+    mail_sink.refuse = ("gone@example.invalid",)
+    target = mail(mail_sink) | {"to": ["it@example.invalid", "gone@example.invalid"]}
+    (failure,) = finished(load(notify={"mail": [target]}), GOOD)
+    assert "refused 1 recipient" in failure.message
+    assert "gone" not in failure.message
+    assert mail_sink.recipients == ["it@example.invalid"]
+
+
+@pytest.mark.real
+def test_a_redirect_is_not_followed(load: Load, http_sink: Any) -> None:
+    http_sink.code, http_sink.location = 302, f"{http_sink.url}/elsewhere"
+    (failure,) = finished(load(notify={"webhook": [{"url": http_sink.url}]}), GOOD)
+    assert "it answered 302" in failure.message
+    assert [one.path for one in http_sink.asked] == ["/"]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("kind", ["tls", "starttls"])
+def test_a_mail_travels_encrypted_to_a_server_whose_certificate_is_trusted(
+    load: Load, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("BISO_SECRET_SMTP", "pa$$")
+    sink = request.getfixturevalue(f"{kind}_mail_sink")
+    sink.login = ("biso", "pa$$")
+    target = mail(sink, security=kind, user="biso", secret="smtp")
+    (failure,) = finished(load(notify={"mail": [target]}), GOOD)
+    assert "its certificate is not trusted" in failure.message
+    assert sink.logins == []
+    assert finished(load(notify={"mail": [target | {"ca": sink.ca}]}), GOOD) == []
+    assert sink.secure == [True]
+    assert sink.logins == [("biso", "pa$$")]
+
+
+@pytest.mark.real
+def test_a_server_without_starttls_gets_neither_password_nor_mail(
+    load: Load, mail_sink: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BISO_SECRET_SMTP", "x")
+    target = mail(mail_sink, security="starttls", user="biso", secret="smtp")
+    (failure,) = finished(load(notify={"mail": [target]}), GOOD)
+    assert "does not offer" in failure.message
+    assert (mail_sink.mails, mail_sink.logins) == ([], [])
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "message",
+    [
+        'duplicate key\nvalue "k" (Key (name)=(Hans (Sen.) Muster, hans@muster.ch) already exists)',
+        'null value in "ort" (Failing row contains (17, Hans, Muster, null).)',
+        'invalid input syntax for type double precision: "Hans Muster"',
+        "no mail to hans.muster@example.ch",
+    ],
+)
+def test_what_a_database_quotes_in_an_error_is_not_told(
+    load: Load, http_sink: Any, message: str
+) -> None:
+    report = replace(BAD, error=ErrorReport("failed", message))
+    assert finished(load(notify={"webhook": [{"url": http_sink.url}]}), report) == []
+    told = json.loads(http_sink.asked[0].body)["error"]["message"]
+    assert told.split()[0] == message.split()[0]
+    assert "…" in told
+    assert not [word for word in ("Hans", "hans", "Muster", "muster", "\n") if word in told]
+
+
+@pytest.mark.real
+def test_a_long_error_is_cut_or_left_to_the_report(load: Load, http_sink: Any) -> None:
+    report = replace(BAD, error=ErrorReport("failed", "x" * 2000))
+    hook = {"url": http_sink.url}
+    assert finished(load(notify={"webhook": [hook]}), report) == []
+    assert finished(load(notify={"webhook": [hook], "messages": False}), report) == []
+    told, kept = [json.loads(one.body)["error"]["message"] for one in http_sink.asked]
+    assert (len(told), kept) == (500, "")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"webhook": [{"url": "http://chat.example.ch/geheim"}]}, "use https"),
+        ({"webhook": [{"url": "ftp://chat.example.ch/geheim"}]}, "a URL is https"),
+        ({"webhook": [{"url": "https://u:geheim@chat.example.ch/"}]}, "without a user"),
+        ({"webhook": [{}]}, "give `url`"),
+        ({"healthchecks": [{"url": "https://x.ch", "url_secret": "x"}]}, "give `url`"),
+        ({"webhook": [{"url": "https://x.ch", "timeout": 0}]}, "timeout is between"),
+        ({"mail": [{"to": [], "sender": "a@b.ch"}]}, "at least one address"),
+        ({"mail": [{"to": ["a@b.ch"]}]}, "mail[0].sender: is missing"),
+        ({"mail": [{"to": ["a@b.ch"], "sender": "a@b.ch", "user": "x"}]}, "belong together"),
+        (
+            {
+                "mail": [
+                    {
+                        "to": ["a@b.ch"],
+                        "sender": "a@b.ch",
+                        "host": "mail.example.ch",
+                        "security": "none",
+                        "user": "x",
+                        "secret": "y",
+                    }
+                ]
+            },
+            "in the open",
+        ),
+        ({"webhook": [{"url": "https://x.ch", "on": ["never"]}]}, "expected 'failure'"),
+    ],
+)
+def test_a_section_that_cannot_be_is_refused_without_showing_the_url(
+    load: Load, section: Mapping[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(notify=section)
+    assert message in raised.value.message
+    if "use https" in message or "a URL" in message or "without a user" in message:
+        assert "geheim" not in raised.value.message
+
+
+def test_http_is_taken_for_this_machine_and_private_addresses(load: Load) -> None:
+    urls = ["http://localhost:1/", "http://[::1]/x", "http://10.1.2.3/x", "https://x.ch/y"]
+    manager = load(notify={"webhook": [{"url": url} for url in urls]})
+    assert [one.url for one in manager.config("notify").webhook] == urls
+
+
+def test_doctor_learns_which_secrets_are_there(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "systemd"))
+    (tmp_path / "systemd").mkdir()
+    (tmp_path / "systemd/given").write_text("a\n")
+    own = tmp_path / ".config/biso-tasks/secrets"
+    own.mkdir(parents=True)
+    for name, mode in (("mine", 0o600), ("open", 0o644)):
+        (own / name).write_text("b\n")
+        (own / name).chmod(mode)
+    names = ["given", "mine", "open", "none"]
+    hooks = [{"url": "https://x.ch", "secret": name} for name in names]
+    manager = load(notify={"webhook": hooks})
+    checks = dict(manager.collect("biso_checks", site=None))["notify"]
+    assert [one.ok for one in checks] == [True, True, False, False]
+    assert "others may read" in checks[2].detail
+    assert checks[2].remedy.startswith("chmod 600")
+    assert "BISO_SECRET_NONE" in checks[3].remedy
