@@ -40,7 +40,7 @@ from biso_tasks.errors import StepFailed
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["Content", "Route", "content", "copy"]
+__all__ = ["DUMP", "HEAD", "Content", "Route", "content", "copy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +104,14 @@ def copy(
     exclude_tables: Sequence[str] = (),
     schema_only: bool = False,
     untrusted: Sequence[str] = (),
+    present: Sequence[str] = (),
 ) -> list[str]:
     """Load `source`'s database, as `snapshot` sees it, into the empty database `dbname` of
     `target`. Everything there will belong to the application's role.
 
     Of `exclude_tables` (as `Counts.tables` names them) the rows are left behind, the structure
-    comes. `untrusted` extensions are made by the admin beforehand. `snapshot` must be held by the
+    comes. `untrusted` extensions are made by the admin beforehand; those `present` are there
+    already, each in the schema that it has in the source. `snapshot` must be held by the
     caller until this returns. Gives notes on what was left behind, for the report. Raises
     StepFailed where a process failed or the end of the dump never arrived: then `dbname` is
     unusable and the caller drops it. Counts are compared by the caller (`snapshot.differences`).
@@ -137,8 +139,8 @@ def copy(
         source.host,
         client_command(
             source,
-            _DUMP,
-            _left_out(what, made),
+            DUMP,
+            _left_out(what, [*made, *present]),
             source.program("pg_restore"),
             "none" if schema_only else "all",
             "yes" if what.large_objects and not schema_only else "no",
@@ -150,7 +152,7 @@ def copy(
     stage = target.at(dbname)
     to_leg = Leg(
         target.host,
-        client_command(stage, LOAD, _HEAD, *stage.client_words("psql")),
+        client_command(stage, LOAD, HEAD, *stage.client_words("psql")),
         password_line(target.dsn),
     )
     transfer(from_leg, to_leg, f"copying {source}", route=route, cancel=cancel, timeout=timeout)
@@ -170,7 +172,7 @@ def copy(
         different = [
             compose("COMMENT ON EXTENSION {} IS {}", name(extension), wanted)
             for extension, wanted in what.extension_comments
-            if extension not in made
+            if extension not in (*made, *present)
             and _extension_comment(connection, extension) not in (wanted, None)
         ]
         for statement in different:
@@ -253,7 +255,7 @@ def _notes(what: Content) -> list[str]:
 
 
 # Sent before the dump. set_config over pg_settings: not every version has every timeout.
-_HEAD = """SET client_min_messages = warning;
+HEAD = """SET client_min_messages = warning;
 SET synchronous_commit = off;
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout',
   'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
@@ -264,7 +266,7 @@ BEGIN;
 # "$1" pattern of entries to leave out, "$2" pg_restore, "$3" rows: all or none, "$4" large objects:
 # yes or no, "$5" SQL for the end, then pg_dump and its words. pg_restore only turns the schema's
 # archive into SQL; it must seek in it, so that lies on disk without a name, and holds no rows.
-_DUMP = (
+DUMP = (
     PREAMBLE
     + r"""omit=$1 restore=$2 rows=$3 objects=$4 tail=$5
 shift 5

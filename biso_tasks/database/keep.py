@@ -25,11 +25,13 @@ from biso_tasks.errors import Refused, StepFailed
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["check_tables", "keep_tables"]
+__all__ = ["Kept", "around", "check_tables", "find_tables", "keep_tables"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class Kept:
+    """A table whose rows survive."""
+
     table: Name
     columns: frozenset[str]
     sequences: tuple[Name, ...]
@@ -42,7 +44,7 @@ def check_tables(live: Connection, stage: Connection, wanted: Sequence[str]) -> 
     `schema.table`, written as the server shows it, without quotes."""
     problems = []
     for word in wanted:
-        old, new = _find(live, word), _find(stage, word)
+        old, new = find_tables(live, word), find_tables(stage, word)
         if not old:
             problems.append(f"keep_tables: there is no table {word!r} in the test instance")
         roots = sorted(label(kept.table) for kept in old if kept.root)
@@ -86,8 +88,8 @@ def keep_tables(
         if problems:
             raise Refused("; ".join(problems), hint="correct keep_tables in [refresh]")
         connection.execute("SELECT set_config('search_path', '', false)")  # qualified definitions
-        kept = [table for word in wanted for table in _find(snapshot.connection, word)]
-        head, tail = _around(connection, kept)
+        kept = [table for word in wanted for table in find_tables(snapshot.connection, word)]
+        head, tail = around(connection, kept)
         comment = connection.execute(
             """SELECT shobj_description(oid, 'pg_database') FROM pg_database
                 WHERE datname = current_database()"""
@@ -157,7 +159,7 @@ def keep_tables(
     return result
 
 
-def _find(connection: Connection, word: str) -> list[_Kept]:
+def find_tables(connection: Connection, word: str) -> list[Kept]:
     """The table, or all tables of that name, each with its partitions and heirs: `pg_dump --table`
     of a partitioned table brings no rows."""
     rows = connection.execute(
@@ -185,7 +187,7 @@ def _find(connection: Connection, word: str) -> list[_Kept]:
         {"word": word},
     ).fetchall()
     return [
-        _Kept(
+        Kept(
             name(schema, table),
             frozenset(columns),
             tuple(name(*s) for s in sequences or ()),
@@ -196,8 +198,8 @@ def _find(connection: Connection, word: str) -> list[_Kept]:
     ]
 
 
-def _around(connection: Connection, kept: Sequence[_Kept]) -> tuple[str, str]:
-    """SQL before and after the rows."""
+def around(connection: Connection, kept: Sequence[Kept]) -> tuple[str, str]:
+    """SQL before and after the rows: foreign keys and triggers off and on, BEGIN, old rows out."""
     labels = [label(table.table) for table in kept]
     keys = connection.execute(
         """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),

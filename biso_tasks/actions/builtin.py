@@ -1,0 +1,34 @@
+"""The built-in actions and recipes, registered through the same hooks as those of a site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+
+from biso_tasks.actions import filing, locking, naming, preparing, staging, swapping
+from biso_tasks.hooks.specs import hookimpl
+from biso_tasks.hooks.types import Action, RecipeText, Site
+
+__all__ = ["biso_actions", "biso_recipes"]
+
+
+@hookimpl
+def biso_actions(site: Site) -> Sequence[Action]:
+    return (
+        *locking.ACTIONS,
+        *staging.ACTIONS,
+        *filing.ACTIONS,
+        *preparing.ACTIONS,
+        *naming.ACTIONS,
+        *swapping.ACTIONS,
+    )
+
+
+@hookimpl
+def biso_recipes(site: Site) -> Sequence[RecipeText]:
+    folder = files("biso_tasks.actions").joinpath("builtin_recipes")
+    return [
+        RecipeText(entry.read_text(encoding="utf-8"), entry.name)
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".toml")
+    ]

@@ -1,0 +1,186 @@
+"""From a recipe to a plan: every step's action is bound to what this command works on.
+
+An action is described while planning and run while executing, with the same `Context`; so what the
+plan says is what runs. Built-in actions and those of plugins are the same type and come by the same
+hook; a built-in one just finds more in its context: the command's `work`.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from biso_tasks.config.model import Environment, Site
+from biso_tasks.errors import ConfigError, UsageError
+from biso_tasks.flow.plan import Plan, Scope, Step
+from biso_tasks.flow.recipe import Recipe, StepSpec
+from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import Command
+from biso_tasks.session import Session
+from biso_tasks.stage.view import StageView
+
+__all__ = ["Context", "Work", "bind_recipe"]
+
+
+@dataclass(slots=True)
+class Work:
+    """What the steps of one command share. `places` maps the names that recipes use (`source`,
+    `target`) to environments; `conditions` are what `when` may name, evaluated while planning;
+    `values` what `{stage.datadir}` and its like stand for in a site's own commands. What is entered
+    into `open` is closed when the run has ended, in whatever way."""
+
+    session: Session
+    task: str
+    run_id: str
+    places: dict[str, str] = field(default_factory=dict)
+    conditions: dict[str, bool] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    open: ExitStack = field(default_factory=ExitStack)
+
+    def environment_name(self, on: str) -> str:
+        return self.places.get(on, on)
+
+    def stage_view(self) -> StageView | None:
+        """The stage, once one was built."""
+        return None
+
+
+W = TypeVar("W", bound=Work)
+
+
+@dataclass(frozen=True, slots=True)
+class Context(Generic[W]):
+    """What an action is given (see `StepContext`); `scope` is None while planning."""
+
+    work: W
+    spec: StepSpec
+    scope: Scope | None = None
+
+    @property
+    def site(self) -> Site:
+        return self.work.session.site
+
+    @property
+    def on(self) -> str:
+        return self.work.environment_name(self.spec.on)
+
+    @property
+    def environment(self) -> Environment:
+        if not self.on:
+            raise UsageError(f"step {self.spec.name!r} does not say where it runs: set `on`")
+        return self.work.session.environment(self.on)
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self.spec.params
+
+    @property
+    def stage(self) -> StageView | None:
+        return None if self.scope is None else self.work.stage_view()
+
+    @property
+    def cancel(self) -> threading.Event:
+        """Set when the step shall stop. For whatever waits or streams."""
+        return threading.Event() if self.scope is None else self.scope.cancel
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancel.is_set()
+
+    def run(self, argv: Sequence[str], on: str | None = None) -> bytes:
+        name = self.work.environment_name(on) if on else self.environment.name
+        environment = self.work.session.environment(name)
+        command = Command(tuple(argv)).as_user(environment.run_as)
+        return self.work.session.host(name).run(command, timeout=self.spec.timeout or 3600).out
+
+    def note(self, text: str) -> None:
+        if self.scope is not None:
+            self.scope.note(text)
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        if self.scope is not None:
+            self.scope.progress(done, total, unit)
+
+
+def bind_recipe(
+    recipe: Recipe, work: Work, actions: Mapping[str, Action], *, confirm: str = ""
+) -> Plan:
+    """The plan of `recipe`. Raises ConfigError where a step names what does not exist."""
+    steps = tuple(_bind(recipe, spec, work, actions) for spec in recipe.steps)
+    return Plan(recipe.name, work.run_id, steps, confirm=confirm, notes=tuple(work.notes))
+
+
+def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Action]) -> Step:
+    where = f"recipe {recipe.name}, step {spec.name}"
+    planning = Context(work, spec)
+    if planning.on:
+        work.session.environment(planning.on)
+    skip = _condition(spec, work, where)
+    if spec.run:
+        action = _command(spec, work, where, planning.on)
+    elif spec.uses in actions:
+        action = actions[spec.uses]
+    else:
+        raise ConfigError(
+            f"{where}: there is no action {spec.uses!r}",
+            hint="`biso plugins` shows what is loaded; actions are: " + ", ".join(sorted(actions)),
+        )
+    effects = action.describe(planning) if action.describe and not skip else Effects()
+    undo, done = action.undo, action.done
+    return Step(
+        name=spec.name,
+        run=lambda scope: action.run(Context(work, spec, scope)),
+        uses=spec.uses,
+        on=planning.on,
+        needs=spec.needs or (),
+        changes=effects.changes,
+        destroys=effects.destroys,
+        undo=None if undo is None else lambda scope: undo(Context(work, spec, scope)),
+        always=spec.always,
+        timeout=spec.timeout,
+        retries=spec.retries,
+        skip=skip,
+        done=None if done is None else lambda: done(planning),
+    )
+
+
+def _condition(spec: StepSpec, work: Work, where: str) -> str:
+    if not spec.when:
+        return ""
+    negated, name = spec.when.startswith("not "), spec.when.removeprefix("not ").strip()
+    if name not in work.conditions:
+        known = ", ".join(sorted(work.conditions)) or "none"
+        raise ConfigError(f"{where}: `when` names {name!r}; the conditions here are: {known}")
+    if work.conditions[name] != negated:
+        return ""
+    return f"{name} is on" if negated else f"{name} is off"
+
+
+def _command(spec: StepSpec, work: Work, where: str, on: str) -> Action:
+    """A site's own command: run on the step's host as the application's user."""
+    if not on:
+        raise ConfigError(f"{where}: say where it runs: on = an environment's name")
+    words = tuple(_filled(word, work.values, where) for word in spec.run)
+
+    def run(context: Context[Work]) -> None:
+        context.run(words)
+
+    def describe(context: Context[Work]) -> Effects:
+        return Effects(changes=(f"runs {Command(words)}",))
+
+    return Action(spec.name, run, describe=describe)
+
+
+def _filled(word: str, values: Mapping[str, str], where: str) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            known = ", ".join(sorted(values)) or "none here"
+            raise ConfigError(f"{where}: {{{found[1]}}} is not known; there are: {known}")
+        return values[found[1]]
+
+    return re.sub(r"\{([a-z]+\.[a-z_]+|run)\}", value, word)

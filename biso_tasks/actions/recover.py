@@ -1,0 +1,80 @@
+"""`recover`: every environment put back into a clean state after an interruption, from any machine.
+A live run is never touched: it holds the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from biso_tasks.database.admin import admin
+from biso_tasks.database.create import exists
+from biso_tasks.errors import BisoError, Locked
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.lock import lock
+from biso_tasks.session import Session, whoami
+from biso_tasks.stage.discard import discard_stage
+from biso_tasks.stage.in_place import recover_in_place
+from biso_tasks.stage.intent import read_intent
+from biso_tasks.stage.model import staged
+from biso_tasks.stage.swap import finish
+
+__all__ = ["Recovered", "recover"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was found and done in one environment; `error` where a person is needed."""
+
+    environment: str
+    done: tuple[str, ...]
+    error: BisoError | None = None
+
+
+def recover(session: Session, name: str, run_id: str) -> Recovered:
+    """Put one environment right. Errors are part of the answer: the other environments still get
+    their turn."""
+    try:
+        instance = session.instance(name)
+        if not instance.state.exists() and not _staged(instance):
+            return Recovered(name, ())
+        instance.state.prepare()
+        owner = {
+            "run": run_id,
+            "who": whoami(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        with lock(instance.host, instance.environment, instance.layout, owner):
+            done = _recover(instance)
+        instance.state.tidy()
+        return Recovered(name, done)
+    except Locked as error:
+        return Recovered(name, ("a live run is left alone",), error)
+    except BisoError as error:
+        return Recovered(name, (), error)
+
+
+def _staged(instance: Instance) -> bool:
+    """Whether a stage's database is there although its directory is gone."""
+    for database in staged(instance):
+        with admin(database.server) as role:
+            if exists(role, database.stage):
+                return True
+    return False
+
+
+def _recover(instance: Instance) -> tuple[str, ...]:
+    done: list[str] = []
+    databases = staged(instance)
+    document = instance.state.read("intent")
+    if document is not None and document.get("kind") == "in-place":
+        done += recover_in_place(instance, document)
+    elif document is not None:
+        intent = read_intent(instance, document, databases)
+        going_back = document.get("direction") == "back"
+        went, notes = finish(instance, intent, "back" if going_back else "forward")
+        what = "the new instance is served" if went == "forward" else "the old instance is served"
+        done += [f"the swap of run {intent.run} was finished: {what}", *notes]
+    gone = discard_stage(instance, databases)
+    done += [f"removed {what}" for what in gone]
+    return tuple(done)

@@ -1,0 +1,223 @@
+"""Steps that change what is served: the swap of a refresh, and the exchange of a rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from biso_tasks.actions.kit import Context
+from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.target import TargetWork
+from biso_tasks.database.admin import admin
+from biso_tasks.errors import Refused
+from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import Command
+from biso_tasks.instance import services
+from biso_tasks.instance.app import App
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.layout import require_live
+from biso_tasks.session import Session
+from biso_tasks.stage import guards, record
+from biso_tasks.stage.discard import discard_stage
+from biso_tasks.stage.intent import make_intent
+from biso_tasks.stage.model import StagedDatabase, staged
+from biso_tasks.stage.swap import Swapped, require_no_intent, swap
+
+__all__ = ["ACTIONS", "Rollback", "RollbackSurvey", "survey_rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackSurvey:
+    """What a rollback rests on."""
+
+    target: Instance
+    databases: tuple[StagedDatabase, ...]
+    services: tuple[str, ...]
+    in_maintenance: bool
+    previous: Mapping[str, Any]
+    last_written: str
+
+
+@dataclass(slots=True)
+class Rollback(TargetWork):
+    """The work of `rollback`."""
+
+    survey: RollbackSurvey | None = None
+    swapped: Swapped | None = None
+
+    @property
+    def facts(self) -> RollbackSurvey:
+        assert self.survey is not None
+        return self.survey
+
+    @property
+    def target(self) -> Instance:
+        return self.facts.target
+
+    def look_again(self) -> None:
+        self.survey = survey_rollback(self.session, self.places["target"], self.require_free)
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        facts = self.facts
+        return {
+            "previous instance": facts.previous,
+            "services": facts.services,
+            "database": facts.target.facts.database.dbname,
+            "data dir": (facts.target.layout.datadir, facts.target.layout.datadir_id),
+        }
+
+
+def survey_rollback(
+    session: Session, name: str, require_free: Callable[[Instance], None]
+) -> RollbackSurvey:
+    """Look at what would come back. Nothing is changed. Raises Refused."""
+    guards.not_production(session.environment(name), "rollback")
+    target = session.instance(name)
+    require_live(target.layout, target.environment)
+    require_free(target)
+    guards.env_fits(target, anonymize=False)
+    require_no_intent(target)
+    previous = record.previous_of(target)
+    required = session.site.refresh.anonymize == "required"
+    record.require_not_raw(target, previous, required=required)
+    known = staged(target)
+    there = tuple(database for database in known if _has_previous(database))
+    if known[0] not in there:
+        raise Refused(
+            f"{target.name} has no previous database {known[0].previous!r} to go back to",
+            hint="it was removed by hand; refresh again instead",
+        )
+    return RollbackSurvey(
+        target=target,
+        databases=there,
+        services=services.running(target.host, target.environment),
+        in_maintenance=target.in_maintenance(),
+        previous=previous,
+        last_written=_last_written(target),
+    )
+
+
+def _has_previous(database: StagedDatabase) -> bool:
+    with admin(database.server) as role:
+        return bool(
+            role.rows("SELECT 1 AS one FROM pg_database WHERE datname = {}", database.previous)
+        )
+
+
+def _last_written(target: Instance) -> str:
+    """When a file of the served data dir was last written: what testers did goes with it."""
+    find = Command(
+        ("find", target.layout.datadir, "-xdev", "-type", "f", "-printf", "%TY-%Tm-%Td %TH:%TM\\n")
+    ).as_user(target.environment.run_as)
+    lines = target.host.run(find, ok=None, timeout=600).text.split("\n")
+    return max(lines, default="")
+
+
+def _swap(context: Context[Refresh]) -> dict[str, Any]:
+    work = context.work
+    target, stage = work.target, work.stage
+    swapped = [database for database in stage.databases if database.swapped]
+    document = record.after_refresh(
+        target, run=work.run_id, raw=not work.anonymize, source=work.places["source"]
+    )
+    work.swapped = _exchange(
+        context, target, swapped, document, rollback=False, incoming=stage.app,
+        running=work.facts.services, in_maintenance=work.facts.in_maintenance,
+        statements=work.access,
+    )  # fmt: skip
+    return {"downtime_seconds": round(work.swapped.downtime, 3)}
+
+
+def _describe_swap(context: Context[Refresh]) -> Effects:
+    work = context.work
+    names = ", ".join(d.live for d in work.stage.databases if d.swapped)
+    previous = work.facts.previous
+    destroys: tuple[str, ...] = ()
+    if previous:
+        destroys = (
+            f"the previous instance of {work.target.name} (served until "
+            f"{previous.get('until', 'unknown')}): no rollback to it any more",
+        )
+    stopped = f", stops {', '.join(work.facts.services)} meanwhile" if work.facts.services else ""
+    return Effects(
+        changes=(
+            f"exchanges {names} and {work.target.layout.datadir} of {work.target.name} with the "
+            f"stage{stopped}; what is served now is kept as the previous instance",
+        ),
+        destroys=destroys,
+    )
+
+
+def _swap_previous(context: Context[Rollback]) -> dict[str, Any]:
+    work = context.work
+    facts = work.facts
+    work.swapped = _exchange(
+        context, facts.target, facts.databases, record.after_rollback(facts.target),
+        rollback=True, incoming=None, running=facts.services, in_maintenance=facts.in_maintenance,
+        statements={},
+    )  # fmt: skip
+    return {"downtime_seconds": round(work.swapped.downtime, 3)}
+
+
+def _describe_swap_previous(context: Context[Rollback]) -> Effects:
+    facts = context.work.facts
+    until = facts.previous.get("until", "unknown")
+    return Effects(
+        changes=(
+            f"{facts.target.name} serves the instance again that served until {until}; the one of "
+            f"now (last written {facts.last_written or 'unknown'}) is kept as the previous one",
+        )
+    )
+
+
+def _exchange(
+    context: Context[Any],
+    target: Instance,
+    parts: tuple[StagedDatabase, ...] | list[StagedDatabase],
+    document: Mapping[str, Any],
+    *,
+    rollback: bool,
+    incoming: App | None,
+    running: tuple[str, ...],
+    in_maintenance: bool,
+    statements: Mapping[str, tuple[str, ...]],
+) -> Swapped:
+    context.scope.check() if context.scope else None
+    layout = target.layout
+    folders = [layout.previous]
+    if layout.datadir_is_mount:
+        folders += [layout.previous_datadir, layout.stage_datadir, f"{layout.stage_dir}/moving"]
+    make = Command(("mkdir", "-p", "-m", "0700", "--", *folders))
+    target.host.run(make.as_user(target.environment.run_as))
+    intent = make_intent(
+        target,
+        parts,
+        run=context.work.run_id,
+        rollback=rollback,
+        services=running,
+        in_maintenance=in_maintenance,
+        document=document,
+        statements=statements,
+    )
+
+    def stage_maintenance() -> None:
+        # The previous instance has carried its flag since it was swapped out.
+        if incoming is not None:
+            incoming.maintenance(True)
+
+    swapped = swap(
+        target, intent, stage_maintenance=stage_maintenance, ours=context.work.require_ours
+    )
+    for note in swapped.notes:
+        context.note(note)
+    if rollback:
+        discard_stage(target, [])
+    return swapped
+
+
+ACTIONS = (
+    Action("swap", _swap, "Exchange what is served with the stage", _describe_swap),
+    Action("swap-previous", _swap_previous, "Exchange current and previous instance",
+           _describe_swap_previous),
+)  # fmt: skip

@@ -1,0 +1,234 @@
+"""One command from beginning to end: the site, the plan, the question, the run, the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from biso_tasks.actions import builtin
+from biso_tasks.actions.kit import Work, bind_recipe
+from biso_tasks.actions.recipes import actions, recipes
+from biso_tasks.cli.observers import Observers
+from biso_tasks.cli.output import Output
+from biso_tasks.config.load import find, load
+from biso_tasks.config.model import Site
+from biso_tasks.errors import BisoError, ConfigError, ObserverFailed, Refused
+from biso_tasks.flow.interrupt import interruptible
+from biso_tasks.flow.journal import Journal, new_run_id
+from biso_tasks.flow.plan import Plan
+from biso_tasks.flow.run import Outcome, execute
+from biso_tasks.hooks.manager import PluginManager
+from biso_tasks.session import Session
+from biso_tasks.ui import errors as error_text
+from biso_tasks.ui.confirm import confirm
+from biso_tasks.ui.plan import render
+from biso_tasks.ui.progress import choose
+from biso_tasks.ui.report import load as load_report
+from biso_tasks.ui.report_html import html
+from biso_tasks.ui.report_markdown import markdown
+from biso_tasks.ui.terminal import Stream, can_colour
+
+__all__ = ["Call", "Options", "demo_path", "find_site", "run_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options that every task has."""
+
+    plan: bool = False
+    yes: bool = False
+    json: bool = False
+    verbose: bool = False
+    confirm: str | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """What a task's body works with. `document` becomes the JSON; `run_id` names the run."""
+
+    task: str
+    options: Options
+    output: Output
+    run_id: str
+    document: dict[str, Any] = field(default_factory=dict)
+    stack: ExitStack = field(default_factory=ExitStack)
+    outcome: Outcome | None = None
+
+    def session(self) -> Session:
+        """The site's session, plugins loaded. Raises ConfigError."""
+        site = find_site()
+        hooks = load_hooks(site)
+        return self.stack.enter_context(Session(site, hooks, say=_say))
+
+    def text(self, text: str) -> None:
+        self.output.text(text)
+
+    def run_recipe(
+        self,
+        session: Session,
+        work: Work,
+        *,
+        recipe: str = "",
+        confirm_name: str = "",
+        header: tuple[tuple[str, str], ...] = (),
+        facts: Callable[[], Mapping[str, Any]] = dict,
+    ) -> Outcome | None:
+        """Plan, show, ask, run, report. Returns None with --plan. Raises the run's error.
+
+        `facts` are asked after the run, for the JSON and the journal's end.
+        """
+        site, hooks = session.site, session.hooks
+        spec = recipes(site, hooks)[recipe or work.task]
+        plan = bind_recipe(spec, work, actions(site, hooks), confirm=confirm_name)
+        plan.order()
+        self._show(plan, header)
+        if self.options.plan:
+            return None
+        vetoes = [
+            f"{name}: {veto.reason}" for name, veto in hooks.collect("biso_confirm", plan=plan)
+        ]
+        if vetoes:
+            raise Refused("; ".join(vetoes), hint="a plugin of this site refuses this plan")
+        confirm(
+            confirm_name,
+            yes=self.options.yes,
+            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+            given=self.options.confirm,
+        )
+        try:
+            return self._execute(session, plan, header, facts)
+        finally:
+            work.open.close()
+
+    def _show(self, plan: Plan, header: tuple[tuple[str, str], ...]) -> None:
+        stream = sys.stdout if self.options.plan and not self.options.json else sys.stderr
+        Stream(stream).write(render(plan, header=header, colour=can_colour(stream)))
+        self.document["plan"] = plan.as_json()
+
+    def _execute(
+        self,
+        session: Session,
+        plan: Plan,
+        header: tuple[tuple[str, str], ...],
+        facts: Callable[[], Mapping[str, Any]],
+    ) -> Outcome:
+        cancel = threading.Event()
+        observers = Observers(session.hooks, plan)
+        with (
+            Journal.open(session.site.state, plan.run_id, redact=session.redact) as journal,
+            choose(sys.stderr, self.options.verbose, self.options.json, plan=plan) as progress,
+            interruptible(cancel, progress.say),
+        ):
+            journal.write("plan", header=[list(one) for one in header], notes=list(plan.notes))
+            observers.run_started()
+            outcome = execute(plan, journal, [progress, observers], cancel=cancel)
+            self.outcome = outcome
+            said = dict(facts())
+            self.document |= said
+            journal.write("result", facts=said)
+        self._report(session, plan, outcome, observers)
+        if outcome.error is not None:
+            raise outcome.error
+        if observers.failures or outcome.listener_errors:
+            failed = [*observers.failures, *(one.message for one in outcome.listener_errors)]
+            raise ObserverFailed(
+                f"{plan.name} is done, but a plugin that only watches failed: {'; '.join(failed)}",
+                hint="correct or disable the plugin; nothing needs to be run again",
+            )
+        return outcome
+
+    def _report(self, session: Session, plan: Plan, outcome: Outcome, observers: Observers) -> None:
+        folder = session.site.state / "runs" / plan.run_id
+        report = load_report(folder / "journal.jsonl")
+        _write(folder / "report.html", html(report))
+        _write(folder / "report.md", markdown(report))
+        observers.run_finished(plan, outcome, folder / "report.html")
+        self.document["report"] = str(folder / "report.html")
+
+
+def run_command(task: str, options: Options, body: Callable[[Call], None]) -> int:
+    """Run a task's body; print its error as one line with its remedy; give the exit code."""
+    output = Output(as_json=options.json)
+    call = Call(task, options, output, run_id=new_run_id(task))
+    started = time.monotonic()
+    error: BisoError | None = None
+    try:
+        with call.stack:
+            body(call)
+    except BisoError as caught:
+        error = caught
+        error_text.show(caught, sys.stderr)
+    code = 0 if error is None else error.exit_code
+    steps = call.outcome.steps if call.outcome is not None else ()
+    output.document(
+        {
+            "ok": error is None,
+            "task": task,
+            "run": call.run_id,
+            "exit_code": code,
+            "seconds": round(time.monotonic() - started, 3),
+            "steps": [
+                {
+                    "name": step.name,
+                    "on": step.on,
+                    "status": step.status,
+                    "seconds": round(step.seconds, 3),
+                }
+                for step in steps
+            ],
+            "error": None if error is None else error_text.as_json(error),
+            **call.document,
+        }
+    )
+    return code
+
+
+def find_site() -> Site:
+    """The site of the working directory. Raises ConfigError."""
+    file = find(Path.cwd(), os.environ)
+    if file is None:
+        raise ConfigError(
+            "there is no biso.toml here or above",
+            hint="`biso init` writes one, `./biso demo` builds a site to try; or set BISO_CONFIG",
+        )
+    site = load(file)
+    demo_path(site.state)
+    return site
+
+
+def load_hooks(site: Site) -> PluginManager:
+    """The site's plugins. Raises ConfigError naming file and line."""
+    hooks = PluginManager(say=_say)
+    hooks.load(
+        site.plugins,
+        site.disable,
+        [builtin],
+        root=site.root,
+        sections=dict(site.plugin_sections),
+    )
+    return hooks
+
+
+def demo_path(state: Path) -> None:
+    """The demo's client programs, where the machine has none: first on the PATH of ours."""
+    programs = state / "demo" / "bin"
+    if (state / "demo" / "MADE_BY_BISO_DEMO").exists() and programs.is_dir():
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.flush()
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(text)

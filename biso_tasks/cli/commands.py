@@ -1,0 +1,155 @@
+"""What each task does. A function takes the call and the task's own arguments."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from biso_tasks.actions.doctor import checks
+from biso_tasks.actions.kit import Work
+from biso_tasks.actions.recover import recover as recover_one
+from biso_tasks.cli.call import Call, Options, find_site, load_hooks, run_command
+from biso_tasks.cli.demo import demo
+from biso_tasks.cli.init import init
+from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
+from biso_tasks.cli.selftest import selftest
+from biso_tasks.errors import Locked, NeedsPerson, Refused
+from biso_tasks.flow import journal
+from biso_tasks.hooks.reference import markdown as hooks_reference
+from biso_tasks.ui import runs as runs_text
+from biso_tasks.ui.report import as_json as report_json
+from biso_tasks.ui.report import load as load_report
+from biso_tasks.ui.report_markdown import markdown as report_markdown
+from biso_tasks.ui.table import Cell, table
+
+__all__ = ["run"]
+
+
+def run(command: str, arguments: Mapping[str, Any]) -> int:
+    """Run a command by its name; gives the exit code."""
+    own = dict(arguments)
+    common = {
+        "plan": own.pop("plan", False),
+        "yes": own.pop("yes", False),
+        "json": own.pop("json", False),
+        "verbose": own.pop("verbose", False),
+        "confirm": own.pop("confirm", "") or None,
+    }
+    task = own.pop("recipe", command)
+    body = _COMMANDS[command]
+    if command == "recipe":
+        own["name"] = task
+    return run_command(task, Options(**common), lambda call: body(call, **own))
+
+
+def _recipe(call: Call, name: str) -> None:
+    session = call.session()
+    work = Work(session, name, call.run_id)
+    call.run_recipe(session, work, recipe=name)
+
+
+def _recover(call: Call, env: str) -> None:
+    session = call.session()
+    names = [env] if env else [e.name for e in session.site.environments if e.role == "test"]
+    found = [recover_one(session, name, call.run_id) for name in names]
+    call.document["environments"] = [
+        {
+            "environment": one.environment,
+            "done": list(one.done),
+            "error": None if one.error is None else one.error.message,
+        }
+        for one in found
+    ]
+    for one in found:
+        lines = list(one.done) or (["nothing to recover"] if one.error is None else [])
+        for line in lines:
+            call.text(f"{one.environment}: {line}")
+    bad = [one for one in found if one.error is not None]
+    locked = [one.error for one in bad if isinstance(one.error, Locked)]
+    others = [one for one in bad if not isinstance(one.error, Locked)]
+    if others:
+        error = others[0].error
+        assert error is not None
+        if error.exit_code == 1:
+            raise NeedsPerson(
+                error.message, hint=error.hint or "mend it and run `biso recover` again"
+            )
+        raise error
+    if locked and locked[0] is not None:
+        raise locked[0]
+
+
+def _doctor(call: Call, for_: str) -> None:
+    session = call.session()
+    found = list(checks(session, for_ or "refresh-test"))
+    call.document["checks"] = [
+        {"host": c.host, "name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy}
+        for c in found
+    ]
+    rows: list[tuple[Cell, ...]] = [
+        (c.host or "here", ("ok", "good") if c.ok else ("no", "bad"), c.name,
+         c.detail if c.ok or not c.remedy else f"{c.detail} → {c.remedy}")
+        for c in found
+    ]  # fmt: skip
+    call.text(table(rows))
+    bad = sum(not c.ok for c in found)
+    if bad:
+        raise Refused(
+            f"{bad} of {len(found)} checks failed", hint="do what each line says after the arrow"
+        )
+
+
+def _runs(call: Call, number: int) -> None:
+    found = journal.runs(find_site().state)[:number]
+    call.document["runs"] = runs_text.as_json(found)
+    call.text(runs_text.render(found))
+
+
+def _report(call: Call, run: str, open_: bool) -> None:
+    path = journal.find(find_site().state, run)
+    report = load_report(path)
+    call.document["report"] = report_json(report)
+    call.text(report_markdown(report))
+    page = path.parent / "report.html"
+    if page.exists():
+        call.text(f"HTML: {page}")
+        if open_:
+            webbrowser.open(page.as_uri())
+
+
+def _plugins(call: Call) -> None:
+    found = load_hooks(find_site()).plugins()
+    call.document["plugins"] = [
+        {"name": p.name, "kind": p.kind, "source": p.source, "status": p.status,
+         "hooks": list(p.hooks), "warnings": list(p.warnings), "error": p.error}
+        for p in found
+    ]  # fmt: skip
+    rows = [(p.name, p.kind, p.status, p.error or ", ".join(p.hooks) or "no hooks") for p in found]
+    call.text(table(rows, head=("plugin", "kind", "status", "hooks")))
+    for p in found:
+        for warning in p.warnings:
+            call.text(f"{p.name}: {warning}")
+
+
+def _hooks(call: Call) -> None:
+    text = hooks_reference()
+    call.document["hooks"] = text
+    call.text(text)
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "refresh-test": refresh_test,
+    "anonymize": anonymize,
+    "rollback": rollback,
+    "recipe": _recipe,
+    "recover": _recover,
+    "doctor": _doctor,
+    "init": init,
+    "runs": _runs,
+    "report": _report,
+    "plugins": _plugins,
+    "hooks": _hooks,
+    "demo": demo,
+    "test": selftest,
+}

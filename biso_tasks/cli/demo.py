@@ -1,0 +1,66 @@
+"""`demo`: build the demo site, refresh its test instance, and say what to try next."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from biso_tasks.cli.call import Call, demo_path
+from biso_tasks.cli.refreshing import refresh_test
+from biso_tasks.config.load import find
+from biso_tasks.demo import site as demo_site
+from biso_tasks.errors import UsageError
+
+__all__ = ["demo", "demo_root"]
+
+
+def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
+    """Build the demo beside the top-level biso.toml; with `stop` or `clean`, end it."""
+    root = demo_root()
+    if clean:
+        demo_site.clean(root)
+        call.text("The demo is gone: its servers, its databases, its files.")
+        return
+    if stop:
+        demo_site.stop(root)
+        call.text("The demo's servers have stopped. `biso demo` starts them again.")
+        return
+    call.text("Building a production and a test instance of a stand-in BISO ...")
+    built = demo_site.build(root, ssh=False if no_ssh else None)
+    demo_path(root / ".biso")
+    for note in built.notes:
+        call.text(note)
+    hosts = "two SSH servers on this machine" if built.ssh else "this machine"
+    call.text(
+        f"production  {built.prod.webroot}\n"
+        f"test        {built.test.webroot}\n"
+        f"on          {hosts}, each with a PostgreSQL of its own\n"
+    )
+    call.document["ssh"] = built.ssh
+    # The question is for people's own data; this site was made a moment ago.
+    call.options = replace(call.options, yes=True)
+    refresh_test(call)
+    call.text(
+        "\nTry next:\n"
+        "  ./biso refresh-test --plan     what a refresh does, step by step\n"
+        "  ./biso refresh-test            do it; type the name of the test environment\n"
+        "  ./biso rollback                the old test instance back; again: forth\n"
+        "  ./biso report --open           what happened, as a page\n"
+        "  ./biso doctor                  what a run needs, checked\n"
+        "  ./biso demo --stop | --clean   end the demo; remove it\n"
+    )
+
+
+def demo_root() -> Path:
+    """The folder of the biso.toml that describes the demo site. Raises UsageError elsewhere."""
+    file = find(Path.cwd(), os.environ)
+    if file is None or not file.exists() or ".biso/demo/" not in file.read_text("utf-8", "replace"):
+        raise UsageError(
+            "the demo is built beside the biso.toml that came with this tool, and the one here "
+            "describes another site"
+            if file is not None
+            else "there is no biso.toml here or above",
+            hint="go to the folder of the checkout and run ./biso demo",
+        )
+    return file.parent

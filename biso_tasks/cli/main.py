@@ -1,0 +1,60 @@
+"""The console program `biso`: the same tasks as `invoke`, from anywhere below the site's folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from biso_tasks.cli.tasks import namespace
+
+__all__ = ["main"]
+
+
+class _Program(Program):
+    """invoke's own answer to a wrong command line is 1, which means a failed step here."""
+
+    def parse_tasks(self) -> None:
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            raise Exit(
+                f"{error}\n  → biso --list shows the tasks, biso --help TASK its options", 2
+            ) from error
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        try:
+            super().parse_core(argv)
+        except ParseError as error:
+            raise Exit(f"{error}\n  → biso --help shows the options", 2) from error
+
+
+def main() -> None:
+    """Exit codes are those of CONTRACT §3; a wrong command line is 2."""
+    program = _Program(version=_version(), namespace=namespace(), name="biso", binary="biso")
+    try:
+        program.run(["biso", *_arguments(sys.argv[1:])])
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _arguments(given: list[str]) -> list[str]:
+    """`biso` alone lists the tasks; what follows `biso test` is pytest's, and a task's arguments
+    cannot be optional positionals."""
+    if given[:1] == ["test"] and len(given) > 1 and given[1] not in ("--args", "-a", "--help"):
+        return ["test", "--args", shlex.join(given[1:])]
+    return given or ["--list"]
+
+
+def _version() -> str:
+    try:
+        return version("biso-tasks")
+    except PackageNotFoundError:
+        return "unreleased"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""A refresh from end to end: what test gets, what production notices, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biso_tasks.demo.data import PLANTED
+
+KEPT = (b"fop.xconf", b"phpdocxconfig.ini")
+
+
+def same_code(world: Any) -> None:
+    """Test's code is as old as production's, so that no migration changes what was copied."""
+    max((world.test.webroot / "migrations").glob("*.sql")).unlink()
+
+
+def require_same(world: Any, *, owners: bool = True) -> None:
+    """Test holds what production holds: rows, sequences, large objects, schema, files."""
+    prod, test = world.prod, world.test
+    theirs, ours = (
+        one.cluster.fingerprint(one.dbname) for one in (prod, test)
+    )
+    for what in theirs:
+        assert ours[what] == theirs[what], what
+    theirs, ours = (one.cluster.catalog(one.dbname) for one in (prod, test))
+    for what in theirs:
+        assert ours[what] == theirs[what], what
+    wanted, found = prod.tree(), test.tree()
+    assert set(found) == set(wanted)
+    for path in set(wanted) - set(KEPT):
+        assert found[path] == wanted[path], path
+    for path in KEPT:
+        assert found[path] != wanted[path], f"{path!r} should be test's own"
+
+
+def own_files(world: Any) -> dict[bytes, Any]:
+    return {path: entry for path, entry in world.test.tree().items() if path in KEPT}
+
+
+@pytest.mark.parametrize("way", ["relay", "direct", "local", "plain"])
+def test_the_test_instance_becomes_an_exact_copy_of_production(
+    way: str, request: pytest.FixtureRequest
+) -> None:
+    world = request.getfixturevalue("plain_world" if way == "plain" else "world")
+    same_code(world)
+    if way == "direct":
+        world.give_key()
+    route = {"relay": "relay", "direct": "direct"}.get(way, "auto")
+    world.site(ssh=way != "local", refresh={"route": route})
+    before, kept = world.test.cluster.properties(world.test.dbname), own_files(world)
+    old = world.test.inodes()
+
+    ran = world.refresh()
+
+    require_same(world)
+    assert own_files(world) == kept
+    after = world.test.cluster.properties(world.test.dbname)
+    assert (after["owner"], after["acl"], after["allow"]) == (
+        before["owner"], before["acl"], True
+    )  # fmt: skip
+    assert any("timezone=Europe/Zurich" in one.lower() for one in [str(after["settings"]).replace("TimeZone", "timezone")]) or "Europe/Zurich" in str(after["settings"])
+    used = {"local": "local", "direct": "direct"}.get(way, "relay")
+    assert f"route {used}" in ran.err
+    live, previous = world.test.inodes(), world.test.inodes(world.test.stage_dir / "previous/data")
+    assert previous == old, "the previous instance is the old one itself"
+    assert not live & (previous | world.prod.inodes()), "a shared inode would be a shared write"
+    scratch = world.test.datadir / "tmp"
+    assert scratch.is_dir() and not list(scratch.iterdir())
+    assert os.stat(scratch).st_mode & stat.S_IWUSR
+    assert world.leftovers(previous=True) == []
+
+
+def test_grants_to_other_roles_come_through(world: Any) -> None:
+    same_code(world)
+    ran = world.refresh()
+    query = (
+        "SELECT c.oid::regclass::text, c.relacl::text FROM pg_class c"
+        " WHERE relname IN ('region', 'v_offene_faelle', 'Größe pro Fall')"
+        " UNION ALL SELECT attname, attacl::text FROM pg_attribute WHERE attacl IS NOT NULL"
+        " AND attrelid >= 16384"
+        " UNION ALL SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname ~ 'Ausw'"
+    )
+    theirs, ours = (
+        {name: (acl or "").replace(one.role, "APP") for name, acl in one.cluster.rows(query, one.dbname)}
+        for one in (world.prod, world.test)
+    )
+    assert "biso_statistik" in str(theirs)
+    assert ours == theirs
+    assert "nur_prod" in ran.err, "a role that test does not have is named"
+    owners = world.test.cluster.rows(
+        "SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class c JOIN pg_namespace n"
+        " ON n.oid = relnamespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'",
+        world.test.dbname,
+    )
+    assert owners == [(world.test.role,)], "everything belongs to the application's role"
+
+
+def test_production_notices_nothing_and_test_is_away_only_for_the_swap(world: Any) -> None:
+    prod, test = world.prod, world.test
+    counters = (
+        "SELECT tup_inserted, tup_updated, tup_deleted, temp_files, deadlocks"
+        " FROM pg_stat_database WHERE datname = 'biso'"
+    )
+    before, changed, written = prod.state(), _changed(prod.datadir), prod.cluster.rows(counters)
+    wal = prod.cluster.rows("SELECT pg_current_wal_insert_lsn()")
+    with world.visitor() as visitor, type(visitor)(prod) as client:
+        ran = world.refresh()
+    assert prod.state() == before
+    assert _changed(prod.datadir) == changed
+    assert prod.cluster.rows(counters) == written
+    assert world.hosts["prod"].calls() == []
+    assert {status for _, _, status, _ in client.answers} == {200}, "production was in maintenance"
+    assert prod.cluster.rows("SELECT pg_current_wal_insert_lsn()")[0][0] is not None and wal
+
+    reported = ran.json["downtime_seconds"]
+    assert 0 < reported < 3
+    assert {status for _, _, status, _ in visitor.answers} <= {200, 503, 0}
+    assert visitor.away <= reported + 0.7
+    titles = [body.partition("<title>")[2].partition("<")[0] for *_, body in visitor.answers]
+    assert "E2E-Test" in titles[0].upper().replace("E2E-TEST", "E2E-Test")
+    assert "PROD" in titles[-1].upper()
+    assert world.hosts["test"].calls() == [
+        "stop biso-cron", "stop biso-web", "start biso-web", "start biso-cron"
+    ]  # fmt: skip
+
+
+def _changed(folder: Path) -> dict[bytes, int]:
+    """When each entry was last written or given other rights; reading does not count."""
+    found = {b"": os.lstat(folder).st_ctime_ns}
+    for here, folders, files in os.walk(os.fsencode(folder)):
+        for name in (*folders, *files):
+            path = os.path.join(here, name)
+            found[path] = os.lstat(path).st_ctime_ns
+    return found
+
+
+def test_the_json_document_has_what_the_contract_says(world: Any) -> None:
+    ran = world.refresh("--no-anonymize")
+    said = ran.json
+    assert {"ok", "task", "run", "exit_code", "seconds", "steps", "error"} <= set(said)
+    assert (said["ok"], said["task"], said["exit_code"], said["error"]) == (
+        True, "refresh-test", 0, None
+    )  # fmt: skip
+    assert said["source"] == "live"
+    assert said["previous"] == "biso_test__previous"
+    assert 0 < said["downtime_seconds"] < 3
+    assert said["seconds"] > 0
+    for step in said["steps"]:
+        assert set(step) == {"name", "on", "status", "seconds"}
+    assert {step["status"] for step in said["steps"]} <= {"ok", "skipped"}
+    names = [step["name"] for step in said["steps"]]
+    assert names[0] == "lock" and "swap" in names
+    prod, test = world.prod, world.test
+    for secret in (prod.password, test.password):
+        for text in (ran.out, ran.err, _journal(world, said["run"])):
+            assert secret not in text
+            assert json.dumps(secret)[1:-1] not in text
+
+
+def _journal(world: Any, run: str) -> str:
+    text: str = (world.site_folder / ".biso/runs" / run / "journal.jsonl").read_text()
+    return text
+
+
+def _result(world: Any, run: str, step: str) -> dict[str, Any]:
+    """What a step gave, as the journal has it."""
+    for line in _journal(world, run).splitlines():
+        entry = json.loads(line)
+        if entry.get("step") == step and isinstance(entry.get("result"), dict):
+            found: dict[str, Any] = entry["result"]
+            return found
+    raise AssertionError(f"no result of {step} in the journal")
+
+
+def test_no_personal_string_is_left_after_an_anonymised_refresh(world: Any) -> None:
+    for one in PLANTED:
+        assert one in world.prod.cluster.text(world.prod.dbname), "nothing to find otherwise"
+    ran = world.refresh("--to", "test")
+    dump = world.test.cluster.text(world.test.dbname)
+    for one in PLANTED:
+        assert one not in dump
+    for path in world.test.datadir.rglob("*"):
+        name = os.fsencode(path)
+        if path.is_file() and not path.is_symlink():
+            content = path.read_bytes()
+            for one in PLANTED:
+                assert one.encode() not in content, name
+        for one in PLANTED:
+            assert one.encode() not in name
+    proof = ran.json["proof"]
+    assert set(proof) >= {"columns", "values", "files", "leaks"}
+    assert proof["columns"] > 10 and proof["values"] > 100 and proof["files"] > 10
+    assert not proof["leaks"]
+    assert ran.json["downtime_seconds"] < 3
+    letter = "brief_vorlagen/Erstgespräch.docx"
+    assert (world.test.datadir / letter).read_bytes() == (world.prod.datadir / letter).read_bytes()
+    assert world.test.get()[0] == 200
+    assert world.leftovers(previous=True) == []
+
+
+def test_a_second_refresh_moves_only_changes_and_rollback_goes_there_and_back(world: Any) -> None:
+    same_code(world)
+    first_state = world.test.state()
+    first = world.refresh().json["run"]
+    one = world.test.state()
+    big = world.prod.datadir / "dateien/neu.bin"
+    big.write_bytes(os.urandom(100_000))
+    shutil.chown(big, world.prod.owner, world.prod.owner)
+    world.prod.cluster.rows("INSERT INTO params VALUES ('x', 'neu', '1')", "biso")
+    second = world.refresh().json["run"]
+    two = world.test.state()
+    require_same(world)
+    moved = _result(world, first, "stage-data"), _result(world, second, "stage-data")
+    assert moved[0]["bytes"] > 8_000_000 or moved[0]["bytes"] > 200_000
+    assert 100_000 <= moved[1]["bytes"] < 160_000, "only what changed travels"
+    assert two != one
+
+    for expected in (one, two):
+        ran = world.run("rollback", "--yes", "--json")
+        assert ran.code == 0, str(ran)
+        assert ran.json["downtime_seconds"] < 3
+        assert ran.json["previous"] == "biso_test__previous"
+        now = world.test.state()
+        for what in expected:
+            assert now[what] == expected[what], what
+        assert world.test.get()[0] == 200
+        assert world.leftovers(previous=True) == []
+    assert first_state["database"] != two["database"]
+
+
+def test_rollback_without_a_previous_instance_is_refused(world: Any) -> None:
+    before = world.test.state()
+    ran = world.run("rollback", "--yes", "--json")
+    assert ran.code == 3, str(ran)
+    assert "no previous instance" in ran.message
+    assert world.test.state() == before
+    assert world.leftovers(previous=False) == []
+
+
+def test_a_test_instance_can_be_anonymised_by_itself(world: Any) -> None:
+    assert "Muster" in world.test.cluster.text(world.test.dbname)
+    prod = world.prod.state()
+    ran = world.run("anonymize", "--yes", "--json")
+    assert ran.code == 0, str(ran)
+    assert not ran.json["proof"]["leaks"]
+    dump = world.test.cluster.text(world.test.dbname)
+    assert "petra@test.example" not in dump
+    assert world.prod.state() == prod
+    assert world.hosts["prod"].calls() == []
+    assert world.leftovers(previous=True) == []
+
+
+def test_a_plan_changes_nothing_and_lists_the_steps(world: Any) -> None:
+    prod, test = world.prod.state(), world.test.state()
+    times = _changed(world.test.place)
+    ran = world.run("refresh-test", "--plan", "--json")
+    assert ran.code == 0, str(ran)
+    plan = ran.json["plan"]
+    for step in plan:
+        assert {"name", "on", "uses", "needs", "changes", "destroys"} <= set(step)
+    names = [step["name"] for step in plan]
+    assert names.index("stage-database") < names.index("anonymize") < names.index("swap")
+    swap = next(step for step in plan if step["name"] == "swap")
+    assert "biso_test" in str(swap["changes"])
+    text = world.run("refresh-test", "--plan")
+    assert text.code == 0
+    assert "swap" in text.out and "biso_test" in text.out
+    assert (world.prod.state(), world.test.state()) == (prod, test)
+    assert _changed(world.test.place) == times
+    assert world.leftovers(previous=False) == []
+
+
+def test_without_yes_and_without_a_terminal_nothing_is_done(world: Any) -> None:
+    before = world.test.state()
+    ran = world.run("refresh-test", "--json")
+    assert ran.code == 3, str(ran)
+    assert "--yes" in ran.message
+    assert world.test.state() == before
+    assert world.leftovers(previous=False) == []
+
+
+def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
+    test = world.test
+    mine = test.datadir / "eigene Hilfe.txt"
+    mine.write_text("von Hand\n")
+    shutil.chown(mine, test.owner, test.owner)
+    params = test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname)
+    world.site(
+        refresh={"keep_tables": ["params"], "keep_files": ["eigene Hilfe.txt"]},
+        recipes={
+            "refresh-test": {
+                "insert": [
+                    {
+                        "after": "stage-data",
+                        "name": "drop-import-inbox",
+                        "on": "test",
+                        "run": ["rm", "-rf", "{stage.datadir}/import"],
+                    }
+                ]
+            }
+        },
+    )
+    ran = world.refresh()
+    assert "drop-import-inbox" in [step["name"] for step in ran.json["steps"]]
+    assert (world.prod.datadir / "import").is_dir()
+    assert not (test.datadir / "import").exists()
+    assert (test.stage_dir / "previous/data/import").is_dir(), "it ran in the stage"
+    assert mine.read_text() == "von Hand\n"
+    assert (test.datadir / "fop.xconf").read_bytes() == (
+        world.prod.datadir / "fop.xconf"
+    ).read_bytes(), "not kept, since the site names its own"
+    assert test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname) == params
+    assert world.leftovers(previous=True) == []
+
+
+@pytest.mark.parametrize("wanted", ["skip", "schema", "copy"])
+def test_the_log_database_is_left_alone_unless_asked_for(wanted: str, plain_world: Any) -> None:
+    world = plain_world
+    world.with_log_database()
+    world.site(refresh={"log_database": wanted})
+    prod, test = (one.cluster for one in (world.prod, world.test))
+    before = test.fingerprint("biso_log")
+    world.refresh()
+    theirs, ours = prod.fingerprint("biso_log"), test.fingerprint("biso_log")
+    if wanted == "skip":
+        assert ours == before
+        assert "biso_log__previous" not in test.databases()
+    elif wanted == "copy":
+        assert ours == theirs
+        assert test.fingerprint("biso_log__previous") == before
+    else:
+        assert ours["tables"]["public.log_eintrag"][0] == 0
+        assert test.fingerprint("biso_log__previous") == before
+    assert world.test.get()[0] == 200
+    assert world.leftovers(previous=True) == []
+
+
+def test_what_did_not_run_before_does_not_run_afterwards(world: Any) -> None:
+    """And a site that was in maintenance stays in maintenance."""
+    flag: Path = world.test.datadir / "maintenance.on"
+    flag.touch()
+    shutil.chown(flag, world.test.owner, world.test.owner)
+    ran = world.refresh()
+    assert (world.test.datadir / "maintenance.on").exists()
+    assert world.test.get()[0] == 503
+    assert "was in maintenance before" in ran.err
+    left: Callable[[str], bool] = lambda line: "maintenance" not in line  # noqa: E731
+    assert [line for line in world.leftovers(previous=True) if left(line)] == []

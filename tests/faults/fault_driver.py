@@ -1,0 +1,230 @@
+"""Runs one `biso` command with a fault at an exact point; started by the tests, never imported.
+
+    python fault_driver.py SPEC.json refresh-test --yes --json
+
+The product knows nothing of this: its verbs (commands on hosts, SQL, files of the host's record,
+the steps of a plan) are wrapped from outside. A point is the k-th verb of a scope: `run` (all of
+the command's), `swap` (from writing the intent to removing it) or a step's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from biso_tasks.cli import call as cli_call
+from biso_tasks.cli import main as cli_main
+from biso_tasks.database import admin as database_admin
+from biso_tasks.database.connect import DatabaseFailed
+from biso_tasks.demo.process import Running, descendants
+from biso_tasks.errors import StepFailed
+from biso_tasks.host.command import Result
+from biso_tasks.host.local import LocalHost
+from biso_tasks.host.protocol import CommandFailed, Unreachable
+from biso_tasks.host.ssh import SshHost
+from biso_tasks.instance.state import State
+
+SPEC: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+
+
+class Faults:
+    """Counts the verbs of each scope, and does the spec's act at its point."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.counts: dict[str, int] = {}
+        self.names: dict[str, list[str]] = {}
+        self.in_swap = False
+        self.down = False
+        self.step = threading.local()
+        self.done = False
+
+    def scopes(self) -> list[str]:
+        found = ["run"]
+        if self.in_swap:
+            found.append("swap")
+        name = getattr(self.step, "name", "")
+        return [*found, name] if name else found
+
+    def around(self, what: str, verb: Callable[[], Any], failure: Callable[[str], Exception]) -> Any:
+        with self.lock:
+            here = False
+            for scope in self.scopes():
+                number = self.counts[scope] = self.counts.get(scope, 0) + 1
+                self.names.setdefault(scope, []).append(what)
+                here = here or (scope == SPEC.get("scope") and number == SPEC.get("call"))
+            down = self.down
+        if down:
+            raise Unreachable(f"injected: the link is down ({what})")
+        if not here:
+            return verb()
+        side, act = SPEC["side"], SPEC["act"]
+        if side == "during":
+            threading.Timer(SPEC.get("delay", 0.02), self.act).start()
+            return verb()
+        if side == "before":
+            self.act()
+            if act == "fail":
+                raise failure(f"injected before {what}")
+            if act == "down":
+                self.down = True
+                raise Unreachable(f"injected: the link is down ({what})")
+            return verb()
+        given = verb()
+        self.act()
+        if act == "fail":
+            if hasattr(given, "kill"):
+                given.kill()
+                given.wait()
+            raise failure(f"injected after {what}")
+        if act == "down":
+            self.down = True
+            raise Unreachable(f"injected: the link is down ({what})")
+        return given
+
+    def act(self) -> None:
+        act = SPEC["act"]
+        self.note(act)
+        if act == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(5)
+        elif act == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
+        elif act == "int2":
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+        elif act == "cut":
+            cut(SPEC["sshd"])
+        elif act == "stop":
+            for session in sessions(SPEC["sshd"]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(session.pid, signal.SIGSTOP)
+        elif act == "pause":
+            while Path(SPEC["resume"]).exists():
+                time.sleep(0.02)
+        elif act == "restart":
+            crash = signal.SIGQUIT if SPEC.get("crash") else signal.SIGINT
+            os.kill(SPEC["postmaster"], crash)
+            Path(SPEC["restart"]).write_text("now", "utf-8")
+            while Path(SPEC["restart"]).exists():
+                time.sleep(0.02)
+
+    def note(self, act: str) -> None:
+        """What was reached, for the test: a point that is never reached tests nothing."""
+        self.done = True
+        Path(SPEC["reached"]).write_text(act, "utf-8")
+
+
+def sessions(pids: list[int]) -> list[Running]:
+    return [one for pid in pids for one in descendants(Running(pid, ""))]
+
+
+def cut(pids: list[int]) -> None:
+    """What a pulled cable leaves: the sessions are gone, the servers still listen."""
+    for session in sessions(pids):
+        name = Path(f"/proc/{session.pid}/comm")
+        with contextlib.suppress(OSError, ProcessLookupError):
+            if name.read_text().startswith("sshd"):
+                os.kill(session.pid, signal.SIGKILL)
+
+
+FAULTS = Faults()
+
+
+def command_failed(text: str) -> Exception:
+    return CommandFailed(text, result=Result(1, b"", text.encode()))
+
+
+def wrap(cls: type, name: str, kind: str, failure: Callable[[str], Exception]) -> None:
+    original = getattr(cls, name)
+
+    def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
+        what = f"{kind} {args[0] if args else ''}"[:160].replace("\n", " ")
+        return FAULTS.around(what, lambda: original(self, *args, **kwargs), failure)
+
+    setattr(cls, name, wrapped)
+
+
+for host in (SshHost, LocalHost):
+    wrap(host, "run", "run", command_failed)
+    wrap(host, "start", "start", command_failed)
+wrap(database_admin._ByConnection, "execute", "sql", DatabaseFailed)
+wrap(database_admin._ByConnection, "rows", "rows", DatabaseFailed)
+_urlopen = urllib.request.urlopen
+urllib.request.urlopen = lambda *args, **kwargs: FAULTS.around(
+    "ask the site", lambda: _urlopen(*args, **kwargs), OSError
+)
+
+_write, _remove, _bind = State.write, State.remove, cli_call.bind_recipe
+
+
+def write(self: State, name: str, document: Any) -> None:
+    if name == "intent":
+        FAULTS.in_swap = True
+    _write(self, name, document)
+
+
+def remove(self: State, name: str) -> None:
+    try:
+        _remove(self, name)
+    finally:
+        if name == "intent":
+            FAULTS.in_swap = False
+
+
+def bind(*args: Any, **kwargs: Any) -> Any:
+    """The plan, its steps wrapped: the point "step" is before or after a step's own work."""
+    plan = _bind(*args, **kwargs)
+    return replace(plan, steps=tuple(map(faulty, plan.steps)))
+
+
+def faulty(step: Any) -> Any:
+    def run(scope: Any) -> Any:
+        FAULTS.step.name = step.name
+        at = SPEC.get("step") == step.name
+        try:
+            if at and SPEC["side"] == "before":
+                FAULTS.act()
+                if SPEC["act"] == "fail":
+                    raise StepFailed("injected before the step")
+            if step.uses in ("swap", "swap-previous") and SPEC.get("capture"):
+                capture()
+            given = step.run(scope)
+            if at and SPEC["side"] == "after":
+                FAULTS.act()
+                if SPEC["act"] == "fail":
+                    raise StepFailed("injected after the step")
+            return given
+        finally:
+            FAULTS.step.name = ""
+
+    return step if step.skip else replace(step, run=run)
+
+
+def capture() -> None:
+    """Ask the test for a picture of the stage as it is, before it is served."""
+    flag = Path(SPEC["capture"])
+    flag.write_text("now", "utf-8")
+    while flag.exists():
+        time.sleep(0.01)
+
+
+State.write, State.remove, cli_call.bind_recipe = write, remove, bind  # type: ignore[method-assign]
+sys.argv = ["biso", *sys.argv[2:]]
+try:
+    cli_main.main()
+finally:
+    if SPEC.get("trace"):
+        Path(SPEC["trace"]).write_text(json.dumps(FAULTS.names), "utf-8")
