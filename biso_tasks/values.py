@@ -1,4 +1,4 @@
-"""Values that every floor knows: a secret that cannot be printed by accident, and a database's place."""
+"""Values that every floor knows: a secret that cannot be printed, and a database's place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ __all__ = ["Dsn", "Secret"]
 
 @final
 class Secret:
-    """Holds a password: no `str()`, no format, no pickle. `reveal()` is the one way to read it, and easy to grep for."""
+    """Holds a password: no `str()`, no format, no pickle. `reveal()` is the one way to read it, and
+    easy to grep for."""
 
     __slots__ = ("_value",)
 

@@ -8,7 +8,7 @@
     host = "smtp.example.ch"            # port: 587 starttls, 465 tls, 25 none
     security = "starttls"               # starttls | tls | none
     user = "biso"
-    secret = "smtp"                     # the NAME of the password, see below
+    secret = "smtp"                     # the NAME of the password
     on = ["failure"]                    # default: failure and success
     [[plugins.notify.webhook]]          # POST of a JSON document; chats show its "text"
     url = "https://chat.example.ch/hooks/biso"
@@ -17,9 +17,8 @@
     url_secret = "healthchecks"         # the name of the whole URL, instead of `url`
     tasks = ["refresh-test"]            # as for mail and webhook; default: all tasks
 
-The secret "smtp" is the environment variable BISO_SECRET_SMTP, else the file `smtp` in
-$CREDENTIALS_DIRECTORY (systemd's LoadCredential), else in ~/.config/biso-tasks/secrets. Each target
-has `timeout` (10 s) in total, and all are told at once.
+Where a secret of that name is looked for: docs/plugins.md. Each target has `timeout` (10 s) in
+total, looking for its secret included, and all are told at once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
-import os
 import re
 import smtplib
 import ssl
@@ -42,15 +40,15 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from biso_tasks.api import (
+    BisoError,
     Check,
     ConfigError,
     PlanView,
     Report,
-    Secret,
+    SecretFinder,
     Site,
     StepFailed,
     hookimpl,
@@ -135,11 +133,11 @@ class Web(Target):
         # Never all of it: the path of such a URL is often its password.
         return urllib.parse.urlsplit(self.url).hostname or self.url_secret
 
-    def address(self) -> str:
-        """Raises ConfigError."""
+    def address(self, secret: SecretFinder) -> str:
+        """Raises BisoError, without the URL in its text."""
         if self.url:
             return self.url
-        url = _secret(self.url_secret).reveal()
+        url = secret(self.url_secret).reveal()
         try:
             _require_safe(url)
         except ValueError as error:
@@ -172,33 +170,33 @@ def biso_config() -> type[Settings]:
 
 
 @hookimpl
-def biso_checks(site: Site, config: Settings) -> Iterator[Check]:
+def biso_checks(site: Site, config: Settings, secret: SecretFinder) -> Iterator[Check]:
     """Secrets are looked for before a run needs them; no server is asked."""
     for target in (*config.mail, *config.webhook, *config.healthchecks):
         for name in target.secrets():
             try:
-                _secret(name)
-            except ConfigError as error:
+                secret(name)
+            except BisoError as error:
                 yield Check("", f"notify: {target.place}", False, error.message, error.hint)
             else:
                 yield Check("", f"notify: {target.place}", True, f"the secret {name!r} is there")
 
 
 @hookimpl
-def biso_run_started(plan: PlanView, config: Settings) -> None:
+def biso_run_started(plan: PlanView, config: Settings, secret: SecretFinder) -> None:
     targets = [one for one in config.healthchecks if one.for_task(plan.name)]
-    _tell([(one, partial(_ping, one, "/start", "")) for one in targets])
+    _tell([(one, partial(_ping, one, "/start", "", secret)) for one in targets])
 
 
 @hookimpl
-def biso_run_finished(report: Report, config: Settings) -> None:
+def biso_run_finished(report: Report, config: Settings, secret: SecretFinder) -> None:
     text = "\n".join(_lines(report, config.messages)) + "\n"
     document = _document(report, config.messages)
     end = "" if report.ok else "/fail"
     jobs: list[Job] = []
-    jobs += [(one, partial(_mail, one, _subject(report), text)) for one in config.mail]
-    jobs += [(one, partial(_post, one, document)) for one in config.webhook]
-    jobs += [(one, partial(_ping, one, end, text)) for one in config.healthchecks]
+    jobs += [(one, partial(_mail, one, _subject(report), text, secret)) for one in config.mail]
+    jobs += [(one, partial(_post, one, document, secret)) for one in config.webhook]
+    jobs += [(one, partial(_ping, one, end, text, secret)) for one in config.healthchecks]
     _tell([(target, send) for target, send in jobs if target.wants(report)])
 
 
@@ -291,7 +289,7 @@ def _start(send: Callable[[], None]) -> Future[None]:
     return future
 
 
-def _mail(mail: Mail, subject: str, text: str) -> None:
+def _mail(mail: Mail, subject: str, text: str, secret: SecretFinder) -> None:
     message = EmailMessage()
     message["Subject"] = subject
     message["From"] = mail.sender
@@ -300,6 +298,7 @@ def _mail(mail: Mail, subject: str, text: str) -> None:
     message["Message-ID"] = make_msgid(domain=mail.sender.rpartition("@")[2].strip("> ") or None)
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(text)
+    password = secret(mail.secret) if mail.user else None
     trust = ssl.create_default_context(cafile=mail.ca or None)
     port = mail.port or PORTS[mail.security]
     with (
@@ -310,25 +309,27 @@ def _mail(mail: Mail, subject: str, text: str) -> None:
         if mail.security == "starttls":
             # Raises where the server does not offer it: nothing is sent in the open instead.
             server.starttls(context=trust)
-        if mail.user:
-            server.login(mail.user, _secret(mail.secret).reveal())
+        if password is not None:
+            server.login(mail.user, password.reveal())
         refused = server.send_message(message)
     if refused:
         raise smtplib.SMTPRecipientsRefused(refused)
 
 
-def _post(web: Web, document: dict[str, Any]) -> None:
-    _http(web, web.address(), json.dumps(document).encode(), "application/json")
+def _post(web: Web, document: dict[str, Any], secret: SecretFinder) -> None:
+    body = json.dumps(document).encode()
+    _http(web, web.address(secret), body, "application/json", secret)
 
 
-def _ping(web: Web, end: str, text: str) -> None:
-    _http(web, web.address().rstrip("/") + end, text.encode("utf-8", "replace"), "text/plain")
+def _ping(web: Web, end: str, text: str, secret: SecretFinder) -> None:
+    body = text.encode("utf-8", "replace")
+    _http(web, web.address(secret).rstrip("/") + end, body, "text/plain", secret)
 
 
-def _http(web: Web, url: str, body: bytes, kind: str) -> None:
+def _http(web: Web, url: str, body: bytes, kind: str, secret: SecretFinder) -> None:
     headers = {"Content-Type": f"{kind}; charset=utf-8", "User-Agent": "biso-tasks"}
     if web.secret:
-        headers["Authorization"] = f"Bearer {_secret(web.secret).reveal()}"
+        headers["Authorization"] = f"Bearer {secret(web.secret).reveal()}"
     handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
     if _near(urllib.parse.urlsplit(url).hostname or ""):
         handlers.append(urllib.request.ProxyHandler({}))
@@ -352,13 +353,13 @@ _ERRORS: Final = (
     smtplib.SMTPException,
     http.client.HTTPException,
     ValueError,
-    ConfigError,
+    BisoError,
 )
 
 
 def _why(error: BaseException) -> str:
     """In words, without what servers and libraries quote: recipients, whole URLs, passwords."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, BisoError):
         return error.message
     if isinstance(error, urllib.error.HTTPError):
         return f"it answered {error.code}"
@@ -393,25 +394,3 @@ def _near(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_private
-
-
-def _secret(name: str) -> Secret:
-    """Raises ConfigError with what to do."""
-    variable = "BISO_SECRET_" + re.sub(r"\W", "_", name).upper()
-    own = Path("~/.config/biso-tasks/secrets").expanduser() / name
-    given = Path(os.environ.get("CREDENTIALS_DIRECTORY") or own.parent) / name
-    if variable in os.environ:
-        return Secret(os.environ[variable])
-    for file in (given, own):
-        if not file.is_file():
-            continue
-        # systemd looks after its own folder.
-        if file == own and file.stat().st_mode & 0o077:
-            raise ConfigError(
-                f"the secret {name!r}: others may read {file}", hint=f"chmod 600 {file}"
-            )
-        return Secret(file.read_text(encoding="utf-8").rstrip("\r\n"))
-    raise ConfigError(
-        f"the secret {name!r} is not there",
-        hint=f"set {variable}, or write it to {own} (mode 600)",
-    )

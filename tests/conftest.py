@@ -42,6 +42,19 @@ def _gives(find: Callable[[], object]) -> Callable[[], bool]:
     return found
 
 
+def _namespaces() -> bool:
+    """What a container is made of: a kernel or a sandbox may not allow it."""
+    text = (
+        "ip link add br0 type bridge && ip link add va type veth peer name vb"
+        " && mount -t tmpfs t /mnt"
+    )
+    words = ["unshare", "--mount", "--net", "--pid", "--fork", "sh", "-c", text]
+    try:
+        return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def _locale() -> bool:
     try:
         known = subprocess.run(["locale", "-a"], capture_output=True, check=False).stdout
@@ -66,6 +79,7 @@ PARTS = {
     "pigz": Part(_program("pigz"), "apt install pigz"),
     "zstd": Part(_program("zstd"), "apt install zstd"),
     "setpriv": Part(_program("setpriv"), "apt install util-linux"),
+    "namespaces": Part(_namespaces, "apt install iproute2 util-linux (and run as root)"),
     "locale de_CH.UTF-8": Part(
         _locale,
         "apt install locales && echo 'de_CH.UTF-8 UTF-8' >> /etc/locale.gen && locale-gen",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 
-from biso_tasks.actions import filing, locking, naming, preparing, staging, swapping
+from biso_tasks.actions import (
+    filing,
+    in_place,
+    in_place_filling,
+    locking,
+    naming,
+    preparing,
+    staging,
+    swapping,
+)
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import Action, RecipeText, Site
 
@@ -21,6 +30,8 @@ def biso_actions(site: Site) -> Sequence[Action]:
         *preparing.ACTIONS,
         *naming.ACTIONS,
         *swapping.ACTIONS,
+        *in_place.ACTIONS,
+        *in_place_filling.ACTIONS,
     )
 
 

@@ -77,7 +77,8 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
     found.clock = _clock(host)
     granted = check_sudo(sheet, host, environment, writes=writes)
     found.root_granted = granted.get("root", True)
-    if environment.run_as and not granted.get(environment.run_as, True):
+    user = environment.host_user
+    if user and not granted.get(user, True):
         return  # config.php, biso-cli and all files are looked at as that user
     if not _webroot(sheet, host, environment):
         return
@@ -94,10 +95,10 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
 def _webroot(sheet: Sheet, host: Host, environment: Environment) -> bool:
     """Whether it can be entered: what PHP says of one that is not there misleads. A line only where
     it cannot."""
-    enter = script('cd -- "$1"', environment.webroot).as_user(environment.run_as)
+    enter = script('cd -- "$1"', environment.webroot).as_user(environment.host_user)
     if host.run(enter, ok=None).code == 0:
         return True
-    who = environment.run_as or host.login
+    who = environment.host_user or host.login
     sheet.bad(
         "webroot",
         f"{environment.webroot} is not there, or {who} may not enter it",
@@ -295,7 +296,7 @@ def _stage_place(session: Session, instance: Instance) -> bool:
                 "would serve data that is not anonymised yet",
                 hint=remedy,
             )
-    look = script(_STAGE_PLACE, layout.stage_dir, layout.datadir).as_user(environment.run_as)
+    look = script(_STAGE_PLACE, layout.stage_dir, layout.datadir).as_user(environment.host_user)
     fields = instance.host.run(look).out.decode("utf-8", "surrogateescape").split("\0")
     at, at_writable, parent_writable, device, data_device, *_ = fields
     if device != data_device:

@@ -20,8 +20,9 @@ from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
+from biso_tasks.stage.in_place_needs import require_in_place
 from biso_tasks.stage.migrations import unknown_migrations
-from biso_tasks.stage.model import access, server, staged
+from biso_tasks.stage.model import access, in_place, server, staged
 from biso_tasks.stage.space import require_space
 
 __all__ = ["compare", "topic"]
@@ -51,6 +52,15 @@ def compare(sheet: Sheet, session: Session, source: Looked, target: Looked) -> N
             partial(guards.distinct, one, other, sources, [each.server for each in databases]),
             f"{one.name} and {other.name} share no database, webroot or data dir",
         )
+    if session.site.refresh.strategy == "in-place":
+        main_only = in_place(databases[:1])
+        sheet.guard(
+            "in place",
+            partial(require_in_place, other, main_only, source.databases, target.databases),
+            f"{other.name} can be emptied, filled and put back where it stands",
+        )
+        _code(sheet, one, other, main, databases[0].server)
+        return
     for number, database in enumerate(databases):
         _database(sheet, session, source, target, number, database.stage)
     _code(sheet, one, other, main, databases[0].server)

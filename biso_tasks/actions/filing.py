@@ -9,21 +9,23 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.refresh import Refresh
 from biso_tasks.errors import Refused
 from biso_tasks.files.keep import keep_files
-from biso_tasks.files.listing import DATA_EXCLUDES, list_tree
+from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
 from biso_tasks.files.placing import write_placeholders
-from biso_tasks.files.policy import decide
+from biso_tasks.files.policy import Decision, decide
 from biso_tasks.files.sync import finish_root, transfer
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, own_directory
 
-__all__ = ["ACTIONS"]
+__all__ = ["ACTIONS", "decide_files"]
 
 
-def _data(context: Context[Refresh]) -> dict[str, Any]:
+def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
+    """The source's data dir, and what becomes of each entry: asked before a file travels. Raises
+    Refused where a file that is to travel cannot be read."""
     work = context.work
-    source, target = work.source, work.target
+    source = work.source
     listing = list_tree(
         access(source), source.layout.datadir, exclude=(*DATA_EXCLUDES, *own_directory(source))
     )
@@ -39,6 +41,13 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
             f"such as {sorted(unreadable)[0]!r}",
             hint=f"set `run_as` of {source.name} to a user who may, or `sudo = true`",
         )
+    return listing, decision
+
+
+def _data(context: Context[Refresh]) -> dict[str, Any]:
+    work = context.work
+    source, target = work.source, work.target
+    listing, decision = decide_files(context)
     # Before the transfer, which gives directories the owners that may keep us out of them.
     write_placeholders(
         access(target),
@@ -71,6 +80,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         listing.top,
         fallback_owner=target.environment.owner,
     )
+    _own_scratch(target, work.stage.datadir)
     if moved.vanished:
         context.note(f"{len(moved.vanished)} file(s) were deleted on {source.name} meanwhile")
     return {
@@ -112,7 +122,15 @@ def _asker(context: Context[Refresh]) -> Callable[[str], str | None] | None:
 def _scratch(target: Instance, datadir: str) -> None:
     """An empty writable tmp/ is there afterwards, also where the source has none."""
     make = Command(("mkdir", "-p", "--", f"{datadir}/tmp"))
-    target.host.run(make.as_user(target.environment.run_as), ok=None)
+    target.host.run(make.as_user(target.environment.host_user), ok=None)
+
+
+def _own_scratch(target: Instance, datadir: str) -> None:
+    """To whom the data dir belongs: where PHP runs in a container, not we but PHP writes there."""
+    files = access(target)
+    if files.gives_away:
+        own = Command(("chown", f"--reference={datadir}", "--", f"{datadir}/tmp"))
+        target.host.run(files.writer(own), ok=None)
 
 
 ACTIONS = (Action("stage-data", _data, "Fill the stage's data dir", _describe),)

@@ -95,7 +95,7 @@ class Context(Generic[W]):
     def run(self, argv: Sequence[str], on: str | None = None) -> bytes:
         name = self.work.environment_name(on) if on else self.environment.name
         environment = self.work.session.environment(name)
-        command = Command(tuple(argv)).as_user(environment.run_as)
+        command = Command(tuple(argv)).as_user(environment.host_user)
         return self.work.session.host(name).run(command, timeout=self.spec.timeout or 3600).out
 
     def note(self, text: str) -> None:

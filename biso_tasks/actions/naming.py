@@ -25,7 +25,9 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     extend_inventories(work)
     files = access(work.target)
-    listing = list_tree(files, work.stage.datadir, exclude=(), empty_ok=True)
+    listing = list_tree(
+        files, work.stage.datadir, exclude=work.stage.excludes, empty_ok=True
+    )
     tree = Tree(listing.entries)
     names = Names(work.originals[0].distinctive.find, tree)
     for entry in listing.entries:
@@ -58,7 +60,9 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
         for entry in listing.entries
         if entry.kind == "link" and (new := names.of(entry.target.split("/"))) != entry.target
     }
-    renamed = rename_entries(files, listing, names.mapping, targets)
+    renamed = rename_entries(
+        files, listing, names.mapping, targets, exclude=work.stage.excludes
+    )
     work.inventories = tuple(inventories)
     return {"renamed": renamed, "rows": rows}
 
@@ -66,8 +70,8 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
 def _describe(context: Context[Refresh]) -> Effects:
     return Effects(
         changes=(
-            "gives files and directories of the stage that are called after persons other names, "
-            "and the rows that refer to them the same",
+            f"gives files and directories of {context.work.stage.called} that are called after "
+            "persons other names, and the rows that refer to them the same",
         )
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +14,9 @@ from biso_tasks.database.keep import keep_tables
 from biso_tasks.database.measure import analyze
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, StepFailed
+from biso_tasks.files.patterns import Matcher
+from biso_tasks.files.reading import read_tree
 from biso_tasks.hooks.types import Action, Effects, HarmlessColumn, PersonalColumn
-from biso_tasks.host.command import Command
 from biso_tasks.privacy.classify import classify, extend
 from biso_tasks.privacy.mask import mask
 from biso_tasks.privacy.neutralise import mark, neutralise
@@ -72,7 +71,7 @@ def _migrate(context: Context[Refresh]) -> dict[str, Any]:
 
 
 def _describe_migrate(context: Context[Refresh]) -> Effects:
-    return Effects(changes=("applies pending migrations in the stage",))
+    return Effects(changes=(f"applies pending migrations in {context.work.stage.called}",))
 
 
 def extend_inventories(work: Refresh) -> None:
@@ -107,8 +106,10 @@ def _anonymize(context: Context[Refresh]) -> dict[str, Any]:
 
 def _describe_anonymize(context: Context[Refresh]) -> Effects:
     return Effects(
-        changes=("runs BISO's anonymizer in the stage, then masks what it leaves",),
-        destroys=("personal data in the stage",),
+        changes=(
+            f"runs BISO's anonymizer in {context.work.stage.called}, then masks what it leaves",
+        ),
+        destroys=(f"personal data in {context.work.stage.called}",),
     )
 
 
@@ -133,13 +134,15 @@ def _describe_neutralize(context: Context[Refresh]) -> Effects:
     hooks = context.work.session.hooks
     who = ["[neutralize]"] if config.sql or config.params else []
     who += hooks.implementers("biso_neutralize")
-    said = f"runs {', '.join(who)} in the stage" if who else "no rules: only marks the copy"
+    where = context.work.stage.called
+    said = f"runs {', '.join(who)} in {where}" if who else "no rules: only marks the copy"
     return Effects(changes=(said,))
 
 
 def _describe_scrub(context: Context[Refresh]) -> Effects:
     who = context.work.session.hooks.implementers("biso_scrub")
-    return Effects(changes=(f"runs {', '.join(who)} in the stage" if who else "no plugin scrubs",))
+    where = context.work.stage.called
+    return Effects(changes=(f"runs {', '.join(who)} in {where}" if who else "no plugin scrubs",))
 
 
 def _by_plugins(context: Context[Refresh], hook: str) -> dict[str, Any]:
@@ -180,7 +183,7 @@ def _prove(context: Context[Refresh]) -> dict[str, Any]:
                     original,
                     work.inventories[number],
                     keep=_kept(work) if number == 0 else (),
-                    files=_files(context) if number == 0 else (),
+                    files=_files(work) if number == 0 else (),
                 )
             )
     leaks = tuple(leak for proof in proofs for leak in proof.leaks)
@@ -195,10 +198,10 @@ def _prove(context: Context[Refresh]) -> dict[str, Any]:
         places = "; ".join(f"{leak.place} ({leak.kind})" for leak in leaks[:10])
         more = f" and {len(leaks) - 10} more" if len(leaks) > 10 else ""
         raise ProofFailed(
-            f"personal data of production survived in the stage: {places}{more}",
-            hint="nothing was swapped and the stage is discarded; let a plugin scrub these places "
-            "(biso_scrub), skip the file ([refresh.files]), or declare them harmless "
-            "(biso_inventory)",
+            f"personal data of production survived in {work.stage.called}: {places}{more}",
+            hint=("" if work.stage.in_place else "nothing was swapped and the stage is discarded; ")
+            + "let a plugin scrub these places (biso_scrub), skip the file ([refresh.files]), or "
+            "declare them harmless (biso_inventory)",
         )
     return dict(work.proof.as_json())
 
@@ -207,33 +210,18 @@ def _describe_prove(context: Context[Refresh]) -> Effects:
     return Effects(changes=("nothing: one survivor of production's data ends the run (exit 4)",))
 
 
-def _files(context: Context[Refresh]) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Names and contents of the stage's files, in one stream, without a file on this machine."""
-    work = context.work
-    files = access(work.target)
-    child = work.target.host.start(
-        files.reader(Command(("tar", "-C", work.stage.datadir, "-cf", "-", "."))),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert child.stdout is not None
-    with child, tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape") as archive:
-        for member in archive:
-            name = member.name.removeprefix("./")
-            handle = archive.extractfile(member) if member.isreg() else None
-            if name not in ("", "."):
-                yield name, bytes if handle is None else handle.read
-    if child.returncode != 0:
-        raise StepFailed(
-            f"{work.target.name}: the stage's files could not all be read for the proof",
-            hint="set `run_as` to a user who may read the data dir",
-        )
+def _files(work: Refresh) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    stage, layout = work.stage, work.target.layout
+    aside = f"{layout.in_place if stage.in_place else layout.stage}/unreadable"
+    excluded = Matcher(stage.excludes)
+    for name, read in read_tree(access(work.target), stage.datadir, aside):
+        if not excluded(name):
+            yield name, read
 
 
 def _kept(work: Refresh) -> tuple[str, ...]:
-    """Tables whose rows are the test instance's own, with their schema."""
-    return tuple(one if "." in one else f"public.{one}" for one in work.config.keep_tables)
+    """Tables whose rows are the test instance's own, as the inventory names them."""
+    return tuple(one.removeprefix("public.") for one in work.config.keep_tables)
 
 
 def _finish(context: Context[Refresh]) -> dict[str, Any]:
@@ -274,7 +262,8 @@ def _verify(context: Context[Refresh]) -> dict[str, Any]:
     bad = [one for one in findings if not one.ok]
     if bad:
         raise ProofFailed(
-            "the stage did not pass: " + "; ".join(f"{one.name}: {one.detail}" for one in bad),
+            f"{context.work.stage.called} did not pass: "
+            + "; ".join(f"{one.name}: {one.detail}" for one in bad),
             hint="; ".join(one.remedy for one in bad if one.remedy) or "nothing was swapped",
         )
     return {"findings": len(findings)}

@@ -19,19 +19,24 @@ from biso_tasks.database.pair import check_pair, pick_dump, pick_load, untrusted
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Counts, Snapshot
 from biso_tasks.errors import Refused
+from biso_tasks.files.aside import Changes
 from biso_tasks.files.sync import Method, method
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
+from biso_tasks.instance.mounts import require_fresh_binds
 from biso_tasks.instance.serving import ask
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.prove import Proof
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
+from biso_tasks.stage.before import Before
 from biso_tasks.stage.exposure import require_unserved_by_config
+from biso_tasks.stage.in_place_needs import own_clients, require_in_place
 from biso_tasks.stage.migrations import unknown_migrations
 from biso_tasks.stage.model import Content, Stage, StagedDatabase, access, server, staged
+from biso_tasks.stage.model import in_place as without_stage
 from biso_tasks.stage.space import require_space
 from biso_tasks.stage.swap import Swapped, require_no_intent
 from biso_tasks.stage.view import InstanceView, StageView
@@ -92,6 +97,7 @@ class Refresh(TargetWork):
 
     anonymize: bool = True
     keep_stage: bool = False
+    in_place: bool = False
     survey: Survey | None = None
     snapshots: tuple[Snapshot, ...] = ()
     reading: ExitStack = field(default_factory=ExitStack)
@@ -104,6 +110,11 @@ class Refresh(TargetWork):
     swapped: Swapped | None = None
     grants: dict[int, tuple[Grant, ...]] = field(default_factory=dict)
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    before: Before | None = None
+    changes: Changes | None = None
+    kept_rows: dict[str, Any] | None = None
+    offline_since: float = 0.0
+    away: float | None = None
 
     @property
     def config(self) -> RefreshConfig:
@@ -140,6 +151,7 @@ class Refresh(TargetWork):
             run=self.run_id,
             anonymize=self.anonymize,
             require_free=self.require_free,
+            in_place=self.in_place,
         )
 
     def bind_values(self) -> None:
@@ -164,6 +176,10 @@ class Refresh(TargetWork):
         """Where database `number` of the stage is copied from, with the clients to dump it."""
         return replace(self.facts.sources[number], bindir=_clients(self.facts, number)[0])
 
+    def own_server(self, number: int) -> Server:
+        """The target's live database `number`, with the clients to dump it."""
+        return own_clients(self.stage.databases[number].server)[0]
+
     def target_server(self, number: int) -> Server:
         """The server of database `number` of the stage, with the clients to load it."""
         return replace(self.stage.databases[number].server, bindir=_clients(self.facts, number)[1])
@@ -177,9 +193,10 @@ def survey(
     run: str,
     anonymize: bool,
     require_free: Callable[[Instance], None],
+    in_place: bool = False,
 ) -> Survey:
     """Look at both instances and refuse what must not, or cannot, be refreshed. A test instance may
-    be its own source (`anonymize`).
+    be its own source (`anonymize`). `in_place`: without a stage.
 
     Nothing is changed. Raises Refused (exit 3) naming the cause and the remedy.
     """
@@ -195,6 +212,8 @@ def survey(
         guards.env_fits(target, anonymize=anonymize)
         require_no_intent(target)
         databases = staged(target, _contents(session, source, target))
+        if in_place:
+            databases = without_stage(databases)
         sources = tuple(_source_of(source, target, database) for database in databases)
         if source_name != target_name:
             copied = [one for one, d in zip(sources, databases, strict=True) if d.swapped]
@@ -203,6 +222,8 @@ def survey(
         unknown = pool.submit(unknown_migrations, sources[0], databases[0].server, target.app)
         route = pool.submit(_route, source, target, session.site.refresh.route)
         way = pool.submit(method, access(source), access(target))
+        if session.site.refresh.strategy == "swap":
+            require_fresh_binds(target.host, target.environment, target.layout)
         running = pool.submit(services.running, target.host, target.environment)
         in_maintenance = pool.submit(target.in_maintenance)
         record = pool.submit(target.state.read, "instance")
@@ -210,13 +231,16 @@ def survey(
         source_facts = tuple(pool.map(probe, sources))
         target_facts = tuple(pool.map(probe, [database.server for database in databases]))
         unserved.result()
-        _require_pair(target, databases, source_facts, target_facts)
+        if in_place:
+            notes = require_in_place(target, databases, source_facts, target_facts)
+        else:
+            _require_pair(target, databases, source_facts, target_facts)
+            notes = require_space(source, target, source_facts[0])
         _require_known(source, target, unknown.result())
-        space_notes = require_space(source, target, source_facts[0])
         return Survey(
             source=source,
             target=target,
-            stage=Stage(target, run, databases),
+            stage=Stage(target, run, databases, in_place),
             sources=sources,
             source_facts=source_facts,
             target_facts=target_facts,
@@ -225,7 +249,7 @@ def survey(
             services=running.result(),
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
-            notes=(*space_notes, *url_notes.result()),
+            notes=(*notes, *url_notes.result()),
         )
 
 

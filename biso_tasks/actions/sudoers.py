@@ -32,9 +32,9 @@ def sudo_rules(environment: Environment, login: str, *, writes: bool) -> tuple[S
     rules: list[SudoRule] = []
     configured = environment.services
     docker = configured.kind == "compose"
-    if environment.run_as:
+    if environment.host_user:
         rules += [
-            SudoRule(environment.run_as, (name,), anything=True)
+            SudoRule(environment.host_user, (name,), anything=True)
             for name in ("bash", "test", "find", "cp", "tar")
         ]
     if environment.sudo:

@@ -17,6 +17,7 @@ from biso_tasks.instance import services
 from biso_tasks.instance.app import App
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
+from biso_tasks.instance.mounts import require_fresh_binds
 from biso_tasks.session import Session
 from biso_tasks.stage import guards, record
 from biso_tasks.stage.discard import discard_stage
@@ -78,6 +79,7 @@ def survey_rollback(
     require_free(target)
     guards.env_fits(target, anonymize=False)
     require_no_intent(target)
+    require_fresh_binds(target.host, target.environment, target.layout)
     previous = record.previous_of(target)
     required = session.site.refresh.anonymize == "required"
     record.require_not_raw(target, previous, required=required)
@@ -109,7 +111,7 @@ def _last_written(target: Instance) -> str:
     """When a file of the served data dir was last written: what testers did goes with it."""
     find = Command(
         ("find", target.layout.datadir, "-xdev", "-type", "f", "-printf", "%TY-%Tm-%Td %TH:%TM\\n")
-    ).as_user(target.environment.run_as)
+    ).as_user(target.environment.host_user)
     lines = target.host.run(find, ok=None, timeout=600).text.split("\n")
     return max(lines, default="")
 
@@ -189,7 +191,7 @@ def _exchange(
     if layout.datadir_is_mount:
         folders += [layout.previous_datadir, layout.stage_datadir, f"{layout.stage_dir}/moving"]
     make = Command(("mkdir", "-p", "-m", "0700", "--", *folders))
-    target.host.run(make.as_user(target.environment.run_as))
+    target.host.run(make.as_user(target.environment.host_user))
     intent = make_intent(
         target,
         parts,

@@ -15,7 +15,7 @@ from typing import Any
 from biso_tasks.actions import builtin
 from biso_tasks.actions.kit import Work, bind_recipe
 from biso_tasks.actions.recipes import actions, recipes
-from biso_tasks.cli.observers import Observers
+from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output
 from biso_tasks.config.load import find, load
 from biso_tasks.config.model import Site
@@ -60,11 +60,16 @@ class Call:
     document: dict[str, Any] = field(default_factory=dict)
     stack: ExitStack = field(default_factory=ExitStack)
     outcome: Outcome | None = None
+    observed: PluginManager | None = None
 
-    def session(self) -> Session:
-        """The site's session, plugins loaded. Raises ConfigError."""
+    def session(self, *, observed: bool = True) -> Session:
+        """The site's session, plugins loaded. Raises ConfigError. From here on, observers are told
+        where the command fails before its run; not with --plan, nor where nothing was to be run
+        (`observed` is False)."""
         site = find_site()
         hooks = load_hooks(site)
+        if observed and not self.options.plan:
+            self.observed = hooks
         return self.stack.enter_context(Session(site, hooks, say=_say))
 
     def text(self, text: str) -> None:
@@ -135,6 +140,9 @@ class Call:
             journal.write("result", facts=said)
         self._report(session, plan, outcome, observers)
         if outcome.error is not None:
+            # The run's own error decides the exit code; who was not told is said all the same.
+            for failure in observers.failures:
+                _say(failure)
             raise outcome.error
         if observers.failures or outcome.listener_errors:
             failed = [*observers.failures, *(one.message for one in outcome.listener_errors)]
@@ -165,6 +173,11 @@ def run_command(task: str, options: Options, body: Callable[[Call], None]) -> in
     except BisoError as caught:
         error = caught
         error_text.show(caught, sys.stderr)
+        if call.observed is not None and call.outcome is None:
+            # Nobody may be looking at the terminal: a timer's run that finds the lock taken.
+            seconds = time.monotonic() - started
+            for failure in tell_no_run(call.observed, task, call.run_id, caught, seconds):
+                _say(failure)
     code = 0 if error is None else error.exit_code
     steps = call.outcome.steps if call.outcome is not None else ()
     output.document(

@@ -13,7 +13,7 @@ from biso_tasks.flow.run import Outcome
 from biso_tasks.hooks.manager import ObserverFailure, PluginManager
 from biso_tasks.hooks.types import ErrorReport, Report, StepReport
 
-__all__ = ["Observers"]
+__all__ = ["Observers", "tell_no_run"]
 
 
 class Observers:
@@ -75,4 +75,24 @@ class Observers:
         self._keep(self._hooks.observe("biso_run_finished", report=report))
 
     def _keep(self, failures: list[ObserverFailure]) -> None:
-        self.failures += [f"{one.plugin} ({one.hook}): {one.message}" for one in failures]
+        self.failures += _sentences(failures)
+
+
+def tell_no_run(
+    hooks: PluginManager, task: str, run: str, error: BisoError, seconds: float
+) -> list[str]:
+    """Tell `biso_run_finished` of a command that failed before its run began: no steps, no
+    environments, no report. Gives sentences about observers that raised."""
+    report = Report(
+        task=task,
+        run=run,
+        ok=False,
+        exit_code=error.exit_code,
+        seconds=seconds,
+        error=ErrorReport(error.kind, error.message, error.hint),
+    )
+    return _sentences(hooks.observe("biso_run_finished", report=report))
+
+
+def _sentences(failures: list[ObserverFailure]) -> list[str]:
+    return [f"{one.plugin} ({one.hook}): {one.message}" for one in failures]

@@ -7,7 +7,9 @@ from typing import Any
 from biso_tasks.actions.refresh import Refresh
 from biso_tasks.actions.swapping import Rollback
 from biso_tasks.cli.call import Call
-from biso_tasks.errors import Refused, UsageError
+from biso_tasks.config.model import Site
+from biso_tasks.errors import ConfigError, Refused, UsageError
+from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
 
@@ -47,8 +49,22 @@ def refresh_test(
         places={"source": from_ or config.from_, "target": to or config.to},
         anonymize=anonymize,
         keep_stage=keep_stage,
+        in_place=config.strategy == "in-place",
     )
+    if work.in_place:
+        _require_changes_apply(session.site)
     _refresh(call, session, work)
+
+
+def _require_changes_apply(site: Site) -> None:
+    """A step that a site puts into the one recipe must not be lost with the other, unnoticed."""
+    if any(change.name == "refresh-test" for change in site.recipes):
+        raise ConfigError(
+            f'{site.file.name}: recipes.refresh-test is changed, but strategy = "in-place" runs '
+            "the recipe refresh-in-place",
+            hint="put the changes under recipes.refresh-in-place; `biso refresh-test --plan` shows "
+            "its steps",
+        )
 
 
 def anonymize(call: Call, env: str) -> None:
@@ -62,6 +78,8 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
     guards.not_production(session.environment(work.places["target"]), work.task)
     work.look_again()
     work.bind_values()
+    if work.in_place:
+        work.notes.insert(0, _in_place_note(work.facts.target))
     target = work.places["target"]
     facts = work.facts
     header = (
@@ -80,18 +98,40 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
             "previous": None,
             "proof": None if work.proof is None else work.proof.as_json(),
         }
+        if work.away is not None:
+            done["downtime_seconds"] = round(work.away, 3)
         if work.swapped is not None:
             done["downtime_seconds"] = round(work.swapped.downtime, 3)
             done["previous"] = facts.stage.main.previous
         return done
 
-    call.run_recipe(session, work, confirm_name=target, header=header, facts=said)
+    recipe = "refresh-in-place" if work.in_place else ""
+    call.run_recipe(
+        session, work, recipe=recipe, confirm_name=target, header=header, facts=said
+    )
+    if work.away is not None:
+        call.output.text(
+            f"{target} serves the {'anonymised ' if work.anonymize else ''}copy of "
+            f"{facts.source.name}, made in place; it was away for {work.away:.1f} s. There is no "
+            "old instance to go back to."
+        )
     if work.swapped is not None:
         call.output.text(
             f"{target} serves the {'anonymised ' if work.anonymize else ''}copy of "
             f"{facts.source.name}; it was away for {work.swapped.downtime:.1f} s. "
             f"`biso rollback --env {target}` brings the old one back."
         )
+
+
+def _in_place_note(target: Instance) -> str:
+    name = target.name
+    return (
+        f'strategy = "in-place": {name} is not staged but overwritten where it stands. It is in '
+        "maintenance with its services stopped from `offline` to `online`, and until `anonymize` "
+        "production's data is in its live database. If a step from `begin` on fails, it stays in "
+        "maintenance (exit 6) until `biso recover` puts back the dump that was taken first. "
+        "Afterwards there is no rollback"
+    )
 
 
 def rollback(call: Call, env: str) -> None:

@@ -81,7 +81,7 @@ class Admin:
     """A role that may create databases where the application's may not."""
 
     user: Annotated[
-        str, forms.DATABASE_NAME, Key("The database role; its password: hook biso_secret.")
+        str, forms.DATABASE_NAME, Key("The database role; psql must connect as it without asking.")
     ] = "postgres"
     run_as: Annotated[
         User | None, Key("Run psql on the host as this user, by sudo -n -u, not over a tunnel.")
@@ -164,6 +164,15 @@ class Environment:
     database: Annotated[Database, Key("Overrides what config.php says.")] = field(
         default_factory=Database
     )
+
+    @property
+    def host_user(self) -> str | None:
+        """Who looks at files on the host; None is the login itself. `run_as` is a user of the
+        container where there is one, which the host need not know: there the login does it, or
+        root where `sudo` is set."""
+        if self.services.kind != "compose":
+            return self.run_as
+        return "root" if self.sudo else None
 
     def key(self, name: str) -> str:
         """What this site's config.php calls `env`, `datadir`, `gaia.db` or `log.db`.

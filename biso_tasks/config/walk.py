@@ -230,7 +230,7 @@ class Walk:
             self.report(
                 path,
                 "passwords never stand in biso.toml",
-                "the application's is in config.php; any other comes from the hook biso_secret",
+                "the application's is in config.php, and admin connects without one (see run_as)",
             )
             return
         homes = [home for home in self._homes.get(name, ()) if home != dotted(path[:-1])]

@@ -93,11 +93,7 @@ def dump(
             "^[0-9]+; 0 0 COMMENT - EXTENSION ",
             "^[0-9]+; 0 0 COMMENT - EVENT TRIGGER ",
             "^[0-9]+; 3466 [0-9]+ EVENT TRIGGER ",
-            *(
-                f"^[0-9]+; 2615 {one.schema_oid} SCHEMA "
-                for one in kept
-                if one.schema != "public"
-            ),
+            *(f"^[0-9]+; 2615 {one.schema_oid} SCHEMA " for one in kept if one.schema != "public"),
         ]
     )
     words = server.client_words(

@@ -57,8 +57,8 @@ SELECT what.type, what.identity, held.classid::regclass::text
                     WHERE e.classid = held.classid AND e.objid = held.objid AND e.deptype = 'e')
 """
 
-# What belongs to something else (an identity column's sequence, a range's constructors) goes with it.
-# A partitioned table belongs to its own key's columns, which is no reason to leave it.
+# What belongs to something else (an identity column's sequence, a range's constructors) goes with
+# it. A partitioned table belongs to its own key's columns, which is no reason to leave it.
 _ITS_OWN = """
    AND NOT EXISTS (SELECT FROM pg_depend i
                     WHERE i.classid = held.classid AND i.objid = held.objid AND i.deptype = 'i'

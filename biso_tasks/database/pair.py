@@ -8,10 +8,18 @@ dump a newer server at all.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping, Sequence
 
 from biso_tasks.database.facts import Client, ServerFacts
 
-__all__ = ["check_pair", "missing_extensions", "pick_dump", "pick_load", "same_locale"]
+__all__ = [
+    "check_in_place",
+    "check_pair",
+    "missing_extensions",
+    "pick_dump",
+    "pick_load",
+    "same_locale",
+]
 
 # the first minor of each major whose pg_dump writes \restrict and whose psql knows it
 _RESTRICT = {13: 22, 14: 19, 15: 14, 16: 10, 17: 6}
@@ -105,6 +113,66 @@ def check_pair(
         found.append(
             f"{target.prepared} prepared transactions hold {target.dbname!r} on {target.server}, "
             "so it cannot be renamed: COMMIT PREPARED or ROLLBACK PREPARED them"
+        )
+    return found
+
+
+def check_in_place(
+    source: ServerFacts,
+    target: ServerFacts,
+    *,
+    staying: Mapping[str, str],
+    obstacles: Sequence[str],
+) -> list[str]:
+    """Every reason why `source`'s database cannot take the place of what `target`'s holds, each
+    with its remedy; empty when it can. `staying` are extensions that emptying leaves, with their
+    schemas; `obstacles` what could not be emptied (see `empty.obstacles`)."""
+    found = _versions(source, target)
+    if pick_dump(target, target) is None:
+        found.append(
+            f"{target.server} has no pg_dump with pg_restore to dump {target.dbname!r} first: "
+            f"install postgresql-client-{target.major} there"
+        )
+    if source.encoding != target.encoding:
+        found.append(
+            f"{source.dbname!r} has the encoding {source.encoding}, {target.dbname!r} "
+            f"{target.encoding}, which stays in place: create it anew with {source.encoding}"
+        )
+    if target.owner != target.role and not target.superuser:
+        found.append(
+            f"the database {target.dbname!r} belongs to {target.owner!r}: "
+            f'`ALTER DATABASE "{target.dbname}" OWNER TO "{target.role}"`'
+        )
+    for name in missing_extensions(source, target):
+        found.append(
+            f"the extension {name!r} of {source.dbname!r} is not installed on {target.server}: "
+            "install its package there"
+        )
+    untrusted = untrusted_extensions(source, target)
+    for extension in source.extensions:
+        if extension.name in staying:
+            if staying[extension.name] != extension.schema:
+                found.append(
+                    f"the extension {extension.name!r} lies in the schema "
+                    f"{staying[extension.name]!r} of {target.dbname!r}, and in "
+                    f"{extension.schema!r} of {source.dbname!r}: move it "
+                    "(`ALTER EXTENSION … SET SCHEMA`)"
+                )
+        elif extension.name in untrusted and not target.superuser and not target.has_admin:
+            found.append(
+                f"the extension {extension.name!r} can only be created by a superuser on "
+                f"{target.server}: create it in {target.dbname!r}"
+            )
+    found += [f"{one} in {target.dbname!r} on {target.server}" for one in obstacles]
+    if target.connections_left < 4:
+        found.append(
+            f"the server of {target.server} has {target.connections_left} connections left and 4 "
+            "are needed: end idle sessions, or raise max_connections"
+        )
+    if target.prepared:
+        found.append(
+            f"{target.prepared} prepared transactions hold {target.dbname!r} on {target.server}: "
+            "COMMIT PREPARED or ROLLBACK PREPARED them"
         )
     return found
 

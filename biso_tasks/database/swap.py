@@ -100,13 +100,17 @@ def committed(admin: Admin, intents: Sequence[Intent]) -> bool:
     )
 
 
-def allow(admin: Admin, intents: Sequence[Intent]) -> None:
-    """Let clients connect again to whatever these are called now. Raises DatabaseFailed."""
+def allow(admin: Admin, intents: Sequence[Intent], names: Sequence[str] = ()) -> None:
+    """Let clients connect again to whatever these are called now, and to the databases called
+    `names`: the previous instance of last time is blocked too, and no intent knows its oid. Raises
+    DatabaseFailed."""
     oids = [o for i in intents for o in (i.incoming, i.outgoing) if o is not None]
     rows = admin.rows(
         """SELECT datname FROM pg_database
-            WHERE oid::bigint = ANY({}::bigint[]) AND NOT datallowconn""",
+            WHERE (oid::bigint = ANY({}::bigint[]) OR datname = ANY({}::text[]))
+              AND NOT datallowconn""",
         oids,
+        list(names),
     )
     for (dbname,) in rows:
         admin.execute(compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(dbname)))

@@ -17,11 +17,14 @@ ROOT_PROGRAMS: Final = ("rsync", "mv", "rm", "mkdir", "chown", "chmod", "install
 @dataclass(frozen=True, slots=True)
 class Access:
     """`user`: who reads and looks (`sudo -n -u USER`), None for the login itself. `root`: the
-    programs of ROOT_PROGRAMS run through `sudo -n`, so that files keep owners that differ."""
+    programs of ROOT_PROGRAMS run through `sudo -n`, so that files keep owners that differ.
+    `knows_owners`: False where files belong to users of a container, whom the host does not know
+    by name: there the environment's `owner`, where it is set, is for all files."""
 
     host: Host
     user: str | None = None
     root: bool = False
+    knows_owners: bool = True
 
     def reader(self, command: Command) -> Command:
         """`command` as whoever looks at trees here."""

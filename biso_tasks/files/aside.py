@@ -19,34 +19,36 @@ from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
 from biso_tasks.files.owners import owners_for
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import Decision
-from biso_tasks.files.sync import Method, Route, Transferred, transfer
+from biso_tasks.files.sync import Method, Route, Transferred, finish_root, transfer
 from biso_tasks.files.tartree import unchanged
 from biso_tasks.host.command import Command, command, script
 
 __all__ = ["Changes", "compare", "put_back", "replace_tree", "save"]
 
-# Whole or not there: half a list would be half a way back.
+# Whole or not there, and with an end: what a list does not name is deleted by `put_back`.
 _LIST = r"""umask 077
 mkdir -p -- "$1"
-cat >"$1/created.new"
-sync -- "$1/created.new"
-mv -f -- "$1/created.new" "$1/created"
+cat >"$1/original.new"
+sync -- "$1/original.new"
+mv -f -- "$1/original.new" "$1/original"
 """
+_END = "end of list"
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What makes a live tree into the wanted one. `arriving` travels (directories, links, changed
-    files), `placeholders` are written here; `saved` are the live tree's own entries that go or
-    change, with all directories; `gone` what is deleted; `created` the topmost paths that only the
-    new tree has; `kept` the site's own files."""
+    files), `placeholders` are written here; `saved` are the live tree's own entries that go or may
+    change, with all directories; `gone` what is deleted; `original` the whole live tree as it is
+    before; `kept` the site's own files. `top` is the source's root."""
 
     arriving: tuple[Entry, ...]
     placeholders: tuple[Entry, ...]
     saved: tuple[Entry, ...]
     gone: tuple[Entry, ...]
-    created: tuple[str, ...]
+    original: Listing
     kept: tuple[str, ...]
+    top: Entry
 
     @property
     def bytes_needed(self) -> int:
@@ -61,13 +63,17 @@ class Changes:
 def compare(
     target: Access,
     live: Listing,
+    wanted: Listing,
     decision: Decision,
     keep: Sequence[str],
     *,
+    touched: bool,
     fallback_owner: str | None = None,
 ) -> Changes:
-    """Compare the live tree with what shall be there. Nothing is changed. `keep` are files that
-    stay the live tree's own where it has them."""
+    """Compare the live tree with what shall be there: of `wanted`, the source's tree, what was
+    decided. Nothing is changed. `keep` are files that stay the live tree's own where it has them;
+    `touched`: files will be written or renamed in the new tree, so that one which is the same in
+    both is no longer safe where it stands."""
     there = {entry.path: entry for entry in live.entries}
     kept = {name for name in keep if name in there and there[name].kind == "file"}
     copied = [entry for entry in decision.copy if entry.path not in kept]
@@ -85,16 +91,19 @@ def compare(
         and kinds.get(entry.path) != entry.kind
     ]
     changing = {entry.path for entry in (*arriving, *placeholders, *gone)}
-    saved = [entry for entry in live.entries if entry.kind == "dir" or entry.path in changing]
-    new = {path for path, kind in kinds.items() if path not in there or there[path].kind != kind}
-    created = sorted(path for path in new if posixpath.dirname(path) not in new)
+    saved = [
+        entry
+        for entry in live.entries
+        if entry.kind != "special" and (touched or entry.kind == "dir" or entry.path in changing)
+    ]
     return Changes(
         tuple(arriving),
         tuple(placeholders),
-        tuple(entry for entry in saved if entry.kind != "special"),
+        tuple(saved),
         tuple(gone),
-        tuple(created),
+        live,
         tuple(sorted(kept)),
+        wanted.top,
     )
 
 
@@ -116,8 +125,10 @@ def save(
             f"be kept aside from {root}",
             hint="something still writes in the data dir; stop it (services.stop) and try again",
         )
-    names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in changes.created)
-    target.host.run(target.reader(script(_LIST, place)), stdin=names)
+    finish_root(target, f"{place}/files", changes.original.top)
+    names = [*(f"{entry.kind} {entry.path}" for entry in changes.original.entries), _END]
+    listed = b"".join(name.encode("utf-8", "surrogateescape") + b"\0" for name in names)
+    target.host.run(target.reader(script(_LIST, place)), stdin=listed)
     return sum(entry.size for entry in changes.saved if entry.kind == "file")
 
 
@@ -145,7 +156,7 @@ def replace_tree(
     write_placeholders(
         target, root, changes.placeholders, fallback_owner=fallback_owner, cancel=cancel
     )
-    return transfer(
+    done = transfer(
         source,
         source_root,
         target,
@@ -157,29 +168,34 @@ def replace_tree(
         cancel=cancel,
         progress=progress,
     )
+    finish_root(target, root, changes.top, fallback_owner=fallback_owner)
+    return done
 
 
-def put_back(target: Access, root: str, place: str) -> int:
-    """Make the live tree what it was when `save` was called, excluded files apart; how many files
-    came back. Nothing kept aside is no error: then nothing was changed. Can be called again. Raises
-    NeedsPerson where the list is not ours, FilesError."""
-    read = script('[ ! -e "$1/created" ] || { echo yes; cat -- "$1/created"; }', place)
+def put_back(target: Access, root: str, place: str, *, exclude: Sequence[str]) -> int:
+    """Make the live tree what it was when `save` was called, `exclude` apart (the same as then);
+    how many files came back. Nothing kept aside is no error: then nothing was changed. Can be
+    called again. Raises NeedsPerson where the list is not whole, FilesError."""
+    read = script('[ ! -e "$1/original" ] || cat -- "$1/original"', place)
     said = target.host.run(target.reader(read), timeout=None).out
     if not said:
         return 0
-    created = [one.decode("utf-8", "surrogateescape") for one in said[4:].split(b"\0") if one]
-    for path in created:
-        if path.startswith("/") or ".." in path.split("/"):
-            raise NeedsPerson(
-                f"{target.host.name}: {place}/created names {path!r}, which is not in the data dir",
-                hint="somebody changed that file; put the data dir back by hand from "
-                f"{place}/files",
-            )
-    _remove(target, root, created, "rm", "-rf", "--one-file-system")
+    names = [one.decode("utf-8", "surrogateescape") for one in said.split(b"\0")]
+    if names[-2:] != [_END, ""]:
+        raise NeedsPerson(
+            f"{target.host.name}: {place}/original is cut off: what belongs in {root} is not known",
+            hint=f"put the data dir back by hand from {place}/files, then run `biso recover` again",
+        )
+    original = set(names[:-2])
+    now = list_tree(target, root, exclude=exclude, empty_ok=True)
+    added = {e.path for e in now.entries if f"{e.kind} {e.path}" not in original}
+    topmost = sorted(path for path in added if posixpath.dirname(path) not in added)
+    _remove(target, root, topmost, "rm", "-rf", "--one-file-system")
     kept = list_tree(target, f"{place}/files", exclude=(), empty_ok=True)
     done = transfer(target, f"{place}/files", target, root, kept.entries, route="local")
     if done.vanished:
         raise FilesError(f"{target.host.name}: {done.vanished[0]!r} did not come back to {root}")
+    finish_root(target, root, kept.top)
     return done.files
 
 

@@ -62,14 +62,16 @@ def owners_for(target: Access, entries: Iterable[Entry], fallback: str | None) -
     groups = {entry.group for entry in entries}
     user, _, group = (fallback or "").partition(":")
     for kind, name in (("passwd", user), ("group", group)):
+        if name.isdigit() and not target.knows_owners:
+            continue  # a user of the container
         if name and (not _NAME.fullmatch(name) or _unknown(target, kind, [name])):
             raise ConfigError(
                 f"{target.host.name}: owner = {fallback!r}: {name!r} does not exist there",
                 hint='set `owner` of the environment to "user:group" as they are on that host',
             )
     return Owners(
-        _unknown(target, "passwd", users),
-        _unknown(target, "group", groups),
+        _unknown(target, "passwd", users) if target.knows_owners else frozenset(users),
+        _unknown(target, "group", groups) if target.knows_owners else frozenset(groups),
         user or None,
         group or None,
     )

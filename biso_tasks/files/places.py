@@ -38,6 +38,8 @@ done
 # -T: into the name itself, never into a directory of that name. -n: never over something.
 _MOVE = r"""
 while IFS= read -r -d '' from && IFS= read -r -d '' to; do
+  # An empty folder that is nobody's: Docker makes one where the source of a bind mount is missing.
+  if [ -d "$to" ] && [ ! -L "$to" ] && [ -z "$(ls -A -- "$to")" ]; then "$@" rm -d -- "$to"; fi
   "$@" mv -T -n -- "$from" "$to"
 done
 """

@@ -42,10 +42,16 @@ Pair = tuple[str, str]
 
 
 def rename_entries(
-    access: Access, listing: Listing, names: Mapping[str, str], targets: Mapping[str, str]
+    access: Access,
+    listing: Listing,
+    names: Mapping[str, str],
+    targets: Mapping[str, str],
+    *,
+    exclude: Sequence[str] = (),
 ) -> int:
     """Rename every entry of `listing` whose name is a key of `names`; returns how many entries
     changed. `targets`: what the symbolic links at these (old) paths shall lead to.
+    `exclude` is what `listing` was made with.
 
     Renames run as the tree's user, and as root only from the first that this user may not do:
     sudo's log holds the names. Raises FilesError where one did not come about."""
@@ -73,7 +79,7 @@ def rename_entries(
     _move(access, listing.root, moves)
     if links:
         access.host.run(access.writer(command("rm", "-rf", "--", scratch)), timeout=300)
-    _verify(access, listing, names)
+    _verify(access, listing, names, exclude)
     again = [dataclasses.replace(entry, path=_final(entry.path, names)) for entry in links]
     give(access, listing.root, again, _NOBODY)
     return len(renamed.keys() | targets.keys())
@@ -123,8 +129,10 @@ def _run(access: Access, moving: Command, root: str, moves: Sequence[Pair]) -> i
     return int(answer.text) if answer.text.isdigit() else 0
 
 
-def _verify(access: Access, listing: Listing, names: Mapping[str, str]) -> None:
-    now = list_tree(access, listing.root, exclude=(), empty_ok=True)
+def _verify(
+    access: Access, listing: Listing, names: Mapping[str, str], exclude: Sequence[str]
+) -> None:
+    now = list_tree(access, listing.root, exclude=exclude, empty_ok=True)
     there = {(entry.path, entry.kind) for entry in now.entries}
     expected = {(_final(entry.path, names), entry.kind) for entry in listing.entries}
     wrong = len(there ^ expected)

@@ -49,7 +49,8 @@ def biso_scrub(stage, config):
   `config`: the plugin's own section `[plugins.<name>]` of `biso.toml` as the dataclass that its
   `biso_config` gave, with types checked and defaults filled in; None for a plugin without one.
 - Every hook but `biso_config` and `biso_secret` may also take `secret`: `secret("smtp")` gives the
-  `Secret` of that name, `.reveal()` its text (see `SecretFinder`). A section holds names of secrets.
+  `Secret` of that name, `.reveal()` its text (see `SecretFinder`). A section names secrets and
+  holds none.
 - **collect** hooks ask every plugin, **first** hooks ask until one answers, **observe** hooks tell
   each plugin by itself. The order: site plugins (folder by folder, by name), installed plugins by
   name, the built-in ones; `@hookimpl(tryfirst=True)` and `trylast=True` change it.
@@ -88,7 +89,8 @@ def _type(name: str) -> str:
         return f"### {name}\n\n{text}\n\n```python\n{name}(\n{fields},\n)\n```\n"
     if "__call__" in vars(kind):
         called = inspect.signature(kind.__call__)
-        shown = ", ".join(str(one) for one in called.parameters.values() if one.name != "self")
+        own_ones = [one for one in called.parameters.values() if one.name != "self"]
+        shown = ", ".join(f"{one.name}: {one.annotation}" for one in own_ones)
         return f"### {name}\n\n{text}\n\nCalled as `({shown}) -> {called.return_annotation}`.\n"
     members = "\n".join(_member(one, value) for one, value in vars(kind).items() if _shown(one))
     return f"### {name}\n\n{text}\n\n{members}\n"

@@ -1,4 +1,4 @@
-"""Secrets that no plugin knows: what systemd hands over (LoadCredential), else the user's own files.
+"""Secrets that no plugin knows: what systemd hands over (LoadCredential), else the user's files.
 
 There is no environment variable for them: every process of the run would inherit it, and a listing
 of processes shows it.
@@ -41,12 +41,11 @@ def on_this_machine(
     plugins that did not know it. Raises ConfigError where it is not there, where others than its
     owner could read it, and where it cannot be read: with the places and what to do."""
     credentials = (os.environ if env is None else env).get(CREDENTIALS, "")
-    own = Path(os.path.expanduser(OWN)) / name
+    own = _home(Path(OWN)) / name
     if credentials:
         content = _read(name, Path(credentials) / name, guarded=False)
         if content is not None:
             return content
-    # Without a home (a service of systemd's) the "~" stays, and is not a folder of this one.
     if own.is_absolute():
         content = _read(name, own, guarded=True)
         if content is not None:
@@ -58,6 +57,14 @@ def on_this_machine(
         hint=f"write it to {shlex.quote(str(own))} and chmod 600 that file, give it to the service "
         f"with LoadCredential={name}:FILE, or answer it in a plugin's biso_secret",
     )
+
+
+def _home(path: Path) -> Path:
+    """Where there is no home (a service with a user of the moment) the "~" stays."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def _read(name: str, file: Path, *, guarded: bool) -> Secret | None:
@@ -72,20 +79,22 @@ def _read(name: str, file: Path, *, guarded: bool) -> Secret | None:
             f"the secret {name!r}: {file} cannot be read: {error.strerror}",
             hint=f"make it a file of the user who runs this, with {_chmod(file)}",
         ) from error
-    with os.fdopen(descriptor, "rb") as handle:
+    try:
         # What was opened is looked at, not what stands at the path by then.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"the secret {name!r}: {file} is no file", hint="make it one")
         if guarded:
             _require_ours(name, file, status)
-        try:
+        with open(descriptor, "rb", closefd=False) as handle:
             text = handle.read().decode()
-        except UnicodeDecodeError:
-            # The error itself holds all of the bytes.
-            raise ConfigError(
-                f"the secret {name!r}: {file} is no UTF-8 text", hint="write it as UTF-8"
-            ) from None
+    except UnicodeDecodeError:
+        # The error itself holds all of the bytes.
+        raise ConfigError(
+            f"the secret {name!r}: {file} is no UTF-8 text", hint="write it as UTF-8"
+        ) from None
+    finally:
+        os.close(descriptor)
     value = text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text
     if not value:
         raise ConfigError(f"the secret {name!r}: {file} is empty", hint="write the secret to it")

@@ -135,5 +135,7 @@ def _plain(hint: Any, raw: Any, path: str, found: list[tuple[str, str]]) -> Any:
 
 
 def _shown(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(repr, typing.get_args(hint)))
     words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
     return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -65,11 +65,15 @@ class Hooks(Protocol):
         """Whole recipes; each becomes a task of its name."""
 
     @hookspec
-    def biso_steps(self, recipe: RecipeView, site: Site, config: Any, secret: SecretFinder) -> Sequence[Insert]:
+    def biso_steps(
+        self, recipe: RecipeView, site: Site, config: Any, secret: SecretFinder
+    ) -> Sequence[Insert]:
         """Steps to put into a recipe, before it is planned."""
 
     @hookspec
-    def biso_databases(self, instance: Instance, config: Any, secret: SecretFinder) -> Sequence[ExtraDatabase]:
+    def biso_databases(
+        self, instance: Instance, config: Any, secret: SecretFinder
+    ) -> Sequence[ExtraDatabase]:
         """Further databases of an instance, such as a log database."""
 
     @hookspec
@@ -87,7 +91,9 @@ class Hooks(Protocol):
         """Columns and files that hold personal data, or that look so and do not."""
 
     @hookspec
-    def biso_file_policy(self, path: str, site: Site, config: Any, secret: SecretFinder) -> FilePolicy | None:
+    def biso_file_policy(
+        self, path: str, site: Site, config: Any, secret: SecretFinder
+    ) -> FilePolicy | None:
         """What becomes of a file of the data dir, asked before it travels; None: others decide."""
 
     @hookspec
@@ -111,7 +117,9 @@ class Hooks(Protocol):
         """A step is about to start."""
 
     @hookspec
-    def biso_after_step(self, step: PlannedStep, result: StepReport, config: Any, secret: SecretFinder) -> None:
+    def biso_after_step(
+        self, step: PlannedStep, result: StepReport, config: Any, secret: SecretFinder
+    ) -> None:
         """A step has ended, well or not."""
 
     @hookspec
@@ -120,7 +128,7 @@ class Hooks(Protocol):
 
     @hookspec
     def biso_run_finished(self, report: Report, config: Any, secret: SecretFinder) -> None:
-        """A run has ended, well or not."""
+        """A run has ended, well or not, or a task failed before it could begin one."""
 
     @hookspec
     def biso_config(self) -> type[Any]:
@@ -193,7 +201,8 @@ POLICY: Final[Mapping[str, HookPolicy]] = {
 
 
 def arguments(hook: str) -> tuple[str, ...]:
-    """The names of the arguments that an implementation may take, `config` and `secret` included."""
+    """The names of the arguments that an implementation may take, including `config` and `secret`
+    where the hook has them."""
     return tuple(inspect.signature(getattr(Hooks, hook)).parameters)[1:]
 
 

@@ -141,8 +141,9 @@ class Stage(Protocol):
         through a shell. Raises StepFailed when it ends with another code than 0."""
 
     def connect(self, key: str = "") -> AbstractContextManager[Any]:
-        """A psycopg connection to the stage's database (or the one of another `key`), as the application's role: committed when
-        the `with` block ends well, rolled back when it raises."""
+        """A psycopg connection to the stage's database (or the one of another `key`), as the
+        application's role: committed when the `with` block ends well, rolled back when it raises.
+        """
 
     def files(self) -> Iterator[str]:
         """The paths of the regular files in the data dir, relative to it."""
@@ -271,7 +272,8 @@ class ErrorReport:
 @dataclass(frozen=True, slots=True)
 class Report:
     """How a run ended, without personal data: it may be sent by mail. `html` is the report's file
-    on this machine, where there is one."""
+    on this machine, where there is one. A task that was refused, found its environment locked or
+    could not be planned had no run: it has no `steps`, no `environments` and no `html`."""
 
     task: str
     run: str
@@ -340,7 +342,8 @@ class Insert:
 @dataclass(frozen=True, slots=True)
 class ExtraDatabase:
     """A further database of an instance. `key` is where config.php has it, e.g. "log.db"; `refresh`
-    what a refresh of the test instance does with it (None: what `refresh.log_database` says); `backup` whether a backup set holds it."""
+    what a refresh of the test instance does with it (None: what `refresh.log_database` says);
+    `backup` whether a backup set holds it."""
 
     key: str
     label: str

@@ -13,7 +13,7 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import Command, Result
 from biso_tasks.host.protocol import CommandFailed, Host
 
-__all__ = ["App", "compose"]
+__all__ = ["App", "compose", "running_containers"]
 
 # "Keine offenen Migrationen", "No pending migrations.", "Pending: 0", "Nothing to do", "up to date"
 _NO_MIGRATIONS = (
@@ -25,6 +25,12 @@ _NO_MIGRATIONS = (
 def compose(environment: Environment, *words: str) -> tuple[str, ...]:
     """The words that start a Docker compose command of this environment."""
     return ("docker", "compose", "--project-directory", environment.services.directory, *words)
+
+
+def running_containers(host: Host, environment: Environment) -> frozenset[str]:
+    """The compose services that run now."""
+    words = compose(environment, "ps", "--services", "--status", "running")
+    return frozenset(host.run(Command(words).as_root(environment.sudo)).text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +109,14 @@ class App:
         else:
             user = ("-u", environment.run_as) if environment.run_as else ()
             # A stopped service has no container to exec into, and a stage must not be mounted
-            # into the one that serves: both get a container of their own.
+            # into the one that serves: both get a container of their own. It has the service's own
+            # mounts as well: compose keeps them over what -v says of the same path, so what a stage
+            # reaches is decided by its config.php (see stage/isolation.py).
             mounts = tuple(w for at, inside in self.mounts for w in ("-v", f"{at}:{inside}"))
             start = (
                 ("run", "--rm", "--no-deps", "-T", *mounts)
-                if self.mounts or not self._serving()
+                if self.mounts
+                or environment.services.web not in running_containers(self.host, environment)
                 else ("exec", "-T")
             )
             command = Command(
@@ -117,12 +126,6 @@ class App:
             if environment.sudo:
                 command = command.as_root()
         return self.host.run(command, stdin=stdin, ok=ok, timeout=timeout)
-
-    def _serving(self) -> bool:
-        listing = Command(
-            compose(self.environment, "ps", "--services", "--status", "running")
-        ).as_root(self.environment.sudo)
-        return self.environment.services.web in self.host.run(listing).text.split()
 
 
 def _said(result: Result) -> str:

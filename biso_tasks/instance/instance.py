@@ -10,7 +10,7 @@ from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import App
 from biso_tasks.instance.config_php import Facts, read_facts
 from biso_tasks.instance.layout import Layout, read_layout
-from biso_tasks.instance.mounts import Mount, read_mounts, to_host, to_inside
+from biso_tasks.instance.mounts import Mount, read_mounts, real_path, to_host, to_inside
 from biso_tasks.instance.state import State
 
 __all__ = ["Instance", "read_instance"]
@@ -42,15 +42,14 @@ class Instance:
     def flagged(self, datadir: str) -> bool:
         """Whether maintenance is on in the data dir at this path of the host."""
         from_app = Command(("test", "-e", f"{datadir}/maintenance.on"))
-        return self.host.run(from_app.as_user(self.environment.run_as), ok=(0, 1)).code == 0
+        return self.host.run(from_app.as_user(self.environment.host_user), ok=(0, 1)).code == 0
 
 
 def read_instance(host: Host, environment: Environment) -> Instance:
     """Look at an environment; nothing is changed. Raises BisoError with the remedy."""
     mounts = read_mounts(host, environment)
-    app = App(
-        host, environment, environment.webroot, to_inside(environment.webroot, mounts, environment)
-    )
+    webroot = real_path(host, environment.webroot) if mounts else environment.webroot
+    app = App(host, environment, environment.webroot, to_inside(webroot, mounts, environment))
     facts = read_facts(app, environment)
     datadir = environment.datadir or to_host(facts.datadir, mounts, environment)
     layout = read_layout(host, environment, datadir)

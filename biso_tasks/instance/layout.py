@@ -99,7 +99,7 @@ def inside(path: str, folder: str) -> str:
 def read_layout(host: Host, environment: Environment, datadir: str) -> Layout:
     """Look at the live paths, as the application's user. A path that is not there has the
     identity "". Raises Refused where the stage directory would be reachable by the web server."""
-    probe = script(_PROBE, environment.webroot, datadir).as_user(environment.run_as)
+    probe = script(_PROBE, environment.webroot, datadir).as_user(environment.host_user)
     answer = host.run(probe).out.split(b"\0")
     fields = [part.decode("utf-8", "surrogateescape").strip("\n") for part in answer]
     webroot, webroot_id, _, webroot_above, real, datadir_id, mount, above, machine, user, *_ = (

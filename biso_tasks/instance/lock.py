@@ -47,7 +47,7 @@ flock -n lock true || { printf 'busy '; head -c 2000 owner 2>/dev/null | tr '\n'
 
 def require_free(host: Host, environment: Environment, layout: Layout) -> None:
     """Raises Locked, naming the owner, where another run holds the environment now."""
-    peek = script(_PEEK, layout.stage_dir).as_user(environment.run_as)
+    peek = script(_PEEK, layout.stage_dir).as_user(environment.host_user)
     answer = host.run(peek).text
     if answer.startswith("busy"):
         raise _locked(environment, answer)
@@ -61,7 +61,7 @@ def lock(
 
     Raises Locked, naming the owner, where another run holds it.
     """
-    holder = script(_HOLD, layout.stage_dir, json.dumps(owner)).as_user(environment.run_as)
+    holder = script(_HOLD, layout.stage_dir, json.dumps(owner)).as_user(environment.host_user)
     held = hold(host, holder)
     try:
         answer = held.line()

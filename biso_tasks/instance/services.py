@@ -10,7 +10,7 @@ from biso_tasks.config.model import Environment
 from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import Command, Result
 from biso_tasks.host.protocol import CommandFailed, Host
-from biso_tasks.instance.app import compose
+from biso_tasks.instance.app import compose, running_containers
 
 __all__ = ["running", "start", "stop"]
 
@@ -21,10 +21,7 @@ def running(host: Host, environment: Environment) -> tuple[str, ...]:
     if services.kind == "none":
         return ()
     if services.kind == "compose":
-        listing = _command(
-            environment, compose(environment, "ps", "--services", "--status", "running")
-        )
-        up = set(host.run(listing).text.split())
+        up = running_containers(host, environment)
         return tuple(name for name in services.stop if name in up)
     return tuple(name for name in services.stop if _is_running(host, environment, name))
 

@@ -42,26 +42,26 @@ class State:
 
     def prepare(self) -> None:
         """Make the stage directory: 0700, owned by the application's user. Idempotent."""
-        owner = self._environment.run_as or self._host.login
+        owner = self._environment.host_user or self._host.login
         make = Command(("install", "-d", "-m", "0700", "-o", owner, "--", self._directory))
         if not self._environment.sudo:
             make = Command(("install", "-d", "-m", "0700", "--", self._directory)).as_user(
-                self._environment.run_as
+                self._environment.host_user
             )
         self._host.run(make.as_root() if self._environment.sudo else make)
 
     def exists(self) -> bool:
-        test = Command(("test", "-d", self._directory)).as_user(self._environment.run_as)
+        test = Command(("test", "-d", self._directory)).as_user(self._environment.host_user)
         return self._host.run(test, ok=(0, 1)).code == 0
 
     def write(self, name: str, document: Mapping[str, Any]) -> None:
         text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=True) + "\n"
-        write = script(_WRITE, self._directory, f"{name}.json").as_user(self._environment.run_as)
+        write = script(_WRITE, self._directory, f"{name}.json").as_user(self._environment.host_user)
         self._host.run(write, stdin=text.encode())
 
     def read(self, name: str) -> dict[str, Any] | None:
         """The document, or None. Raises NeedsPerson where it is not one that this tool wrote."""
-        read = script(_READ, self._directory, f"{name}.json").as_user(self._environment.run_as)
+        read = script(_READ, self._directory, f"{name}.json").as_user(self._environment.host_user)
         result = self._host.run(read, ok=(0, 65))
         if result.code == 0 and not result.out:
             return None
@@ -80,16 +80,16 @@ class State:
     def remove(self, name: str) -> None:
         remove = script('cd -- "$1" 2>/dev/null || exit 0; rm -f -- "$2"; sync -- .',
                         self._directory, f"{name}.json")  # fmt: skip
-        self._host.run(remove.as_user(self._environment.run_as))
+        self._host.run(remove.as_user(self._environment.host_user))
 
     def tidy(self) -> None:
         """Remove the stage directory where nothing is kept in it any more."""
         own = 'cd -- "$1" 2>/dev/null || exit 0; [ "$(ls -A)" != .htaccess ] || rm -f .htaccess'
-        self._host.run(script(own, self._directory).as_user(self._environment.run_as), ok=None)
+        self._host.run(script(own, self._directory).as_user(self._environment.host_user), ok=None)
         # `rm -d` takes empty directories only, and rm is on the list of what root may run.
         tidy = Command(("rm", "-d", "--", self._directory))
         if self._environment.sudo:
             tidy = tidy.as_root()
         else:
-            tidy = tidy.as_user(self._environment.run_as)
+            tidy = tidy.as_user(self._environment.host_user)
         self._host.run(tidy, ok=None)

@@ -52,7 +52,9 @@ class Tree:
     __slots__ = ("_spelled", "directories", "files", "paths")
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        paths, files, directories = set(), set(), set()
+        paths: set[str] = set()
+        files: set[str] = set()
+        directories: set[str] = set()
         for entry in entries:
             paths.add(entry.path)
             name = entry.path.rsplit("/", 1)[-1]

@@ -37,18 +37,22 @@ _WHOLE: Final = 10_000  # rows up to which a table is never sampled
 _PIECE: Final = 16_777_216  # bytes of one large object that are searched
 
 _DIGITS: Final = re.compile(r"[\d\s./:+-]+")
+# What the mask leaves, since it is no date of anybody: infinity, an empty or unbounded range, and
+# what applications write for "without end", 9999-12-31 and 0001-01-01.
+_NO_DATE: Final = re.compile(r"\D*|(?:00\d\d|9\d{3}|\d{5,})-.*|.* BC")
 
 
 @final
 class Cells:
     """The originals of one column, each bound to its row."""
 
-    __slots__ = ("_column", "_dated", "_hash", "_known", "_plain")
+    __slots__ = ("_column", "_dated", "_hash", "_known", "_plain", "_timed")
 
     def __init__(self, column: Column, hasher: Hasher) -> None:
         self._column = column
         self._plain = compared(column, "x") == ["x"] and column.type.family not in TREES
         self._dated = column.type.family in ("date", "timestamp")
+        self._timed = (column.type.element or column.type).family in ("date", "timestamp", "range")
         self._hash = hasher.of(column.label)
         self._known = HashSet()
 
@@ -56,7 +60,7 @@ class Cells:
         found = []
         for piece in (raw,) if self._plain else compared(self._column, raw):
             folded = fold(piece)
-            if nothing_personal(folded):
+            if nothing_personal(folded) or (self._timed and _NO_DATE.fullmatch(piece)):
                 continue
             # Without anything that tells rows apart, a date or a postal code is in every table.
             if not keyed and (self._dated or _DIGITS.fullmatch(folded)):

@@ -10,6 +10,7 @@ from biso_tasks.errors import Refused
 from biso_tasks.files.clone import clone
 from biso_tasks.host.command import Command, script
 from biso_tasks.instance.config_php import Facts, read_facts
+from biso_tasks.instance.mounts import inside_paths
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.exposure import require_unserved
 from biso_tasks.stage.isolation import check, wrapper
@@ -29,8 +30,9 @@ def open_stage(stage: Stage) -> None:
     instance.state.prepare()
     require_unserved(instance)
     discard_stage(instance, stage.databases)
-    make = Command(("mkdir", "-m", "0700", "--", instance.layout.stage))
-    instance.host.run(make.as_user(instance.environment.run_as))
+    # The data dir as well: Docker would make it, as root, where a mount's source is missing.
+    make = Command(("mkdir", "-m", "0700", "--", instance.layout.stage, stage.datadir))
+    instance.host.run(make.as_user(instance.environment.host_user))
 
 
 def build_webroot(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
@@ -50,8 +52,12 @@ def build_webroot(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
     new = f"{layout.stage}/config.new"
     text = wrapper(_ORIGINAL, _places(stage))
     host = instance.host
-    host.run(script(_WRITE, new).as_user(environment.run_as), stdin=text)
+    host.run(script(_WRITE, new).as_user(environment.host_user), stdin=text)
     host.run(files.writer(Command(("mv", "-f", "--", config, original))))
+    # PHP's user, in a container another than the one that writes here, must read this one as well.
+    host.run(files.writer(Command(("chmod", f"--reference={original}", "--", new))))
+    if files.gives_away:
+        host.run(files.writer(Command(("chown", f"--reference={original}", "--", new))))
     host.run(files.writer(Command(("mv", "-f", "--", new, config))))
     return evaluated(stage, live_databases)
 
@@ -62,7 +68,9 @@ def evaluated(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
     facts = read_facts(stage.app, instance.environment, overrides=False)
     layout = instance.layout
     live = {layout.webroot, layout.datadir, instance.app.inside, instance.facts.datadir}
-    live |= {instance.environment.webroot, *(inside for _, inside in instance.mounts)}
+    live |= {instance.environment.webroot}
+    for path in (layout.webroot, layout.datadir):
+        live |= inside_paths(path, instance.mounts)
     check(
         facts,
         environment=instance.name,

@@ -24,7 +24,7 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
                 gone.append(f"database {database.stage}")
     layout = instance.layout
     for path in (layout.stage, f"{layout.stage_dir}/moving", layout.in_place):
-        there = Command(("test", "-e", path)).as_user(instance.environment.run_as)
+        there = Command(("test", "-e", path)).as_user(instance.environment.host_user)
         if instance.host.run(there, ok=(0, 1)).code == 0:
             discard(access(instance), path, inside=layout.stage_dir)
             gone.append(path)

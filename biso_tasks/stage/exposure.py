@@ -51,7 +51,7 @@ def require_unserved(instance: Instance) -> None:
     must exist; nothing stays in it but an .htaccess."""
     url = instance.environment.url
     name, content = f"canary-{secrets.token_hex(8)}.txt", secrets.token_hex(16)
-    stage_dir, user = instance.layout.stage_dir, instance.environment.run_as
+    stage_dir, user = instance.layout.stage_dir, instance.environment.host_user
     instance.host.run(script(_PLANT, stage_dir, name, content).as_user(user))
     try:
         for address in addresses(url, f"{stage_dir}/{name}") if url else ():

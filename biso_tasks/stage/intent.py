@@ -19,7 +19,7 @@ from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import StagedDatabase, access
 from biso_tasks.stage.swap import DatabasePart, Intent
 
-__all__ = ["make_intent", "read_intent"]
+__all__ = ["known_services", "make_intent", "now", "read_intent"]
 
 
 def make_intent(
@@ -75,7 +75,7 @@ def read_intent(
             rollback=bool(document["rollback"]),
             parts=tuple(parts),
             slots=slots,
-            services=_known_services(instance, document["services"]),
+            services=known_services(instance, document["services"]),
             in_maintenance=bool(document["in_maintenance"]),
             document=dict(document["document"]),
         )
@@ -134,7 +134,8 @@ def _require_own(instance: Instance, slots: Sequence[Slot]) -> None:
             raise ValueError(f"it names {one.live}")
 
 
-def _known_services(instance: Instance, names: Sequence[Any]) -> tuple[str, ...]:
+def known_services(instance: Instance, names: Sequence[Any]) -> tuple[str, ...]:
+    """Service names that a document gives. Raises ValueError for one that biso.toml does not."""
     known = instance.environment.services.stop
     unknown = [name for name in names if name not in known]
     if unknown:

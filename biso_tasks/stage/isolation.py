@@ -65,7 +65,8 @@ def _findings(
             continue
         rest = value
         for path in sorted(stage_paths, key=len, reverse=True):
-            rest = rest.replace(path, "")
+            # A word, not nothing: of /biso-stage/data a live /data would be left
+            rest = rest.replace(path, "stage")
         held = next((path for path in live_paths if _holds(rest, path)), None)
         if held is not None:
             yield key, f"holds the live path {held}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from biso_tasks.database.names import previous_name, stage_name
 from biso_tasks.database.server import Server
 from biso_tasks.files.access import Access
+from biso_tasks.files.listing import DATA_EXCLUDES
 from biso_tasks.instance.app import App
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import inside
@@ -97,6 +97,11 @@ class Stage:
         return layout.datadir if self.in_place else layout.stage_datadir
 
     @property
+    def excludes(self) -> tuple[str, ...]:
+        """Patterns of what lies in the data dir and was not brought there: nothing in a stage."""
+        return (*DATA_EXCLUDES, *own_directory(self.instance)) if self.in_place else ()
+
+    @property
     def inside(self) -> str:
         """The stage's directory as PHP sees it."""
         if self.instance.environment.services.kind == "compose":
@@ -109,7 +114,9 @@ class Stage:
         if self.in_place:
             return instance.app
         compose = instance.environment.services.kind == "compose"
-        mounts = ((instance.layout.stage, MOUNTED_AT),) if compose else ()
+        # Not their folder: it is 0700 and the host's, and PHP's user has to pass through.
+        both = ((self.webroot, "webroot"), (self.datadir, "data"))
+        mounts = tuple((at, f"{MOUNTED_AT}/{name}") for at, name in both) if compose else ()
         return App(
             instance.host, instance.environment, self.webroot, f"{self.inside}/webroot", mounts
         )
@@ -118,7 +125,12 @@ class Stage:
 def access(instance: Instance) -> Access:
     """How files of this instance are touched: by root where biso.toml grants sudo."""
     environment = instance.environment
-    return Access(instance.host, user=environment.run_as, root=environment.sudo)
+    return Access(
+        instance.host,
+        user=environment.host_user,
+        root=environment.sudo,
+        knows_owners=environment.services.kind != "compose",
+    )
 
 
 def own_directory(instance: Instance) -> tuple[str, ...]:
@@ -132,7 +144,7 @@ def server(instance: Instance, dsn: Dsn) -> Server:
     environment = instance.environment
     admin = environment.database.admin
     prefix: tuple[str, ...] = ()
-    if environment.services.kind == "compose":
+    if environment.services.database:
         sudo = ("sudo", "-n") if environment.sudo and instance.host.login != "root" else ()
         services = environment.services
         prefix = (*sudo, "docker", "compose", "--project-directory", services.directory,
@@ -166,6 +178,11 @@ def staged(
             content = wanted.get(key, "live-schema")
             found.append(StagedDatabase(key, server(instance, dsn), content))
     return tuple(found)
+
+
+def in_place(databases: Sequence[StagedDatabase]) -> tuple[StagedDatabase, ...]:
+    """The same databases without a stage: those that would only be stood in for are left alone."""
+    return tuple(replace(one, in_place=True) for one in databases if one.swapped)
 
 
 def _place(dsn: Dsn) -> tuple[str, int, str]:

@@ -9,7 +9,7 @@ from biso_tasks.errors import Refused
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.intent import now
 
-__all__ = ["after_refresh", "after_rollback", "previous_of", "require_not_raw"]
+__all__ = ["after_in_place", "after_refresh", "after_rollback", "previous_of", "require_not_raw"]
 
 
 def after_refresh(instance: Instance, *, run: str, raw: bool, source: str) -> dict[str, Any]:
@@ -19,6 +19,14 @@ def after_refresh(instance: Instance, *, run: str, raw: bool, source: str) -> di
         "current": {"run": run, "raw": raw, "source": source, "since": now()},
         "previous": {**_known(record.get("current")), "until": now()},
     }
+
+
+def after_in_place(instance: Instance, *, run: str, raw: bool, source: str) -> dict[str, Any]:
+    """The record once the instance was refreshed where it stands: the previous instance is the one
+    of before, if there was one."""
+    record = instance.state.read("instance") or {}
+    current = {"run": run, "raw": raw, "source": source, "since": now()}
+    return {**record, "current": current}
 
 
 def after_rollback(instance: Instance) -> dict[str, Any]:

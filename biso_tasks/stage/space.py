@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.facts import ServerFacts
@@ -10,7 +12,7 @@ from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, server
 
-__all__ = ["require_space"]
+__all__ = ["require_space", "require_space_in_place"]
 
 # A load needs room for indexes being built and for WAL as well.
 _DATABASE_MARGIN = 1.3
@@ -38,6 +40,17 @@ def require_space(source: Instance, target: Instance, source_facts: ServerFacts)
         purpose=f"a second copy of the database ({source_facts.dbname})",
     )
     return ()
+
+
+def require_space_in_place(target: Instance, target_facts: Sequence[ServerFacts]) -> None:
+    """Raises Refused where a dump of the target's own databases would not fit. What the files need
+    is known, and asked for, once both trees were compared."""
+    require_room(
+        access(target),
+        target.layout.stage_dir,
+        bytes_needed=sum(facts.bytes for facts in target_facts),
+        purpose=f"a dump of {target.name}'s own database",
+    )
 
 
 _SIZE = 'du -s -B1 -- "$1"; du -s --inodes -- "$1"'

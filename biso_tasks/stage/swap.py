@@ -10,7 +10,8 @@ whatever was interrupted, from any machine, by what the intent says and what is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -25,9 +26,11 @@ from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import Answer, wait_until_good
 from biso_tasks.stage.model import access
 
-__all__ = ["DatabasePart", "Intent", "Swapped", "finish", "require_no_intent", "swap"]
+__all__ = ["DatabasePart", "Intent", "Swapped", "finish", "go_live", "require_no_intent", "swap"]
 
 Direction = Literal["forward", "back"]
+
+_PATIENCE = 20.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,9 @@ def require_no_intent(instance: Instance) -> None:
     """Raises Refused where an earlier swap was interrupted and nobody has recovered it yet."""
     intent = instance.state.read("intent")
     if intent is not None:
+        what = "an in-place refresh" if intent.get("kind") == "in-place" else "a swap"
         raise Refused(
-            f"{instance.name}: a swap of run {intent.get('run')} was interrupted at "
+            f"{instance.name}: {what} of run {intent.get('run')} was interrupted at "
             f"{intent.get('at')}",
             hint="run `biso recover` first; it finishes or takes back what was begun",
         )
@@ -131,7 +135,7 @@ def swap(
     except BaseException as error:
         _take_back(instance, intent, error)
         raise
-    answer = _go_live(instance, intent, notes)
+    answer = go_live(instance, intent.services, intent.in_maintenance, notes)
     if answer is not None:
         _swap_back(instance, intent, answer)
     finished = time.monotonic()
@@ -147,7 +151,7 @@ def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Di
     if done and direction == "forward":
         settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
         _allow(intent)
-        answer = _go_live(instance, intent, notes)
+        answer = go_live(instance, intent.services, intent.in_maintenance, notes)
         if answer is not None:
             _swap_back(instance, intent, answer)
         _record(instance, intent)
@@ -202,19 +206,22 @@ def _committed(intent: Intent) -> bool:
 def _allow(intent: Intent) -> None:
     for group in _groups(intent):
         with admin(group[0].server) as role:
-            databases.allow(role, [part.intent for part in group])
+            names = [name for part in group for name in (part.stage, part.previous)]
+            databases.allow(role, [part.intent for part in group], names)
 
 
-def _go_live(instance: Instance, intent: Intent, notes: list[str]) -> Answer | None:
+def go_live(
+    instance: Instance, running: Sequence[str], in_maintenance: bool, notes: list[str]
+) -> Answer | None:
     """Services up, the site asked, maintenance off and asked again. Returns a bad answer."""
     url = instance.environment.url
     try:
-        services.start(instance.host, instance.environment, intent.services)
+        services.start(instance.host, instance.environment, running)
         if url:
             answer = wait_until_good(url, instance.app, maintenance=True)
             if not answer.good(maintenance=True):
                 return answer
-        if intent.in_maintenance:
+        if in_maintenance:
             notes.append(f"{instance.name} was in maintenance before and stays so")
             return None
         instance.app.maintenance(False)
@@ -231,9 +238,8 @@ def _swap_back(instance: Instance, intent: Intent, answer: Answer) -> None:
     """Always raises: SiteAnswersBadly once the old instance is served again, else NeedsPerson."""
     asked = instance.environment.url or instance.name
     what = f"{asked} answered badly after the swap: {answer.detail}"
-    instance.state.write("intent", intent.as_dict("back"))
     try:
-        _undo(instance, intent)
+        _insist(lambda: _go_back(instance, intent))
     except BisoError as error:
         raise _person(instance, f"{what}; swapping back failed as well: {error.message}") from error
     raise SiteAnswersBadly(
@@ -246,18 +252,41 @@ def _take_back(instance: Instance, intent: Intent, error: BaseException) -> None
     """Before the commit: put everything back. If the commit had happened after all (the answer to
     it was lost), the same exchange goes back."""
     try:
-        instance.state.write("intent", intent.as_dict("back"))
-        _undo(instance, intent)
+        _insist(lambda: _go_back(instance, intent))
     except BisoError as second:
         raise _person(
             instance, f"the swap failed ({error}) and could not be taken back: {second.message}"
         ) from error
 
 
+def _insist(act: Callable[[], None]) -> None:
+    """Try for a while: a server that restarts in the middle of a swap is back in seconds, and until
+    then the site is away. Raises the last error; at once where waiting does not help."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            act()
+        except NeedsPerson:
+            raise
+        except BisoError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+        else:
+            return
+
+
+def _go_back(instance: Instance, intent: Intent) -> None:
+    instance.state.write("intent", intent.as_dict("back"))
+    _undo(instance, intent)
+
+
 def _undo(instance: Instance, intent: Intent) -> None:
     if _any_committed(intent):
         if not intent.in_maintenance and not instance.in_maintenance():
-            instance.app.maintenance(True)
+            # The new instance may be too broken even for that; it must go all the same.
+            with suppress(StepFailed):
+                instance.app.maintenance(True)
         services.stop(
             instance.host,
             instance.environment,

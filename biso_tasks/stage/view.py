@@ -10,10 +10,10 @@ from typing import Any
 from biso_tasks.config.model import Environment
 from biso_tasks.database.connect import connect
 from biso_tasks.errors import StepFailed
-from biso_tasks.files.listing import DATA_EXCLUDES, list_tree
+from biso_tasks.files.listing import list_tree
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
-from biso_tasks.stage.model import Stage, access, own_directory
+from biso_tasks.stage.model import Stage, access
 
 __all__ = ["InstanceView", "StageView"]
 
@@ -77,7 +77,7 @@ class StageView:
         return {database.key: database.stage for database in self.stage.databases}
 
     def host_run(self, argv: Sequence[str], *, stdin: bytes = b"") -> bytes:
-        command = Command(tuple(argv), cwd=self.datadir).as_user(self.environment.run_as)
+        command = Command(tuple(argv), cwd=self.datadir).as_user(self.environment.host_user)
         return self.stage.instance.host.run(command, stdin=stdin, timeout=3600).out
 
     def connect(self, key: str = "") -> AbstractContextManager[Any]:
@@ -88,9 +88,7 @@ class StageView:
         raise StepFailed(f"{self.name} has no database {key!r}; there are: {known}")
 
     def files(self) -> Iterator[str]:
-        instance = self.stage.instance
-        exclude: tuple[str, ...] = ()
-        if self.stage.in_place:
-            exclude = (*DATA_EXCLUDES, *own_directory(instance))
-        listing = list_tree(access(instance), self.datadir, exclude=exclude, empty_ok=True)
+        stage = self.stage
+        files = access(stage.instance)
+        listing = list_tree(files, self.datadir, exclude=stage.excludes, empty_ok=True)
         return (entry.path for entry in listing.entries if entry.kind == "file")

@@ -33,12 +33,12 @@ MISTAKES = {
     "a password": (
         'database = { password = "geheim" }\n',
         f"7: {TEST}.database.password: passwords never stand in biso.toml (the application's is in "
-        "config.php; any other comes from the hook biso_secret)",
+        "config.php, and admin connects without one (see run_as))",
     ),
     "a password for the administrator": (
         '[environments.test.database.admin]\npassword = "geheim"\n',
         f"8: {TEST}.database.admin.password: passwords never stand in biso.toml (the application's "
-        "is in config.php; any other comes from the hook biso_secret)",
+        "is in config.php, and admin connects without one (see run_as))",
     ),
     "a quoted truth value": (
         'sudo = "true"\n',

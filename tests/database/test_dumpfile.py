@@ -1,4 +1,4 @@
-"""A live database emptied in place and put back from its dump, by a role that may not create one."""
+"""A live database emptied in place and put back from its dump, by a role without CREATEDB."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql (machine)")]
 
 CONTENT = (
     "CREATE TYPE stand AS ENUM ('offen', 'zu')",
-    "CREATE TYPE \"Paar\" AS (a int, b text)",
+    'CREATE TYPE "Paar" AS (a int, b text)',
     "CREATE TYPE spanne AS RANGE (subtype = numeric)",
     "CREATE DOMAIN plz AS text CHECK (VALUE ~ '^[0-9]{4}$')",
     "CREATE COLLATION kurz (locale = 'C')",
-    "CREATE SCHEMA \"Ablage ä\"",
+    'CREATE SCHEMA "Ablage ä"',
     "CREATE FUNCTION doppelt(i int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 2*i'",
     "CREATE AGGREGATE summe(int) (SFUNC = int4pl, STYPE = int)",
     "CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq)",
     "CREATE TABLE fall (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, was stand, ort plz, "
     "d int GENERATED ALWAYS AS (doppelt(3)) STORED)",
-    "CREATE TABLE \"Ablage ä\".\"Fall 2\" (id serial, f int REFERENCES fall, s spanne)",
+    'CREATE TABLE "Ablage ä"."Fall 2" (id serial, f int REFERENCES fall, s spanne)',
     "CREATE TABLE teil (k int, t text) PARTITION BY LIST (k)",
     "CREATE TABLE teil_1 PARTITION OF teil FOR VALUES IN (1)",
     "CREATE VIEW sicht AS SELECT * FROM fall",
@@ -41,7 +41,7 @@ CONTENT = (
     "CREATE TEXT SEARCH CONFIGURATION deutsch (COPY = german)",
     "CREATE SEQUENCE frei START 17",
     "INSERT INTO fall (was, ort) SELECT 'offen', '8000' FROM generate_series(1, 300)",
-    "INSERT INTO \"Ablage ä\".\"Fall 2\" (f, s) SELECT i, '[1,2)' FROM generate_series(1, 50) i",
+    'INSERT INTO "Ablage ä"."Fall 2" (f, s) SELECT i, \'[1,2)\' FROM generate_series(1, 50) i',
     "INSERT INTO teil VALUES (1, 'x')",
     "SELECT lo_from_bytea(0, decode(repeat('ab', 9000), 'hex')) FROM generate_series(1, 3)",
     "SELECT nextval('frei')",
@@ -89,8 +89,9 @@ def test_what_was_dumped_comes_back_whole(
 def test_another_database_streams_into_the_emptied_one(
     live: Any, two: Any, fresh: Callable[..., str], cancel: threading.Event
 ) -> None:
-    source = two.server(fresh(two, "biso", "biso_app", *CONTENT, "INSERT INTO teil VALUES (1, 'y')"))
-    two.sql("CREATE SCHEMA e", "CREATE EXTENSION pageinspect", dbname="biso")
+    more = (*CONTENT, "INSERT INTO teil VALUES (1, 'y')")
+    source = two.server(fresh(two, "biso", "biso_app", *more))
+    two.sql("CREATE EXTENSION pageinspect", dbname="biso")
     empty(live)
     with export(source) as snapshot:
         copy(source, snapshot, live, live.dsn.dbname, cancel=cancel, present=["pageinspect"])

@@ -195,7 +195,8 @@ class Cluster:
     def properties(self, dbname: str) -> dict[str, Any]:
         """What belongs to the database itself: owner, access, settings, who may connect."""
         (row,) = self.rows(
-            "SELECT pg_get_userbyid(datdba), datacl::text, datallowconn, datconnlimit,"
+            "SELECT pg_get_userbyid(datdba), ARRAY(SELECT unnest(datacl)::text ORDER BY 1),"
+            " datallowconn, datconnlimit,"
             " (SELECT array_agg(s.setrole::regrole::text || ' ' || s.setconfig::text ORDER BY 1)"
             f" FROM pg_db_role_setting s WHERE setdatabase = d.oid) FROM pg_database d"
             f" WHERE datname = {sql.Literal(dbname).as_string(None)}"
@@ -417,7 +418,7 @@ class Instance:
         for here, _, files in os.walk(os.fsencode(folder or self.datadir)):
             for name in files:
                 status = os.lstat(os.path.join(here, name))
-                if not stat.S_ISLNK(status.st_mode):
+                if not stat.S_ISLNK(status.st_mode) and name != b"maintenance.on":
                     found.add((status.st_dev, status.st_ino))
         return found
 
@@ -886,6 +887,11 @@ class World:
         ran = self.run("refresh-test", *(words or ("--no-anonymize",)), "--yes", "--json")
         assert ran.code == code, str(ran)
         return ran
+
+    @property
+    def patience(self) -> float:
+        """How many times longer things may take while this machine has other work to do."""
+        return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
     def visitor(self) -> Visitor:
         return Visitor(self.test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -63,10 +64,10 @@ def test_the_test_instance_becomes_an_exact_copy_of_production(
     require_same(world)
     assert own_files(world) == kept
     after = world.test.cluster.properties(world.test.dbname)
-    assert (after["owner"], after["acl"], after["allow"]) == (
-        before["owner"], before["acl"], True
-    )  # fmt: skip
-    assert any("timezone=Europe/Zurich" in one.lower() for one in [str(after["settings"]).replace("TimeZone", "timezone")]) or "Europe/Zurich" in str(after["settings"])
+    if way == "plain":  # only a superuser may set a parameter that the server does not know
+        assert "biso.mandant" in ran.err
+        before["settings"][0] = before["settings"][0].replace(",\"biso.mandant=test: ä'ö\"", "")
+    assert after == before, "owner, access and settings of the database are test's own"
     used = {"local": "local", "direct": "direct"}.get(way, "relay")
     assert f"route {used}" in ran.err
     live, previous = world.test.inodes(), world.test.inodes(world.test.stage_dir / "previous/data")
@@ -89,7 +90,10 @@ def test_grants_to_other_roles_come_through(world: Any) -> None:
         " UNION ALL SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname ~ 'Ausw'"
     )
     theirs, ours = (
-        {name: (acl or "").replace(one.role, "APP") for name, acl in one.cluster.rows(query, one.dbname)}
+        {
+            name: sorted(re.sub(rf"\b{one.role}(?=[=,}}]|$)", "APP", acl or "").strip("{}").split(","))
+            for name, acl in one.cluster.rows(query, one.dbname)
+        }
         for one in (world.prod, world.test)
     )
     assert "biso_statistik" in str(theirs)
@@ -121,9 +125,9 @@ def test_production_notices_nothing_and_test_is_away_only_for_the_swap(world: An
     assert prod.cluster.rows("SELECT pg_current_wal_insert_lsn()")[0][0] is not None and wal
 
     reported = ran.json["downtime_seconds"]
-    assert 0 < reported < 3
+    assert 0 < reported < 3 * world.patience
     assert {status for _, _, status, _ in visitor.answers} <= {200, 503, 0}
-    assert visitor.away <= reported + 0.7
+    assert visitor.away <= reported + 0.7 * world.patience
     titles = [body.partition("<title>")[2].partition("<")[0] for *_, body in visitor.answers]
     assert "E2E-Test" in titles[0].upper().replace("E2E-TEST", "E2E-Test")
     assert "PROD" in titles[-1].upper()
@@ -151,7 +155,7 @@ def test_the_json_document_has_what_the_contract_says(world: Any) -> None:
     )  # fmt: skip
     assert said["source"] == "live"
     assert said["previous"] == "biso_test__previous"
-    assert 0 < said["downtime_seconds"] < 3
+    assert 0 < said["downtime_seconds"] < 3 * world.patience
     assert said["seconds"] > 0
     for step in said["steps"]:
         assert set(step) == {"name", "on", "status", "seconds"}
@@ -174,9 +178,9 @@ def _result(world: Any, run: str, step: str) -> dict[str, Any]:
     """What a step gave, as the journal has it."""
     for line in _journal(world, run).splitlines():
         entry = json.loads(line)
-        if entry.get("step") == step and isinstance(entry.get("result"), dict):
-            found: dict[str, Any] = entry["result"]
-            return found
+        if entry.get("event") == "step_finished" and entry["name"] == step:
+            facts: dict[str, Any] = entry["facts"]
+            return facts
     raise AssertionError(f"no result of {step} in the journal")
 
 
@@ -199,7 +203,7 @@ def test_no_personal_string_is_left_after_an_anonymised_refresh(world: Any) -> N
     assert set(proof) >= {"columns", "values", "files", "leaks"}
     assert proof["columns"] > 10 and proof["values"] > 100 and proof["files"] > 10
     assert not proof["leaks"]
-    assert ran.json["downtime_seconds"] < 3
+    assert ran.json["downtime_seconds"] < 3 * world.patience
     letter = "brief_vorlagen/Erstgespräch.docx"
     assert (world.test.datadir / letter).read_bytes() == (world.prod.datadir / letter).read_bytes()
     assert world.test.get()[0] == 200
@@ -219,14 +223,14 @@ def test_a_second_refresh_moves_only_changes_and_rollback_goes_there_and_back(wo
     two = world.test.state()
     require_same(world)
     moved = _result(world, first, "stage-data"), _result(world, second, "stage-data")
-    assert moved[0]["bytes"] > 8_000_000 or moved[0]["bytes"] > 200_000
+    assert moved[0]["bytes"] > 200_000
     assert 100_000 <= moved[1]["bytes"] < 160_000, "only what changed travels"
     assert two != one
 
     for expected in (one, two):
         ran = world.run("rollback", "--yes", "--json")
         assert ran.code == 0, str(ran)
-        assert ran.json["downtime_seconds"] < 3
+        assert ran.json["downtime_seconds"] < 3 * world.patience
         assert ran.json["previous"] == "biso_test__previous"
         now = world.test.state()
         for what in expected:
@@ -293,6 +297,7 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     mine.write_text("von Hand\n")
     shutil.chown(mine, test.owner, test.owner)
     params = test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname)
+    (world.prod.datadir / "fop.xconf").write_text("<fop>von der Produktion</fop>")
     world.site(
         refresh={"keep_tables": ["params"], "keep_files": ["eigene Hilfe.txt"]},
         recipes={
@@ -337,7 +342,7 @@ def test_the_log_database_is_left_alone_unless_asked_for(wanted: str, plain_worl
         assert ours == theirs
         assert test.fingerprint("biso_log__previous") == before
     else:
-        assert ours["tables"]["public.log_eintrag"][0] == 0
+        assert [rows for rows, _ in ours["tables"].values()] == [0]
         assert test.fingerprint("biso_log__previous") == before
     assert world.test.get()[0] == 200
     assert world.leftovers(previous=True) == []

@@ -4,7 +4,7 @@
 
 The product knows nothing of this: its verbs (commands on hosts, SQL, files of the host's record,
 the steps of a plan) are wrapped from outside. A point is the k-th verb of a scope: `run` (all of
-the command's), `swap` (from writing the intent to removing it) or a step's name.
+the command's), `exchange` (from writing the intent to removing it) or a step's name.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Faults:
     def scopes(self) -> list[str]:
         found = ["run"]
         if self.in_swap:
-            found.append("swap")
+            found.append("exchange")
         name = getattr(self.step, "name", "")
         return [*found, name] if name else found
 

@@ -90,6 +90,7 @@ class World:
     temp: Path
     base: dict[str, tuple[Picture, Picture | None]] = field(default_factory=dict)
     state: str = ""
+    over: str = "ssh"
     prod_before: Picture | None = None
     acl: dict[str, Any] = field(default_factory=dict)
     counted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
@@ -235,21 +236,24 @@ class World:
         where = self.folder / "fault"
         name = f"spec-{uuid.uuid4().hex[:6]}.json"
         (where / name).write_text(json.dumps(spec), "utf-8")
-        out = open(where / f"{name}.out", "w+", encoding="utf-8")
-        err = open(where / f"{name}.err", "w+", encoding="utf-8")
-        return subprocess.Popen(
-            [sys.executable, str(DRIVER), str(where / name), *words],
-            cwd=self.folder / ("there" if there else "here"),
-            env=self.environ(there=there),
-            stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True,
-            start_new_session=True,
-        )  # fmt: skip
+        with (
+            (where / f"{name}.out").open("w", encoding="utf-8") as out,
+            (where / f"{name}.err").open("w", encoding="utf-8") as err,
+        ):
+            return subprocess.Popen(
+                [sys.executable, str(DRIVER), str(where / name), *words],
+                cwd=self.folder / f"{'there' if there else 'here'}-{self.over}",
+                env=self.environ(there=there),
+                stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True,
+                start_new_session=True,
+            )  # fmt: skip
 
     def environ(self, *, there: bool = False) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("BISO", "XDG"))}
         home = self.folder / ("home-there" if there else "home-here")
         home.mkdir(exist_ok=True)
-        return {**inherited, "HOME": str(home), "TMPDIR": str(self.temp),
+        path = f"{self.folder / 'fake'}:{self.site.bin_dir}:{inherited['PATH']}"
+        return {**inherited, "HOME": str(home), "PATH": path, "TMPDIR": str(self.temp),
                 "BISO_FAULTS_WORLD": str(self.folder), "PYTHONWARNINGS": "default"}  # fmt: skip
 
     def run(
@@ -423,15 +427,16 @@ class World:
 
     def points(self, recipe: str, state: str) -> dict[str, list[str]]:
         """Every verb of a run without a fault, by scope, found by running it once."""
-        if (recipe, state) not in self.counted:
+        key = (f"{recipe} {self.over}", state)
+        if key not in self.counted:
             self.reset(state)
             spec = self.spec()
             run = self.run(spec, recipe, *(() if recipe == "recover" else ("--yes",)), "--json")
             assert run.code == 0, run.err
             if recipe != "recover":
                 assert self.check(run, rollback=recipe == "rollback") == "new"
-            self.counted[recipe, state] = json.loads(Path(spec["trace"]).read_text("utf-8"))
-        return self.counted[recipe, state]
+            self.counted[key] = json.loads(Path(spec["trace"]).read_text("utf-8"))
+        return self.counted[key]
 
 
 def build(folder: Path) -> World:
@@ -449,14 +454,17 @@ def build(folder: Path) -> World:
     temp = Path(tempfile.mkdtemp(prefix="bf-", dir="/tmp"))
     world = World(demo, folder, demo.serve(demo.test), temp)
     for place in ("here", "there"):
-        (folder / place).mkdir()
-        (folder / place / "biso.toml").write_text(world_config(demo, world.url), "utf-8")
+        for over in ("ssh", "local"):
+            checkout = folder / f"{place}-{over}"
+            checkout.mkdir()
+            (checkout / "biso.toml").write_text(world_config(demo, world.url, over), "utf-8")
     world._settings(LIVE)
     world.acl = world.databases()[LIVE]
     world.prod_before = world.prod_picture()
     world.keep("first")
     world.state = "first"
     ready(world)
+    world.over = "local"
     run = world.run(world.spec(), "refresh-test", "--yes", "--json")
     assert run.code == 0, run.err
     world.keep("again")
@@ -473,7 +481,7 @@ def ready(world: World) -> None:
             time.sleep(0.05)
 
 
-def world_config(demo: DemoSite, url: str) -> str:
+def world_config(demo: DemoSite, url: str, over: str) -> str:
     """biso.toml as any machine may have it: nothing in it is relative."""
     php = str(demo.test.php)
     common = {"php": [php], "biso_cli": [php, "biso-cli"], "services": {"kind": "none"}}
@@ -482,9 +490,9 @@ def world_config(demo: DemoSite, url: str) -> str:
         {
             "site": {"name": "faults"},
             "environments": {
-                "prod": {"role": "production", "ssh": demo.prod.ssh,
+                "prod": {"role": "production", "ssh": demo.prod.ssh * (over == "ssh"),
                          "webroot": str(demo.prod.webroot), **common},
-                "test": {"role": "test", "ssh": demo.test.ssh, "url": url,
+                "test": {"role": "test", "ssh": demo.test.ssh * (over == "ssh"), "url": url,
                          "webroot": str(demo.test.webroot), **common},
             },
             "ssh": {"config": str(ssh / "config"), "known_hosts": str(ssh / "known_hosts")},

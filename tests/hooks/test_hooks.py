@@ -20,12 +20,12 @@ Load = Callable[..., PluginManager]
 
 
 def implementation(hook: str, body: str) -> str:
-    needed = ", ".join(name for name in arguments(hook) if name != "config")
+    needed = ", ".join(name for name in arguments(hook) if name not in ("config", "secret"))
     return f"@hookimpl\ndef {hook}({needed}):\n    {body}\n"
 
 
 def given(hook: str) -> dict[str, Any]:
-    return {name: None for name in arguments(hook) if name != "config"}
+    return {name: None for name in arguments(hook) if name not in ("config", "secret")}
 
 
 def aborts(hook: str, write: Any, load: Load, good: str) -> list[tuple[str, Any]]:
@@ -205,6 +205,8 @@ def test_every_hook_of_the_contract_has_a_policy_a_sentence_and_a_test() -> None
         assert sentence(hook).endswith(".")
         assert signature(hook).startswith(f"{hook}(")
         assert "config" not in signature(hook).removeprefix("biso_config")
+        assert "secret" not in signature(hook).removeprefix("biso_secret")
+        assert ("secret" in arguments(hook)) == (hook not in ("biso_config", "biso_secret"))
 
 
 def test_a_hook_is_called_by_its_kind_only(load: Load) -> None:

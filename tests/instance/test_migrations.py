@@ -40,8 +40,8 @@ def app(*answers: str) -> App:
     "text",
     [
         "", "\n\n", "Keine offenen Migrationen", "No pending migrations.", "Pending migrations: 0",
-        "0 migrations pending", "Nothing to do", "Nichts zu tun", "Already up to date", "none", "ok",
-        "Ausstehende Migrationen: 0", "keine",
+        "0 migrations pending", "Nothing to do", "Nichts zu tun", "Already up to date", "none",
+        "ok", "Ausstehende Migrationen: 0", "keine",
     ],
 )  # fmt: skip
 def test_it_knows_when_there_is_none(text: str) -> None:

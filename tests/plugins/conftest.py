@@ -31,16 +31,32 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def load() -> Callable[..., PluginManager]:
-    """A manager with the plugins of the real folder, each with its section."""
+    """A manager with the plugins of the real folder, each with its section; further folders too."""
 
-    def load(**sections: Mapping[str, Any]) -> PluginManager:
+    def load(*folders: Path, **sections: Mapping[str, Any]) -> PluginManager:
         said: list[str] = []
         manager = PluginManager(say=said.append)
-        manager.load(["plugins"], root=ROOT, sections=sections)
+        manager.load(["plugins", *folders], root=ROOT, sections=sections)
         assert said == []
         return manager
 
     return load
+
+
+@pytest.fixture
+def keep_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a secret's file into a home of the test's own."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    folder = tmp_path / "home/.config/biso-tasks/secrets"
+    folder.mkdir(parents=True)
+
+    def keep(name: str, text: str, mode: int = 0o600) -> Path:
+        (folder / name).write_text(text)
+        (folder / name).chmod(mode)
+        return folder / name
+
+    return keep
 
 
 @dataclass

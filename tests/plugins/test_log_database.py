@@ -22,7 +22,7 @@ def databases(manager: PluginManager, *keys: str) -> list[ExtraDatabase]:
 def test_an_instance_whose_config_php_names_a_log_database_has_one_more_database(
     load: Load,
 ) -> None:
-    expected = ExtraDatabase("log.db", "log", refresh="skip", backup=True)
+    expected = ExtraDatabase("log.db", "log", refresh=None, backup=True)
     assert databases(load(), "env", "gaia.db", "log.db") == [expected]
     assert databases(load(), "env", "gaia.db") == []
 

@@ -17,6 +17,7 @@ from biso_tasks.hooks.manager import ObserverFailure, PluginManager
 from biso_tasks.hooks.types import ErrorReport, Report, StepReport
 
 Load = Callable[..., PluginManager]
+Keep = Callable[..., Path]
 
 GOOD = Report(
     task="refresh-test",
@@ -102,10 +103,10 @@ def test_a_target_is_told_of_the_outcomes_and_tasks_that_it_names(
 
 @pytest.mark.real
 def test_a_webhook_gets_one_json_document(
-    load: Load, http_sink: Any, monkeypatch: pytest.MonkeyPatch
+    load: Load, http_sink: Any, monkeypatch: pytest.MonkeyPatch, keep_secret: Keep
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # must not be asked for what is near
-    monkeypatch.setenv("BISO_SECRET_CHAT", "token-1")
+    keep_secret("chat", "token-1")
     hook = {"url": f"{http_sink.url}/hook", "secret": "chat"}
     assert finished(load(notify={"webhook": [hook]}), BAD) == []
     (asked,) = http_sink.asked
@@ -126,9 +127,9 @@ def test_a_webhook_gets_one_json_document(
 
 @pytest.mark.real
 def test_healthchecks_are_pinged_at_the_start_and_by_the_end_that_it_took(
-    load: Load, http_sink: Any, monkeypatch: pytest.MonkeyPatch
+    load: Load, http_sink: Any, keep_secret: Keep
 ) -> None:
-    monkeypatch.setenv("BISO_SECRET_HC_URL", f"{http_sink.url}/uuid/")
+    keep_secret("hc-url", f"{http_sink.url}/uuid/")
     section = {"healthchecks": [{"url_secret": "hc-url", "tasks": ["refresh-test"]}]}
     manager = load(notify=section)
     for name in ("refresh-test", "backup"):
@@ -161,9 +162,9 @@ def test_a_server_that_hangs_costs_its_limit_and_no_more(
 
 @pytest.mark.real
 def test_every_target_that_failed_is_named_without_its_secret(
-    load: Load, http_sink: Any, mail_sink: Any, monkeypatch: pytest.MonkeyPatch
+    load: Load, http_sink: Any, mail_sink: Any, keep_secret: Keep
 ) -> None:
-    monkeypatch.setenv("BISO_SECRET_SMTP", "p4ssw0rd")
+    keep_secret("smtp", "p4ssw0rd")
     http_sink.code = 500
     mail_sink.login = ("biso", "another")
     section = {
@@ -207,9 +208,9 @@ def test_a_redirect_is_not_followed(load: Load, http_sink: Any) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize("kind", ["tls", "starttls"])
 def test_a_mail_travels_encrypted_to_a_server_whose_certificate_is_trusted(
-    load: Load, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, kind: str
+    load: Load, request: pytest.FixtureRequest, keep_secret: Keep, kind: str
 ) -> None:
-    monkeypatch.setenv("BISO_SECRET_SMTP", "pa$$")
+    keep_secret("smtp", "pa$$")
     sink = request.getfixturevalue(f"{kind}_mail_sink")
     sink.login = ("biso", "pa$$")
     target = mail(sink, security=kind, user="biso", secret="smtp")
@@ -223,9 +224,9 @@ def test_a_mail_travels_encrypted_to_a_server_whose_certificate_is_trusted(
 
 @pytest.mark.real
 def test_a_server_without_starttls_gets_neither_password_nor_mail(
-    load: Load, mail_sink: Any, monkeypatch: pytest.MonkeyPatch
+    load: Load, mail_sink: Any, keep_secret: Keep
 ) -> None:
-    monkeypatch.setenv("BISO_SECRET_SMTP", "x")
+    keep_secret("smtp", "x")
     target = mail(mail_sink, security="starttls", user="biso", secret="smtp")
     (failure,) = finished(load(notify={"mail": [target]}), GOOD)
     assert "does not offer" in failure.message
@@ -310,22 +311,112 @@ def test_http_is_taken_for_this_machine_and_private_addresses(load: Load) -> Non
 
 
 def test_doctor_learns_which_secrets_are_there(
-    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    load: Load, monkeypatch: pytest.MonkeyPatch, keep_secret: Keep, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "systemd"))
+    monkeypatch.setenv("BISO_SECRET_NONE", "in the environment, where a listing shows it")
     (tmp_path / "systemd").mkdir()
     (tmp_path / "systemd/given").write_text("a\n")
-    own = tmp_path / ".config/biso-tasks/secrets"
-    own.mkdir(parents=True)
-    for name, mode in (("mine", 0o600), ("open", 0o644)):
-        (own / name).write_text("b\n")
-        (own / name).chmod(mode)
+    keep_secret("mine", "b\n")
+    keep_secret("open", "b\n", 0o644)
     names = ["given", "mine", "open", "none"]
     hooks = [{"url": "https://x.ch", "secret": name} for name in names]
     manager = load(notify={"webhook": hooks})
     checks = dict(manager.collect("biso_checks", site=None))["notify"]
     assert [one.ok for one in checks] == [True, True, False, False]
-    assert "others may read" in checks[2].detail
+    assert "others than its owner may read it" in checks[2].detail
     assert checks[2].remedy.startswith("chmod 600")
-    assert "BISO_SECRET_NONE" in checks[3].remedy
+    assert "'none' is not there" in checks[3].detail
+
+
+VAULT = """
+from biso_tasks.api import Secret, hookimpl
+
+KNOWN = {"smtp": "hunter2-smtp", "chat": "hunter2-chat", "hc": "%s/hunter2-uuid"}
+
+@hookimpl
+def biso_secret(name):
+    return Secret(KNOWN[name]) if name in KNOWN else None
+"""
+
+
+@pytest.fixture
+def vault(tmp_path: Path, http_sink: Any) -> Callable[..., Path]:
+    """A site's folder with a plugin that knows secrets."""
+
+    def write(text: str = "") -> Path:
+        folder = tmp_path / "site"
+        folder.mkdir(exist_ok=True)
+        (folder / "vault.py").write_text(text or VAULT % http_sink.url)
+        return folder
+
+    return write
+
+
+def everywhere(mail_sink: Any, http_sink: Any, **more: Any) -> dict[str, Any]:
+    return {
+        "mail": [mail(mail_sink, user="biso", secret="smtp", **more)],
+        "webhook": [{"url": f"{http_sink.url}/hook", "secret": "chat", **more}],
+        "healthchecks": [{"url_secret": "hc", **more}],
+    }
+
+
+@pytest.mark.real
+def test_a_plugin_of_the_site_knows_the_secrets_before_any_file_does(
+    load: Load,
+    vault: Callable[..., Path],
+    keep_secret: Keep,
+    mail_sink: Any,
+    http_sink: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BISO_TRACE", "hooks")
+    mail_sink.login = ("biso", "hunter2-smtp")
+    keep_secret("smtp", "another")
+    manager = load(vault(), notify=everywhere(mail_sink, http_sink))
+    assert finished(manager, GOOD) == []
+    assert mail_sink.logins == [mail_sink.login]
+    asked = {one.path: one.headers.get("Authorization") for one in http_sink.asked}
+    assert asked == {"/hook": "Bearer hunter2-chat", "/hunter2-uuid": None}
+    mail_sink.login, http_sink.code = ("biso", "changed"), 500
+    (failure,) = finished(manager, GOOD)
+    assert failure.message.count(": ") > 3
+    out, err = capfd.readouterr()
+    assert "biso_secret ← vault gave Secret" in err
+    assert "hunter2" not in out + err + failure.message
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("raise StepFailed('the store is locked')", "the store is locked"),
+        ("raise ValueError('not base64: hunter2')", "ValueError, whose text is not shown"),
+        ("return 'hunter2'", "biso_secret gives Secret, not a str"),
+    ],
+)
+def test_a_plugin_that_cannot_say_a_secret_is_named_at_once_and_nothing_is_sent(
+    load: Load,
+    vault: Callable[..., Path],
+    mail_sink: Any,
+    http_sink: Any,
+    capfd: pytest.CaptureFixture[str],
+    body: str,
+    told: str,
+) -> None:
+    folder = vault(
+        "from biso_tasks.api import *\n\n@hookimpl\ndef biso_secret(name):\n    " + body + "\n"
+    )
+    manager = load(folder, notify=everywhere(mail_sink, http_sink, timeout=30))
+    began = time.monotonic()
+    (failure,) = finished(manager, GOOD)
+    assert time.monotonic() - began < 5  # an error of that kind does not die in its thread
+    assert (failure.plugin, failure.message.count('plugin "vault"')) == ("notify", 3)
+    assert told in failure.message
+    assert (mail_sink.logins, mail_sink.mails, http_sink.asked) == ([], [], [])
+    checks = dict(manager.collect("biso_checks", site=None))["notify"]
+    assert [one.ok for one in checks] == [False] * 3
+    assert all('plugin "vault"' in one.detail for one in checks)
+    out, err = capfd.readouterr()
+    assert "hunter2" not in out + err + failure.message + repr(checks)

@@ -13,15 +13,16 @@ CREATE TABLE "Auswertung Ä"."Größe pro Fall" (
     "Zeit" timestamptz DEFAULT '2025-06-01 12:00:00.123456+02',
     dauer interval,
     bereich daterange,
+    gueltig_bis date,
     liste text[],
     eigen double precision
 );
 COMMENT ON COLUMN "Auswertung Ä"."Größe pro Fall"."Kürzel" IS 'gross und klein ist gleich';
-INSERT INTO "Auswertung Ä"."Größe pro Fall" ("Kürzel", merkmale, menge, roh, dauer, bereich, liste, eigen)
-VALUES ('ÄÖ', '"a b"=>"c\"d", leer=>NULL', 1.5, '\x00ff10', '1 year 2 days 03:04:05.6', '[2024-01-01,2025-01-01)',
+INSERT INTO "Auswertung Ä"."Größe pro Fall" ("Kürzel", merkmale, menge, roh, dauer, bereich, gueltig_bis, liste, eigen)
+VALUES ('ÄÖ', '"a b"=>"c\"d", leer=>NULL', 1.5, '\x00ff10', '1 year 2 days 03:04:05.6', '[2024-01-01,2025-01-01)', '9999-12-31',
         ARRAY['eins', NULL, E'zwei\tdrei\nvier\\N'], 0.1),
-       ('äo', '', 0, '', NULL, 'empty', '{}', 'NaN'),
-       (E'\\.', NULL, NULL, NULL, '-1 mons', NULL, NULL, '-Infinity');
+       ('äo', '', 0, '', NULL, 'empty', 'infinity', '{}', 'NaN'),
+       (E'\\.', NULL, NULL, NULL, '-1 mons', NULL, '0001-01-01', NULL, '-Infinity');
 INSERT INTO "Auswertung Ä"."Größe pro Fall" ("Kürzel", menge)
 SELECT 'Nr' || n, n FROM generate_series(1, 500) AS n;
 CREATE MATERIALIZED VIEW "Auswertung Ä".summe AS
