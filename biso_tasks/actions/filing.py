@@ -18,7 +18,7 @@ from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, own_directory
 
-__all__ = ["ACTIONS", "decide_files"]
+__all__ = ["ACTIONS", "decide_files", "file_policy"]
 
 
 def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
@@ -29,7 +29,7 @@ def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
     listing = list_tree(
         access(source), source.layout.datadir, exclude=(*DATA_EXCLUDES, *own_directory(source))
     )
-    decision = decide(listing, work.config.files, _asker(context), anonymize=work.anonymize)
+    decision = decide(listing, work.config.files, file_policy(context), anonymize=work.anonymize)
     for entry in decision.outside:
         context.note(f"{entry.path!r} is a link that leads out of the data dir: {entry.target!r}")
     for entry in decision.special:
@@ -105,7 +105,7 @@ def _describe(context: Context[Refresh]) -> Effects:
     )
 
 
-def _asker(context: Context[Refresh]) -> Callable[[str], str | None] | None:
+def file_policy(context: Context[Refresh]) -> Callable[[str], str | None] | None:
     """The plugins' answers, before a file travels; None where no plugin has one to give."""
     hooks = context.work.session.hooks
     if not hooks.implementers("biso_file_policy"):

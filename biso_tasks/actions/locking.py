@@ -54,10 +54,9 @@ def _describe_guard(context: Context[TargetWork]) -> Effects:
 
 def _unlock(context: Context[TargetWork]) -> None:
     work = context.work
-    if work.held is None:
-        return
-    work.held = None
-    work.locked.close()
+    if work.held is not None:
+        work.held = None
+        work.locked.close()
     work.target.state.tidy()
 
 

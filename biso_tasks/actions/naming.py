@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from biso_tasks.actions.filing import file_policy
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.preparing import extend_inventories
 from biso_tasks.actions.refresh import Refresh
 from biso_tasks.database.connect import connect
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.files.listing import list_tree
+from biso_tasks.files.policy import decide
 from biso_tasks.files.rename import rename_entries
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.privacy.filenames import Names, Tree
@@ -25,13 +27,15 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     extend_inventories(work)
     files = access(work.target)
-    listing = list_tree(
-        files, work.stage.datadir, exclude=work.stage.excludes, empty_ok=True
-    )
+    listing = list_tree(files, work.stage.datadir, exclude=work.stage.excludes, empty_ok=True)
     tree = Tree(listing.entries)
-    names = Names(work.originals[0].distinctive.find, tree)
+    originals = work.originals[0]
+    names = Names(originals.distinctive.find, tree, wide=originals.holds_surname)
+    # Letter templates and the like are found by their names: there, a surname alone is a word.
+    decision = decide(listing, work.config.files, file_policy(context))
+    needed = {entry.path for entry in decision.copy} | set(work.config.keep_files)
     for entry in listing.entries:
-        names.judge(entry.path)
+        names.judge(entry.path, widely=entry.kind == "file" and entry.path not in needed)
         if entry.kind == "link":
             names.judge(entry.target)
     inventories, references = [], []
@@ -60,9 +64,7 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
         for entry in listing.entries
         if entry.kind == "link" and (new := names.of(entry.target.split("/"))) != entry.target
     }
-    renamed = rename_entries(
-        files, listing, names.mapping, targets, exclude=work.stage.excludes
-    )
+    renamed = rename_entries(files, listing, names.mapping, targets, exclude=work.stage.excludes)
     work.inventories = tuple(inventories)
     return {"renamed": renamed, "rows": rows}
 

@@ -106,9 +106,7 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
         return done
 
     recipe = "refresh-in-place" if work.in_place else ""
-    call.run_recipe(
-        session, work, recipe=recipe, confirm_name=target, header=header, facts=said
-    )
+    call.run_recipe(session, work, recipe=recipe, confirm_name=target, header=header, facts=said)
     if work.away is not None:
         call.output.text(
             f"{target} serves the {'anonymised ' if work.anonymize else ''}copy of "

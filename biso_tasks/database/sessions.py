@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from biso_tasks.database.admin import Admin
@@ -11,7 +11,7 @@ from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.sqltext import Raw, compose
 from biso_tasks.errors import StepFailed
 
-__all__ = ["end_sessions", "refuse_unmovable"]
+__all__ = ["count_sessions", "end_sessions", "refuse_unmovable"]
 
 
 def refuse_unmovable(admin: Admin, present: Mapping[str, int]) -> None:
@@ -83,18 +83,26 @@ BEGIN
 END $end$"""
 
 
-def end_sessions(admin: Admin, present: Mapping[str, int], grace: float) -> int:
-    """End every session in these databases (names with oids) and wait until they are gone; how many
-    there were. Raises DatabaseFailed naming those left after `grace` seconds."""
-    oids = list(present.values())
+def count_sessions(admin: Admin, present: Mapping[str, int]) -> int:
+    """How many sessions these databases (names with oids) have."""
     count = admin.rows(
         """SELECT count(*)::int AS n FROM pg_stat_activity
             WHERE datid::bigint = ANY({}::bigint[]) AND usesysid IS NOT NULL
               AND pid <> pg_backend_pid()""",
-        oids,
+        list(present.values()),
     )
+    return int(count[0][0])
+
+
+def end_sessions(
+    admin: Admin, present: Mapping[str, int], grace: float, *, first: Sequence[str] = ()
+) -> None:
+    """End every session in these databases (names with oids) and wait until they are gone; `first`
+    is executed before, in the same round trip. Raises DatabaseFailed naming those left after
+    `grace` seconds."""
+    oids = list(present.values())
     try:
-        admin.execute(compose(_END, Raw(repr(float(grace))), oids))
+        admin.execute(*first, compose(_END, Raw(repr(float(grace))), oids))
     except DatabaseFailed as error:
         left = admin.rows(
             """SELECT pid, coalesce(usename::text, '?') AS usename,
@@ -106,4 +114,3 @@ def end_sessions(admin: Admin, present: Mapping[str, int], grace: float) -> int:
         raise DatabaseFailed(
             f"{error.message}: {shown}", hint="end them by hand and try again"
         ) from error
-    return int(count[0][0])

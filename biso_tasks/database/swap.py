@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.names import swap_name
-from biso_tasks.database.sessions import end_sessions, refuse_unmovable
+from biso_tasks.database.sessions import count_sessions, end_sessions, refuse_unmovable
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.errors import BisoError, NeedsPerson, StepFailed
 
@@ -121,6 +121,7 @@ def exchange(
     renames: Sequence[Rename],
     *,
     grace: float = 10.0,
+    before_block: Callable[[], None] | None = None,
     before_commit: Callable[[], None] | None = None,
 ) -> Swapped:
     """Put every stage in its live database's place, all or none. On a bare target (no live
@@ -128,10 +129,12 @@ def exchange(
     to clients, where a session cannot be ended within `grace` seconds or a rename fails; and
     NeedsPerson where connections could not be allowed again.
 
-    `before_commit` is called when no client is connected any more, before the renames; what it
-    raises ends the exchange."""
+    `before_block` is called when all is prepared and nobody is shut out yet, `before_commit` when
+    no client is connected any more, before the renames; what they raise ends the exchange."""
     steps = _forward(admin, renames)
-    return _exchange(admin, renames, intent(admin, renames), steps, grace, before_commit)
+    return _exchange(
+        admin, renames, intent(admin, renames), steps, grace, before_block, before_commit
+    )
 
 
 def back(
@@ -139,6 +142,7 @@ def back(
     renames: Sequence[Rename],
     *,
     grace: float = 10.0,
+    before_block: Callable[[], None] | None = None,
     before_commit: Callable[[], None] | None = None,
 ) -> Swapped:
     """The same exchange between live and previous; twice is as before. Raises as `exchange`."""
@@ -152,7 +156,7 @@ def back(
         )
     ]
     intents = intent(admin, renames, backwards=True)
-    return _exchange(admin, renames, intents, steps, grace, before_commit)
+    return _exchange(admin, renames, intents, steps, grace, before_block, before_commit)
 
 
 def revert(admin: Admin, renames: Sequence[Rename], *, grace: float = 10.0) -> Swapped:
@@ -166,7 +170,7 @@ def revert(admin: Admin, renames: Sequence[Rename], *, grace: float = 10.0) -> S
             steps.append((r.stage, r.previous))
         steps.append((swap_name(r.live), r.stage))
     intents = intent(admin, renames, backwards=True)
-    return _exchange(admin, renames, intents, steps, grace, None)
+    return _exchange(admin, renames, intents, steps, grace, None, None)
 
 
 def _forward(admin: Admin, renames: Sequence[Rename]) -> list[tuple[str, str]]:
@@ -189,19 +193,25 @@ def _exchange(
     intents: Sequence[Intent],
     steps: Sequence[tuple[str, str]],
     grace: float,
+    before_block: Callable[[], None] | None,
     before_commit: Callable[[], None] | None,
 ) -> Swapped:
     involved = _oids(admin, [n for r in renames for n in (r.live, r.stage, r.previous)])
     moved = {old for old, _ in steps}
     present = {dbname: oid for dbname, oid in involved.items() if dbname in moved}
     refuse_unmovable(admin, present)
+    ended = count_sessions(admin, present)
+    if before_block is not None:
+        before_block()
     started = time.monotonic()
     try:
-        admin.execute(
-            *(compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(d)) for d in present),
-            atomic=True,
+        # One round trip: each costs the site's users a moment.
+        end_sessions(
+            admin,
+            present,
+            grace,
+            first=[compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(d)) for d in present],
         )
-        ended = end_sessions(admin, present, grace)
         if before_commit is not None:
             before_commit()
         admin.execute(

@@ -23,6 +23,7 @@ __all__ = ["lock", "require_free"]
 _HOLD = r"""
 umask 077
 cd -- "$1" || { echo gone; exit 74; }
+type -P flock >/dev/null || { echo 'the program flock is not there'; exit 69; }
 while :; do
   exec 9>>lock
   if ! flock -n 9; then
@@ -40,7 +41,7 @@ while IFS= read -r -t 60 line; do [ "$line" != release ] || break; done
 # Asked while planning: nothing is created, and a lock that is free is not kept.
 _PEEK = r"""
 cd -- "$1" 2>/dev/null || exit 0
-[ -e lock ] || exit 0
+[ -e lock ] && type -P flock >/dev/null || exit 0
 flock -n lock true || { printf 'busy '; head -c 2000 owner 2>/dev/null | tr '\n' ' '; }
 """
 

@@ -82,6 +82,11 @@ class State:
                         self._directory, f"{name}.json")  # fmt: skip
         self._host.run(remove.as_user(self._environment.host_user))
 
+    def sweep(self) -> None:
+        """Remove what a killed `write` has left half written. The caller holds the lock."""
+        sweep = script('cd -- "$1" 2>/dev/null || exit 0; rm -f -- .*.json.new', self._directory)
+        self._host.run(sweep.as_user(self._environment.run_as))
+
     def tidy(self) -> None:
         """Remove the stage directory where nothing is kept in it any more."""
         own = 'cd -- "$1" 2>/dev/null || exit 0; [ "$(ls -A)" != .htaccess ] || rm -f .htaccess'

@@ -102,14 +102,17 @@ class Names:
     """Judges names and remembers what stands for each; keyed, the key is drawn here and never
     shown. `judge` everything first, then ask."""
 
-    __slots__ = ("_find", "_judged", "_key", "_new", "_taken", "_tree")
+    __slots__ = ("_find", "_judged", "_key", "_new", "_taken", "_tree", "_wide")
 
-    def __init__(self, find: Find, tree: Tree) -> None:
+    def __init__(
+        self, find: Find, tree: Tree, *, wide: Callable[[str], bool] = lambda name: False
+    ) -> None:
         self._find = find
+        self._wide = wide
         self._tree = tree
         self._key = secrets.token_bytes(32)
         self._new: dict[str, str] = {}
-        self._judged: set[str] = set()
+        self._judged: set[tuple[str, bool]] = set()
         self._taken: set[str] = set(tree.files | tree.directories)
 
     @property
@@ -117,14 +120,14 @@ class Names:
         """Old name → new name."""
         return self._new
 
-    def judge(self, path: str) -> None:
+    def judge(self, path: str, *, widely: bool = False) -> None:
         """Looks at each part of `path`, and at the whole: "Müller/Anna/1.pdf" names a person,
-        though none of its parts does."""
+        though none of its parts does. `widely`: a family name alone is enough (`wide`)."""
         parts = [part for part in self._tree.spelled(path) if part not in _NOTHING]
         for part in parts:
-            if part not in self._judged:
-                self._judged.add(part)
-                if self._holds(part):
+            if (part, widely) not in self._judged:
+                self._judged.add((part, widely))
+                if self._holds(part) or (widely and self._wide(_spaced(part))):
                     self.replace(part)
         while kinds := self._within(parts):
             if not self._break(parts, kinds):
@@ -199,6 +202,12 @@ class Names:
             return True
         named = kind in GIVEN_NAMES or kind in FAMILY_NAMES
         return not named and len(kind) <= 5 and self._holds(stem)
+
+
+def _spaced(name: str) -> str:
+    """The words of a file's name, without what is its kind."""
+    stem = _parts(unicodedata.normalize("NFC", _decoded(name)))[0]
+    return _HUMP.sub(" ", _SEPARATORS.sub(" ", stem))
 
 
 def _parts(name: str) -> tuple[str, str]:

@@ -34,6 +34,7 @@ __all__ = ["Cells", "Originals", "collect", "large_objects"]
 
 _BOUND: Final = 10_000_000  # values: eighty megabytes of hashes
 _WHOLE: Final = 10_000  # rows up to which a table is never sampled
+_SURNAME: Final = 4  # letters from which a family name is looked for in the names of files
 _PIECE: Final = 16_777_216  # bytes of one large object that are searched
 
 _DIGITS: Final = re.compile(r"[\d\s./:+-]+")
@@ -99,7 +100,7 @@ class Originals:
 
     __slots__ = (
         "_cells", "_hasher", "_keys", "_objects", "_share", "canaries", "canary_key",
-        "distinctive", "values",
+        "_surnames", "distinctive", "values",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -108,6 +109,7 @@ class Originals:
         self._keys: dict[str, tuple[tuple[str, ...], bool]] = {}
         self._share: dict[str, float] = {}
         self._objects = HashSet()
+        self._surnames = HashSet()
         self.distinctive = Distinctive(self._hasher)
         self.values = 0
         self.canaries = draw()
@@ -165,8 +167,24 @@ class Originals:
             return False  # a placeholder
         return self._hasher.value("large object", data.hex()) in self._objects
 
+    def learn_surname(self, text: str) -> None:
+        """Takes the words of a family name, which by themselves point to nobody in a text, but do
+        in the name of a file."""
+        for word in words(text.casefold()):
+            if len(word) >= _SURNAME:
+                self._surnames.add(self._hasher.value("surname", word))
+
+    def holds_surname(self, text: str) -> bool:
+        """Whether a word of `text` is somebody's family name."""
+        return any(
+            self._hasher.value("surname", word) in self._surnames
+            for word in words(text.casefold())
+            if len(word) >= _SURNAME
+        )
+
     def freeze(self) -> None:
         """Ends learning."""
+        self._surnames.freeze()
         for cells in self._cells.values():
             cells.freeze()
         self._objects.freeze()
@@ -242,6 +260,8 @@ def _learn_table(
                 continue
             text = searched(column, raw)
             distinctive.learn(text)
+            if kind == "family":
+                originals.learn_surname(text)
             if kind == "name" and len(text) <= 80 and _full_name(text):
                 distinctive.learn_full_name(text)
         for given, surname in pairs:

@@ -28,6 +28,11 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
         if instance.host.run(there, ok=(0, 1)).code == 0:
             discard(access(instance), path, inside=layout.stage_dir)
             gone.append(path)
+    # Made for a swap that did not come about; a previous instance in it stays.
+    folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
+    empty = Command(("rmdir", "--", *folders, layout.previous))
+    instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
+    instance.state.sweep()
     return tuple(gone)
 
 

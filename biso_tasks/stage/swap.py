@@ -123,15 +123,20 @@ def swap(
     """
     instance.state.write("intent", intent.as_dict("forward"))
     notes: list[str] = []
-    started = time.monotonic()
-    try:
-        stage_maintenance()
+    started = 0.0
+
+    def shut() -> None:
+        # All that can be asked beforehand has been: from here on the site is away.
+        nonlocal started
+        ours()
         started = time.monotonic()
         if not intent.in_maintenance:
             instance.app.maintenance(True)
         services.stop(instance.host, instance.environment, intent.services)
-        ours()
-        leftover = _exchange(instance, intent)
+
+    try:
+        stage_maintenance()
+        leftover = _exchange(instance, intent, shut, ours)
     except BaseException as error:
         _take_back(instance, intent, error)
         raise
@@ -160,23 +165,31 @@ def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Di
     return "back", notes
 
 
-def _exchange(instance: Instance, intent: Intent) -> tuple[str, ...]:
-    """Blocks and ends connections, renames the directories, then commits the databases."""
+def _exchange(
+    instance: Instance, intent: Intent, shut: Callable[[], None], ours: Callable[[], None]
+) -> tuple[str, ...]:
+    """Takes the site out of service, blocks and ends connections, renames the directories, then
+    commits the databases."""
 
     def directories() -> None:
-        settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
+        settle(access(instance), intent.slots, after=True, rollback=intent.rollback, fresh=True)
+        ours()
 
     leftover: list[str] = []
     groups = _groups(intent)
     for number, group in enumerate(groups):
         # The main database comes last: its transaction is the commit point.
-        last = number == len(groups) - 1
-        leftover += _rename(group, intent.rollback, directories if last else None)
+        before_block = shut if number == 0 else None
+        before_commit = directories if number == len(groups) - 1 else None
+        leftover += _rename(group, intent.rollback, before_block, before_commit)
     return tuple(leftover)
 
 
 def _rename(
-    group: list[DatabasePart], rollback: bool, before_commit: Callable[[], None] | None
+    group: list[DatabasePart],
+    rollback: bool,
+    before_block: Callable[[], None] | None,
+    before_commit: Callable[[], None] | None,
 ) -> tuple[str, ...]:
     with admin(group[0].server) as role:
         renames = [
@@ -184,7 +197,8 @@ def _rename(
             for part in group
         ]
         exchange = databases.back if rollback else databases.exchange
-        return exchange(role, renames, before_commit=before_commit).leftover
+        done = exchange(role, renames, before_block=before_block, before_commit=before_commit)
+        return done.leftover
 
 
 def _groups(intent: Intent) -> list[list[DatabasePart]]:

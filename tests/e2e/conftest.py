@@ -171,7 +171,7 @@ class Cluster:
             f" WHERE a.attnum > 0 AND NOT a.attisdropped AND {named}",
             "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), convalidated"
             f" FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE {named}",
-            "indexes": f"SELECT indexdef FROM pg_indexes n WHERE schemaname !~ '^pg_'",
+            "indexes": "SELECT indexdef FROM pg_indexes n WHERE schemaname !~ '^pg_'",
             "comments": "SELECT classoid::regclass::text, description FROM pg_description"
             " WHERE objoid >= 16384",
             "functions": "SELECT p.oid::regprocedure::text, prosrc FROM pg_proc p"
@@ -467,7 +467,9 @@ def read_tree(folder: Path, without: bytes = b"") -> dict[bytes, tuple[Any, ...]
 
 
 def is_excluded(relative: bytes) -> bool:
-    return relative.startswith(b"tmp/") or relative.endswith(b".log") or relative == b"maintenance.on"
+    return (
+        relative.startswith(b"tmp/") or relative.endswith(b".log") or relative == b"maintenance.on"
+    )
 
 
 def _holds_excluded(path: bytes) -> bool:
@@ -498,7 +500,9 @@ class Ran:
         return "" if error is None else f"{error['message']} → {error['hint']}"
 
     def __str__(self) -> str:
-        return f"exit {self.code} after {self.seconds:.1f} s\n{self.out[-3000:]}\n{self.err[-6000:]}"
+        return (
+            f"exit {self.code} after {self.seconds:.1f} s\n{self.out[-3000:]}\n{self.err[-6000:]}"
+        )
 
 
 class Visitor(threading.Thread):
@@ -915,6 +919,8 @@ class World:
         left = {path.name for path in stage.iterdir()} if stage.exists() else set()
         allowed |= {".htaccess"} if left & allowed else set()
         found += [f"{stage}/{name}" for name in sorted(left - allowed)]
+        if stage.exists() and not left:
+            found.append(f"{stage} is empty")
         if previous and "previous" not in left:
             found.append(f"{stage}/previous is missing")
         if self.prod.stage_dir.exists():
@@ -943,7 +949,9 @@ class World:
             return [*found, f"{instance.dbname} is gone"]
         if not cluster.properties(instance.dbname)["allow"]:
             found.append(f"nobody may connect to {instance.dbname}")
-        sessions = "SELECT application_name FROM pg_stat_activity WHERE application_name ~ 'biso-tasks'"
+        sessions = (
+            "SELECT application_name FROM pg_stat_activity WHERE application_name ~ 'biso-tasks'"
+        )
         if not until(lambda: not cluster.rows(sessions), 10):
             found.append(f"sessions on {instance.name}: {cluster.rows(sessions)}")
         return found

@@ -27,7 +27,8 @@ def refused(world: Any, *words: str, code: tuple[int, ...] = (3,), served: bool 
     if served:
         assert world.test.get()[0] == 200
     error = ran.json["error"]
-    assert error["message"] and error["hint"], "the cause and the remedy"
+    # A finding of biso.toml has its remedy in the line itself.
+    assert error["message"] and (error["hint"] or ran.code == 2), "the cause and the remedy"
     assert "Traceback" not in ran.err
     return str(ran.message)
 
@@ -125,6 +126,10 @@ def test_prod_and_test_swapped_in_the_config(world: Any) -> None:
 def test_a_production_instance_that_is_called_test(world: Any) -> None:
     prod = world._environment("prod", True)
     world.site(test={**prod, "role": "test"})
+    assert "the webroot of" in refused(world, code=(2,)), "as plain as this, the config says it"
+    elsewhere = world.test.place / "ganz woanders"
+    elsewhere.symlink_to(world.prod.webroot)
+    world.site(test={**prod, "role": "test", "webroot": str(elsewhere)})
     assert "PROD" in refused(world)
 
 
@@ -168,10 +173,14 @@ def test_a_tunnel_that_leads_to_the_production_database(world: Any) -> None:
 def test_a_log_database_that_is_the_production_database(world: Any) -> None:
     prod = world.prod
     quoted = prod.password.replace("\\", "\\\\").replace("'", "\\'")
-    text = (world.test.config).read_text().replace(
-        "return [];",
-        f"Config::set('log.db', ['host' => '127.0.0.1', 'port' => {prod.cluster.port},"
-        f" 'dbname' => 'biso', 'user' => 'biso', 'password' => '{quoted}']);",
+    text = (
+        (world.test.config)
+        .read_text()
+        .replace(
+            "return [];",
+            f"Config::set('log.db', ['host' => '127.0.0.1', 'port' => {prod.cluster.port},"
+            f" 'dbname' => 'biso', 'user' => 'biso', 'password' => '{quoted}']);",
+        )
     )
     world.test.write_config(text)
     assert "lock" in refused(world)
@@ -238,10 +247,10 @@ def test_a_derived_value_that_still_holds_what_is_live_is_named(
 ) -> None:
     """Set from the live path before the stage's wrapper has its say: found before the swap."""
     config = world.test.config
-    text = config.read_text().replace("return [];", line)
-    if "/data/cache" in line:
-        text = text.replace("__DIR__ . '/data/cache'", f"'{world.test.datadir}/cache'")
-    config.write_text(text)
+    # As many sites have it: the place is written out, not derived from where the file stands.
+    text = config.read_text().replace('__DIR__ . "/$daten"', f"'{world.test.datadir}'")
+    line = line.replace("__DIR__ . '/data/cache'", f"'{world.test.datadir}/cache'")
+    config.write_text(text.replace("return [];", line))
     message = refused(world)
     assert key in message
 

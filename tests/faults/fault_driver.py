@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +55,9 @@ class Faults:
         name = getattr(self.step, "name", "")
         return [*found, name] if name else found
 
-    def around(self, what: str, verb: Callable[[], Any], failure: Callable[[str], Exception]) -> Any:
+    def around(
+        self, what: str, verb: Callable[[], Any], failure: Callable[[str], Exception]
+    ) -> Any:
         with self.lock:
             here = False
             for scope in self.scopes():
@@ -162,11 +163,6 @@ for host in (SshHost, LocalHost):
     wrap(host, "start", "start", command_failed)
 wrap(database_admin._ByConnection, "execute", "sql", DatabaseFailed)
 wrap(database_admin._ByConnection, "rows", "rows", DatabaseFailed)
-_urlopen = urllib.request.urlopen
-urllib.request.urlopen = lambda *args, **kwargs: FAULTS.around(
-    "ask the site", lambda: _urlopen(*args, **kwargs), OSError
-)
-
 _write, _remove, _bind = State.write, State.remove, cli_call.bind_recipe
 
 

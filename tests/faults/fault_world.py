@@ -12,18 +12,16 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -34,7 +32,7 @@ import tomli_w
 
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.demo import site
-from biso_tasks.demo.postgres import load_cluster, start_cluster
+from biso_tasks.demo.postgres import start_cluster
 from biso_tasks.demo.process import Running, descendants
 from biso_tasks.demo.site import DemoSite, Instance
 from biso_tasks.demo.sshd import load_servers
@@ -47,12 +45,18 @@ _IGNORED = {"maintenance.on"}
 _SWAPS = ("swap", "swap-previous")
 
 
+STRATEGIES = {"refresh-in-place": "refresh-test"}
+"""Recipes that a task runs where the site's strategy says so: they promise something else while
+they run, and have tests of their own."""
+
+
 def recipes() -> dict[str, list[Any]]:
     """The steps of every built-in recipe, read from the package: a new one is tested unasked."""
     folder = files("biso_tasks.actions").joinpath("builtin_recipes")
     found = [parse(one.read_text("utf-8"), one.name) for one in folder.iterdir()
              if one.name.endswith(".toml")]  # fmt: skip
-    return {one.name: list(one.steps) for one in sorted(found, key=lambda one: one.name)}
+    ordered = sorted(found, key=lambda one: one.name)
+    return {one.name: list(one.steps) for one in ordered if one.name not in STRATEGIES}
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,15 @@ class World:
         """Back to "first" (never refreshed) or "again" (a previous instance is there)."""
         self._stop_leftovers()
         cluster = self.test.cluster
-        keep = f"SELECT datname FROM pg_database WHERE datname ~ '^biso_test' AND NOT datname ~ '_kept_'"
+        ours = "datname ~ '^biso_test' AND NOT datname ~ '_kept_'"
+        keep = f"SELECT datname FROM pg_database WHERE {ours}"
         for name in cluster.psql(keep).split():
             cluster.psql(f'DROP DATABASE "{name}" (FORCE)')
         for dbname in (LIVE, PREVIOUS) if state == "again" else (LIVE,):
             kept = _kept(state, dbname)
-            cluster.psql(f"CREATE DATABASE {dbname} TEMPLATE {kept} OWNER biso_test STRATEGY file_copy")
+            cluster.psql(
+                f"CREATE DATABASE {dbname} TEMPLATE {kept} OWNER biso_test STRATEGY file_copy"
+            )
             self._settings(dbname)
         self._trees(state, back=True)
         self.state = state
@@ -184,6 +191,8 @@ class World:
         except psycopg.OperationalError as error:
             if "does not exist" in str(error):
                 return ""
+            if "not currently accepting" in str(error):
+                return "closed"
             raise
 
     def prod_picture(self) -> Picture:
@@ -232,7 +241,9 @@ class World:
             **fault,
         }
 
-    def start(self, spec: dict[str, Any], *words: str, there: bool = False) -> subprocess.Popen[str]:
+    def start(
+        self, spec: dict[str, Any], *words: str, there: bool = False
+    ) -> subprocess.Popen[str]:
         where = self.folder / "fault"
         name = f"spec-{uuid.uuid4().hex[:6]}.json"
         (where / name).write_text(json.dumps(spec), "utf-8")
@@ -354,12 +365,22 @@ class World:
     def left_behind(self, *, seconds: float = 8) -> list[str]:
         """Files, directories, processes and sessions that nobody needs any more."""
         found: list[str] = []
-        for name in ("stage", "moving", "in-place", "intent.json", "lock", "owner", ".intent.json.new"):
+        for name in (
+            "stage",
+            "moving",
+            "in-place",
+            "intent.json",
+            "lock",
+            "owner",
+            ".intent.json.new",
+        ):
             if (self.stage_dir / name).exists():
                 found.append(f"{self.stage_dir.name}/{name} is left")
         if self.stage_dir.exists():
             known = {"previous", "instance.json", ".htaccess"}
-            found += [f"{one} is left" for one in os.listdir(self.stage_dir) if one not in known]
+            found += [
+                f"{one.name} is left" for one in self.stage_dir.iterdir() if one.name not in known
+            ]
         until = time.monotonic() + seconds
         while (more := [*self._processes(), *self._files(), *self._sessions()]) and (
             time.monotonic() < until
@@ -447,7 +468,7 @@ def build(folder: Path) -> World:
         config = demo.home / "ssh" / f"{server.alias}.sshd_config"
         text = config.read_text("utf-8")
         first = f'SetEnv "PATH={folder / "fake"}:'
-        config.write_text(text.replace('SetEnv "PATH=', f'SetEnv SHLVL=1 {first[7:]}'), "utf-8")
+        config.write_text(text.replace('SetEnv "PATH=', f"SetEnv SHLVL=1 {first[7:]}"), "utf-8")
         os.kill(server.process.pid, signal.SIGHUP)
     (folder / "fake").mkdir()
     # short: ssh's control sockets have about a hundred bytes

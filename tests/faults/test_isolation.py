@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from fault_world import LIVE, World
@@ -109,7 +110,7 @@ def _raw(url: str, path: str) -> tuple[int, bytes]:
     host = url.removeprefix("http://").rstrip("/")
     connection = http.client.HTTPConnection(host, timeout=10)
     try:
-        connection.putrequest("GET", path, skip_host=False)
+        connection.putrequest("GET", quote(os.fsencode(path), safe="/%.:"))
         connection.endheaders()
         answer = connection.getresponse()
         return answer.status, answer.read()

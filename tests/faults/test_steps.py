@@ -64,9 +64,7 @@ def test_a_fault_at_any_verb_of_the_swap_is_put_right_from_another_machine(
 
 def _at_step(world: World, case: StepCase) -> dict[str, object] | None:
     if case.manner.side != "middle":
-        return world.spec(
-            step=case.step, side=case.manner.side, act=case.manner.act, cut=case.cut
-        )
+        return world.spec(step=case.step, side=case.manner.side, act=case.manner.act, cut=case.cut)
     verbs = world.points(case.recipe, "again").get(case.step, [])
     if not verbs:
         return None

@@ -406,3 +406,21 @@ def test_awkward_names_and_nested_directories_are_renamed_in_one_go(site: Site) 
     assert left == []
     (found,) = site.data.glob("o*/*/*/*.txt")
     assert found.read_bytes() == b"hier"
+
+
+def test_a_surname_alone_is_taken_out_of_the_names_of_files_that_are_only_placeholders() -> None:
+    originals = Originals()
+    originals.learn_surname("Großkopf-Zürcher")
+    originals.learn_surname("Ott")
+    originals.freeze()
+    assert originals.holds_surname("RE 0001 Großkopf Zürcher")
+    assert not originals.holds_surname("RE 0001 Ott")
+    for path, widely, renamed in (
+        ("rechnungen/RE-0001 Großkopf-Zürcher.pdf", True, True),
+        ("rechnungen/RE-0001 Großkopf-Zürcher.pdf", False, False),
+        ("rechnungen/RE-0002.pdf", True, False),
+    ):
+        names = Names(originals.distinctive.find, Tree([]), wide=originals.holds_surname)
+        names.judge(path, widely=widely)
+        assert bool(names.mapping) == renamed, path
+        assert not any("zürcher" in new.casefold() for new in names.mapping.values())

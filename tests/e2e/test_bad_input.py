@@ -1,0 +1,313 @@
+"""What bad input gets: one clear line with the remedy, the right exit code, nothing changed, and
+test goes on serving what it served.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biso_tasks.database.names import previous_name
+
+
+def fails(world: Any, *words: str, code: tuple[int, ...], previous: bool = False) -> str:
+    """Runs it, requires the exit code and that all is as it was; message and hint."""
+    before = world.prod.state(), world.test.state()
+    ran = world.run(*(words or ("refresh-test", "--no-anonymize")), "--yes", "--json")
+    assert ran.code in code, str(ran)
+    assert world.test.get()[0] == 200, "test serves what it served"
+    assert (world.prod.state(), world.test.state()) == before
+    assert world.leftovers(previous=previous) == []
+    assert "Traceback" not in ran.err
+    error = ran.json["error"]
+    assert "\n" not in error["message"], "one line"
+    assert error["hint"], f"no remedy: {error['message']}"
+    for secret in (world.prod.password, world.test.password):
+        assert secret not in ran.err + ran.out
+    return str(ran.message)
+
+
+# -- hosts --
+
+
+def test_a_host_that_cannot_be_reached(world: Any) -> None:
+    world.hosts["prod"].stop()
+    message = fails(world, code=(1, 3))
+    assert "prod" in message
+
+
+def test_an_unknown_host_key(world: Any) -> None:
+    known = world.laptop / "known_hosts"
+    known.write_text(known.read_text().splitlines(keepends=True)[0])
+    message = fails(world, code=(3,))
+    assert "test" in message and "key" in message
+
+
+def test_a_changed_host_key(world: Any) -> None:
+    known = world.laptop / "known_hosts"
+    prod, test = known.read_text().splitlines()
+    swapped = [prod.split()[0], *test.split()[1:]], [test.split()[0], *prod.split()[1:]]
+    known.write_text("".join(" ".join(words) + "\n" for words in swapped))
+    message = fails(world, code=(3,))
+    assert "key" in message
+
+
+def test_an_unknown_alias(world: Any) -> None:
+    world.site(test={"ssh": "gibt-es-nicht"})
+    message = fails(world, code=(1, 2, 3))
+    assert "gibt-es-nicht" in message or "test" in message
+
+
+# -- programs --
+
+
+def test_without_rsync_a_tar_stream_is_used_and_the_plan_says_so(plain_world: Any) -> None:
+    world = plain_world
+    max((world.test.webroot / "migrations").glob("*.sql")).unlink()
+    world.hosts["test"].take_away("rsync")
+    plan = world.run("refresh-test", "--no-anonymize", "--plan")
+    assert plan.code == 0, str(plan)
+    assert "by tar" in plan.out
+    world.refresh()
+    wanted, found = world.prod.tree(), world.test.tree()
+    assert set(found) == set(wanted)
+    for path in set(wanted) - {b"fop.xconf", b"phpdocxconfig.ini"}:
+        assert found[path] == wanted[path], path
+    assert world.leftovers(previous=True) == []
+
+
+def test_without_flock_no_lock_can_be_held(world: Any) -> None:
+    world.hosts["test"].take_away("flock")
+    assert "flock" in fails(world, code=(1, 3))
+
+
+def test_without_php_config_php_cannot_be_read(world: Any) -> None:
+    world.hosts["prod"].take_away("php")
+    assert "php" in fails(world, code=(1, 3)).lower()
+
+
+# -- databases --
+
+
+def test_a_wrong_password(world: Any) -> None:
+    """As after a change that config.php was not told of."""
+    world.prod.cluster.rows("ALTER ROLE biso PASSWORD 'ein anderes'")
+    message = fails(world, code=(1, 3))
+    assert "password" in message and "prod" in message
+
+
+def test_a_role_that_may_not_create_databases(plain_world: Any) -> None:
+    plain_world.test.cluster.rows("ALTER ROLE biso_test NOCREATEDB")
+    message = fails(plain_world, code=(3,))
+    assert "CREATEDB" in message and "admin" in message
+
+
+def test_an_administrator_that_sudo_does_not_allow(world: Any) -> None:
+    world.site(test={"database": {"admin": {"user": "postgres", "run_as": "backup"}}})
+    message = fails(world, code=(1, 3))
+    assert "sudo" in message
+
+
+def test_a_locale_that_the_server_does_not_have(world: Any) -> None:
+    world.site(test={"database": {"locale": "xx_YY.utf8"}})
+    message = fails(world, code=(3,))
+    assert "xx_YY.utf8" in message
+
+
+def test_a_database_that_does_not_exist(world: Any) -> None:
+    config = world.prod.config
+    config.write_text(
+        config.read_text().replace("'biso',\n    \"user\"", "'biso_weg',\n    \"user\"")
+    )
+    assert "biso_weg" in config.read_text()
+    assert "biso_weg" in fails(world, code=(1, 3))
+
+
+# -- BISO itself --
+
+BROKEN = """<?php
+if (implode(' ', array_slice($argv, 1, 2)) === %r) { %s }
+require __DIR__ . '/biso-cli.echt';
+"""
+
+
+def breaks(world: Any, words: str, what: str) -> None:
+    """Test's biso-cli does `what` when it is called with `words`."""
+    program: Path = world.test.webroot / "biso-cli"
+    program.rename(program.with_name("biso-cli.echt"))
+    program.write_text(BROKEN % (words, what))
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        ("migration list", 'fwrite(STDERR, "Es ging \\xfc nicht\\n"); exit(7);'),
+        ("migration exec", "fwrite(STDERR, 'kaputt'); exit(1);"),
+        ("maintenance on", "fwrite(STDERR, 'kaputt'); exit(1);"),
+    ],
+)
+def test_a_biso_cli_that_fails(world: Any, words: str, what: str) -> None:
+    breaks(world, words, what)
+    message = fails(world, code=(1, 3))
+    assert "biso-cli" in message or "maintenance" in message
+
+
+def test_an_anonymizer_that_fails(world: Any) -> None:
+    breaks(world, "anonymizer anonymize", 'fwrite(STDERR, "Zeile 1\\nZeile 2"); exit(1);')
+    assert "anonymi" in fails(world, "refresh-test", code=(1, 4))
+
+
+def test_an_anonymizer_that_does_nothing_is_made_good_or_found_out(world: Any) -> None:
+    """It says that it is done, and leaves every name: the mask and the proof come after it."""
+    breaks(world, "anonymizer anonymize", "echo 'Anonymisiert'; exit(0);")
+    ran = world.run("refresh-test", "--yes", "--json")
+    assert ran.code in (0, 4), str(ran)
+    text = world.test.cluster.text(world.test.dbname)
+    assert "aenne.grosskopf@posteo.example" not in text
+    assert "756.9217.0769.85" not in text
+
+
+def test_a_config_php_that_is_broken(world: Any) -> None:
+    world.prod.config.write_text("<?php\nConfig::set('env', 'PROD'\n")
+    message = fails(world, code=(3,))
+    assert "config.php" in message and "PHP" in message
+
+
+# -- after the swap --
+
+
+def test_a_site_that_answers_badly_after_the_swap_is_swapped_back(world: Any) -> None:
+    """Test's code cannot show production's rows: the old instance serves again."""
+    page = world.test.webroot / "index.php"
+    page.write_text(
+        page.read_text().replace(
+            "$inhalt = ",
+            "if (str_contains($kunde, 'Prod')) { seite(500, 'Störung', ''); }\n$inhalt = ",
+            1,
+        )
+    )
+    before = world.test.get()
+    assert before[0] == 200
+    message = fails(world, code=(1,))
+    assert "500" in message and world.test.url in message
+    assert world.test.get() == before
+
+
+def test_a_service_that_does_not_start_again_leads_back_or_to_a_person(world: Any) -> None:
+    broken = world.hosts["test"].units / "biso-web/broken"
+    broken.touch()
+    before = world.test.cluster.fingerprint(world.test.dbname)
+    ran = world.run("refresh-test", "--no-anonymize", "--yes", "--json")
+    assert ran.code == 6, str(ran)
+    assert "biso-web" in ran.message and "recover" in ran.message
+    broken.unlink()
+    again = world.run("recover", "--json")
+    assert again.code == 0, str(again)
+    assert world.test.get()[0] == 200
+    assert world.test.cluster.fingerprint(world.test.dbname) == before
+    assert world.leftovers(previous=False) == []
+
+
+# -- names --
+
+NAMES = (
+    "mit Leerzeichen",
+    "ein'fach und dop\"pelt",
+    "$(touch x) `id` ;&",
+    "Größe-Ü",
+    "-d --all",
+    "a=b dbname=postgres",
+    "x" * 63,
+    "ü" * 31,
+)
+
+
+@pytest.fixture
+def called(plain_world: Any) -> Iterator[Callable[[str], Any]]:
+    """Gives test's database another name, everywhere."""
+    world = plain_world
+    before = world.test.dbname
+
+    def rename(name: str) -> Any:
+        quoted = name.replace('"', '""')
+        world.test.cluster.rows(f'ALTER DATABASE {before} RENAME TO "{quoted}"')
+        world.test.dbname = name
+        world.test.write_config()
+        return world
+
+    yield rename
+    world.test.dbname = before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_database_of_any_name(called: Callable[[str], Any], name: str) -> None:
+    world = called(name)
+    ran = world.refresh()
+    previous = previous_name(name)
+    assert ran.json["previous"] == previous
+    assert len(previous.encode()) <= 63 and previous != name
+    databases = world.test.cluster.databases()
+    assert {name, previous} <= databases
+    assert world.test.cluster.rows("SELECT count(*) FROM person", name) == [(60,)]
+    left = [line for line in world.leftovers() if previous not in line]
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    "folder", ["mit Leerzeichen", "a'b\"c $(touch x) `id`;&", "Größe-Ü", "-rf"]
+)
+def test_a_path_of_any_name(plain_world: Any, folder: str) -> None:
+    world = plain_world
+    test = world.test
+    before, machine = test.place, world.hosts["test"]
+    moved = before.parent / folder / "test"
+
+    def go(place: Path) -> None:
+        machine.systemctl("stop", "biso-web")
+        place.parent.mkdir(exist_ok=True)
+        shutil.chown(place.parent, test.owner, test.owner)
+        test.place.rename(place)
+        test.place, test.webroot, test.datadir = place, place / "webroot", place / "webroot/data"
+        unit = machine.units / "biso-web/run"
+        old = unit.read_text()
+        unit.write_text(old[: old.index(" -t ")] + f" -t {shlex.quote(str(test.webroot))}\n")
+        machine.systemctl("start", "biso-web")
+
+    go(moved)
+    try:
+        (machine.units / "calls").unlink()
+        world.site()
+        world.refresh()
+        assert test.get()[0] == 200
+        assert test.cluster.rows("SELECT count(*) FROM person", test.dbname) == [(60,)]
+        assert (test.datadir / "luecken.bin").stat().st_size == 8 << 20
+        assert world.leftovers(previous=True) == []
+    finally:
+        go(before)
+        shutil.rmtree(moved.parent)
+
+
+def test_after_swapping_back_the_previous_instance_is_still_there(world: Any) -> None:
+    world.refresh()
+    before = world.test.cluster.fingerprint("biso_test__previous")
+    files = world.test.tree(world.test.stage_dir / "previous/data")
+    page = world.test.webroot / "index.php"
+    text = page.read_text()
+    page.write_text(
+        text.replace("$inhalt = ", "if ($faelle === '1') { seite(500, '', ''); }\n$inhalt = ", 1)
+    )
+    world.prod.cluster.rows(
+        "SET session_replication_role = replica; DELETE FROM beratungsfall WHERE id > 1", "biso"
+    )
+    fails(world, code=(1,), previous=True)
+    assert world.test.cluster.fingerprint("biso_test__previous") == before
+    assert world.test.tree(world.test.stage_dir / "previous/data") == files
+    page.write_text(text)
+    ran = world.run("rollback", "--yes", "--json")
+    assert ran.code == 0, str(ran)
+    assert world.leftovers(previous=True) == []
