@@ -10,7 +10,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.refresh import Refresh
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.database.admin import admin
-from biso_tasks.errors import Refused
+from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.instance import services
@@ -205,8 +205,16 @@ def _exchange(
 
     def stage_maintenance() -> None:
         # The previous instance has carried its flag since it was swapped out.
-        if incoming is not None:
-            incoming.maintenance(True)
+        if incoming is None:
+            return
+        incoming.maintenance(True)
+        # Seen here, beside the live one: a biso-cli that only says so would be found out too late.
+        if not target.flagged(layout.stage_datadir):
+            raise StepFailed(
+                f"{target.name}: `biso-cli maintenance on` ended well in the stage, but there is "
+                "no maintenance.on in its data dir",
+                hint="try it by hand in the webroot; biso_cli in biso.toml says how it is started",
+            )
 
     swapped = swap(
         target, intent, stage_maintenance=stage_maintenance, ours=context.work.require_ours

@@ -183,7 +183,9 @@ def _start(directory: Path, alias: str, path: str, pam: str, port: int | None) -
             key=_quote(str(key)),
             authorized=_quote(str(directory / "authorized_keys").replace("%", "%%")),
             pam=pam,
-            path=_quote(f"PATH={path}"),
+            # With SHLVL set, the login's bash does not take sshd for rshd and read ~/.bashrc
+            # for every command.
+            path=f"{_quote(f'PATH={path}')} SHLVL=1",
             more="PerSourcePenalties no\n" if _penalises() else "",
         )
         config.write_text(text, "utf-8")

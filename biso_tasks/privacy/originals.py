@@ -99,8 +99,16 @@ class Originals:
     """Asked by the mask and the proof. Shows numbers only, never a value; cannot be pickled."""
 
     __slots__ = (
-        "_cells", "_hasher", "_keys", "_objects", "_share", "canaries", "canary_key",
-        "_surnames", "distinctive", "values",
+        "_cells",
+        "_hasher",
+        "_keys",
+        "_objects",
+        "_share",
+        "_surnames",
+        "canaries",
+        "canary_key",
+        "distinctive",
+        "values",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -239,6 +239,8 @@ def go_live(
             notes.append(f"{instance.name} was in maintenance before and stays so")
             return None
         instance.app.maintenance(False)
+        if instance.in_maintenance():
+            return Answer(None, "`biso-cli maintenance off` left it in maintenance")
     except BisoError as error:
         return Answer(None, error.message)
     if url:
