@@ -46,7 +46,6 @@ ROOT_PROGRAMS = ("rsync", "mv", "rm", "mkdir", "chown", "chmod", "install")
 POSTGRES_PROGRAMS = ("psql", "pg_dump", "createdb", "dropdb")
 WEB = "www-data"
 SERVICES = ("biso-cron", "biso-web", "biso-queue")
-EXCLUDED = (b"tmp/", b".log", b"maintenance.on")
 
 Kind = Literal["admin", "plain"]
 Name = Literal["prod", "test"]
@@ -118,8 +117,8 @@ class Cluster:
                 "max_connections = 60\nlc_messages = 'C'\n"
             )
         cluster.up()
-        sh("psql", "-X", "-q", f"--port={cluster.port}", "-d", "postgres", "-c",
-           f"CREATE ROLE e2e SUPERUSER LOGIN PASSWORD '{cluster.password}'", **as_postgres)  # fmt: skip
+        role = f"CREATE ROLE e2e SUPERUSER LOGIN PASSWORD '{cluster.password}'"
+        sh("psql", "-X", "-q", f"--port={cluster.port}", "-c", role, "postgres", **as_postgres)
         return cluster
 
     def up(self) -> None:
@@ -160,29 +159,29 @@ class Cluster:
         """What else must come through a copy: owner and kind of every relation, columns,
         comments, constraints, indexes, functions, extensions, collation."""
         named = "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+        space = f"JOIN pg_namespace n ON {named} AND n.oid"
         queries = {
-            "relations": "SELECT c.relnamespace::regnamespace::text, c.relname, c.relkind::text, c.relpersistence::text"
-            f" FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {named}",
-            "columns": "SELECT c.oid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod),"
-            " a.attnotnull, a.attidentity::text, a.attgenerated::text, pg_get_expr(d.adbin, d.adrelid)"
-            " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-            " JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum"
-            f" WHERE a.attnum > 0 AND NOT a.attisdropped AND {named}",
-            "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(c.oid), convalidated"
-            f" FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace WHERE {named}",
-            "indexes": "SELECT indexdef FROM pg_indexes n WHERE schemaname !~ '^pg_'",
+            "relations": "SELECT nspname, relname, relkind::text, relpersistence::text"
+            f" FROM pg_class {space} = relnamespace",
+            "columns": "SELECT c.oid::regclass::text, attname, format_type(atttypid, atttypmod),"
+            " attnotnull, attidentity::text, attgenerated::text, pg_get_expr(adbin, adrelid)"
+            f" FROM pg_class c {space} = c.relnamespace JOIN pg_attribute a ON attrelid = c.oid"
+            " LEFT JOIN pg_attrdef d ON adrelid = attrelid AND adnum = attnum"
+            " WHERE attnum > 0 AND NOT attisdropped",
+            "constraints": "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(c.oid),"
+            f" convalidated FROM pg_constraint c {space} = connamespace",
+            "indexes": "SELECT indexdef FROM pg_indexes WHERE schemaname !~ '^pg_'",
             "comments": "SELECT classoid::regclass::text, description FROM pg_description"
             " WHERE objoid >= 16384",
-            "functions": "SELECT p.oid::regprocedure::text, prosrc FROM pg_proc p"
-            f" JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {named}",
+            "functions": "SELECT p.oid::regprocedure::text, prosrc"
+            f" FROM pg_proc p {space} = pronamespace",
             "triggers": "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
             "rules": "SELECT definition FROM pg_rules WHERE schemaname !~ '^pg_'",
             "extensions": "SELECT extname, extversion FROM pg_extension",
             "matviews": "SELECT matviewname, ispopulated FROM pg_matviews",
-            "types": f"SELECT typname, typtype::text FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace WHERE {named}",
-            "database": "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database"
-            " WHERE datname = current_database()",
+            "types": f"SELECT typname, typtype::text FROM pg_type {space} = typnamespace",
+            "database": "SELECT pg_encoding_to_char(encoding), datcollate, datctype"
+            " FROM pg_database WHERE datname = current_database()",
         }
         return {what: sorted(self.rows(query, dbname), key=repr) for what, query in queries.items()}
 
@@ -276,9 +275,10 @@ class Machine:
                 ["/usr/sbin/sshd", "-D", "-f", str(config), "-E", str(self.folder / "sshd.log")],
                 stdin=subprocess.DEVNULL,
             )
-            if until(lambda: self.listens() or self.process.poll() is not None, 10):
-                if self.process.poll() is None:
-                    return
+            process = self.process
+            up = until(lambda process=process: self.listens() or process.poll() is not None, 10)
+            if up and process.poll() is None:
+                return
             self.port = 0
         pytest.fail(f"sshd did not start: {(self.folder / 'sshd.log').read_text()}")
 
@@ -382,7 +382,8 @@ class Instance:
         text = text or (APP / f"config.{self.name}.php").read_text()
         log_line = (
             f"Config::set('log.db', ['host' => '127.0.0.1', 'port' => {self.cluster.port},"
-            f" 'dbname' => 'biso_log', 'user' => {php(self.role)}, 'password' => {php(self.password)}]);"
+            f" 'dbname' => 'biso_log', 'user' => {php(self.role)},"
+            f" 'password' => {php(self.password)}]);"
         )
         for key, value in {
             "@PORT@": str(self.cluster.port),
@@ -473,7 +474,7 @@ def is_excluded(relative: bytes) -> bool:
 
 
 def _holds_excluded(path: bytes) -> bool:
-    return os.path.basename(path) == b"tmp"
+    return path.rpartition(b"/")[2] == b"tmp"
 
 
 # -- the laptop --

@@ -216,14 +216,10 @@ def test_a_service_that_does_not_start_again_leads_back_or_to_a_person(world: An
 # -- names --
 
 NAMES = (
-    "mit Leerzeichen",
-    "ein'fach und dop\"pelt",
-    "$(touch x) `id` ;&",
-    "Größe-Ü",
-    "-d --all",
-    "a=b dbname=postgres",
+    "ein'fach, dop\"pelt $(touch x) `id` ;&",
+    "-d --all a=b dbname=postgres",
     "x" * 63,
-    "ü" * 31,
+    "Größe " + "ü" * 28,
 )
 
 
@@ -258,9 +254,7 @@ def test_a_database_of_any_name(called: Callable[[str], Any], name: str) -> None
     assert left == []
 
 
-@pytest.mark.parametrize(
-    "folder", ["mit Leerzeichen", "a'b\"c $(touch x) `id`;&", "Größe-Ü", "-rf"]
-)
+@pytest.mark.parametrize("folder", ["a'b\"c $(touch x) `id`;& Größe", "-rf"])
 def test_a_path_of_any_name(plain_world: Any, folder: str) -> None:
     world = plain_world
     test = world.test
@@ -298,12 +292,10 @@ def test_after_swapping_back_the_previous_instance_is_still_there(world: Any) ->
     files = world.test.tree(world.test.stage_dir / "previous/data")
     page = world.test.webroot / "index.php"
     text = page.read_text()
-    page.write_text(
-        text.replace("$inhalt = ", "if ($faelle === '1') { seite(500, '', ''); }\n$inhalt = ", 1)
-    )
-    world.prod.cluster.rows(
-        "SET session_replication_role = replica; DELETE FROM beratungsfall WHERE id > 1", "biso"
-    )
+    bad = "if ($kunde === 'Kaputt') { seite(500, '', ''); }\n$inhalt = "
+    page.write_text(text.replace("$inhalt = ", bad, 1))
+    rename = "UPDATE params SET wert = 'Kaputt' WHERE name = 'bezeichnung'"
+    world.prod.cluster.rows(rename, "biso")
     fails(world, code=(1,), previous=True)
     assert world.test.cluster.fingerprint("biso_test__previous") == before
     assert world.test.tree(world.test.stage_dir / "previous/data") == files

@@ -75,6 +75,7 @@ def test_a_plugin_with_dataclasses_can_be_loaded_twice_in_one_process(
 
 def test_the_default_folder_may_be_missing_and_another_may_not(tmp_path: Path) -> None:
     PluginManager().load(["plugins"], root=tmp_path)
+    PluginManager().load([str(tmp_path / "plugins")], root=tmp_path)  # as the config gives it
     with pytest.raises(ConfigError, match="extra is no folder"):
         PluginManager().load(["extra"], root=tmp_path)
 
