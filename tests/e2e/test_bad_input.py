@@ -219,7 +219,7 @@ NAMES = (
     "ein'fach, dop\"pelt $(touch x) `id` ;&",
     "-d --all a=b dbname=postgres",
     "x" * 63,
-    "Größe " + "ü" * 28,
+    "Größe x" + "ü" * 27,  # 63 bytes
 )
 
 
