@@ -41,7 +41,7 @@ def _offline(context: Context[Refresh]) -> None:
     target.state.prepare()
     discard(access(target), layout.in_place, inside=layout.stage_dir)
     make = Command(("mkdir", "-m", "0700", "--", layout.in_place))
-    target.host.run(make.as_user(target.environment.run_as))
+    target.host.run(make.as_user(target.environment.host_user))
     before = in_place.look(
         work.stage.databases,
         run=work.run_id,
@@ -98,7 +98,7 @@ def _dump(context: Context[Refresh]) -> dict[str, Any]:
             work.own_server(0),
             work.config.keep_tables,
             f"{target.layout.in_place}/keep-tables.sql.gz",
-            user=target.environment.run_as,
+            user=target.environment.host_user,
             cancel=context.cancel,
         )
     work.before = in_place.move_to(target, before, "offline")

@@ -83,7 +83,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
     # A link to scratch space elsewhere is not followed.
     scratch = f"{target.layout.datadir}/tmp"
     for words in (("mkdir", "-p", "--", scratch), ("find", scratch, "-mindepth", "1", "-delete")):
-        target.host.run(Command(words).as_user(target.environment.run_as), ok=None)
+        target.host.run(Command(words).as_user(target.environment.host_user), ok=None)
     work.staged = True
     if moved.vanished:
         context.note(f"{len(moved.vanished)} file(s) were deleted on {source.name} meanwhile")
@@ -114,7 +114,7 @@ def _keep(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     if work.kept_rows is None:
         return {"rows": 0}
-    user = work.target.environment.run_as
+    user = work.target.environment.host_user
     rows = load_rows(work.target_server(0), work.kept_rows, user=user, cancel=context.cancel)
     return {"rows": sum(rows.values())}
 

@@ -39,8 +39,10 @@ def transfer(
     try:
         pipe(source, target, cancel=cancel, timeout=timeout)
     except CommandFailed as error:
-        raise StepFailed(f"{what}: {_reason(error)}", hint=error.hint) from error
+        raise StepFailed(f"{what}: {_reason(error)}", hint=error.hint or _REMEDY) from error
 
+
+_REMEDY = "nothing was taken over; put right what the server names, in the source or on the target"
 
 # $1 how many words the source's command has. `printf` is built in: no password in an argv. The
 # loader reads its own password first, then the dump, all from one pipe and without a `cat`.

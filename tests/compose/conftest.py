@@ -51,7 +51,7 @@ _MV = """\
 #!/bin/sh
 /bin/mv "$@" || exit
 [ "$1" = -T ] && [ -e {root}/moves ] || exit 0
-case $4:$5 in {root}/srv/files/data:*|*:{root}/srv/files/data) ;; *) exit 0 ;; esac
+case $5:$6 in {root}/srv/files/data:*|*:{root}/srv/files/data) ;; *) exit 0 ;; esac
 left=$(cat {root}/moves)
 if [ "$left" = x ]; then kill -9 "$(cat {root}/victim)"; sleep 5; fi
 printf %s "${{left#x}}" >{root}/moves
