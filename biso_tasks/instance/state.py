@@ -83,7 +83,7 @@ class State:
         self._host.run(remove.as_user(self._environment.host_user))
 
     def sweep(self) -> None:
-        """Remove what a killed run has left: half a document, a canary. The caller holds the lock."""
+        """Remove what a killed run left: half a document, a canary. The caller holds the lock."""
         remove = 'cd -- "$1" 2>/dev/null || exit 0; rm -f -- .*.json.new canary-*.txt'
         sweep = script(remove, self._directory)
         self._host.run(sweep.as_user(self._environment.host_user))
