@@ -13,6 +13,7 @@ from biso_tasks.errors import BisoError, Locked
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
 from biso_tasks.session import Session, whoami
+from biso_tasks.stage import guards
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.in_place import recover_in_place
 from biso_tasks.stage.intent import read_intent
@@ -36,6 +37,7 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
     their turn."""
     try:
         instance = session.instance(name)
+        guards.env_fits(instance, anonymize=False)
         if not instance.state.exists() and not _staged(instance):
             return Recovered(name, ())
         instance.state.prepare()

@@ -216,8 +216,10 @@ def survey(
             databases = without_stage(databases)
         sources = tuple(_source_of(source, target, database) for database in databases)
         if source_name != target_name:
-            copied = [one for one, d in zip(sources, databases, strict=True) if d.swapped]
-            guards.distinct(source, target, copied, [database.server for database in databases])
+            # All that either config.php names, copied or not: a stand-in is made beside the
+            # target's log database, which must not be production's.
+            theirs = [database.server for database in staged(source)]
+            guards.distinct(source, target, theirs, [database.server for database in databases])
         unserved = pool.submit(require_unserved_by_config, target)
         unknown = pool.submit(unknown_migrations, sources[0], databases[0].server, target.app)
         route = pool.submit(_route, source, target, session.site.refresh.route)

@@ -8,14 +8,19 @@ alias, a tunnel or a copied config.php must not lead a refresh to production.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from biso_tasks.config.model import Environment
-from biso_tasks.database.connect import connect
+from biso_tasks.database.connect import NotConnected, connect
 from biso_tasks.database.identity import same_cluster
 from biso_tasks.database.server import Server
 from biso_tasks.errors import Refused
 from biso_tasks.instance.instance import Instance
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
 
 __all__ = ["distinct", "env_fits", "not_production", "overlaps"]
 
@@ -80,7 +85,8 @@ def distinct(
     source_servers: list[Server],
     target_servers: list[Server],
 ) -> None:
-    """Raises Refused where source and target share a database, a webroot or a data dir.
+    """Raises Refused where source and target share a database, a webroot or a data dir. The main
+    databases come first; of the others, one that cannot be reached is not compared.
 
     One cluster with two databases is legitimate; one database is not.
     """
@@ -91,8 +97,8 @@ def distinct(
             hint="correct their `ssh`, `webroot` or config.php; nothing was touched",
         )
     with ExitStack() as stack:
-        theirs = [(s, stack.enter_context(connect(s))) for s in source_servers]
-        ours = [(s, stack.enter_context(connect(s))) for s in target_servers]
+        theirs = list(_connected(stack, source_servers))
+        ours = list(_connected(stack, target_servers))
         for left, left_connection in theirs:
             for right, right_connection in ours:
                 if left.dsn.dbname == right.dsn.dbname and same_cluster(
@@ -105,3 +111,12 @@ def distinct(
                         f"{target.environment.config}; an alias or a tunnel counts as what it "
                         "leads to",
                     )
+
+
+def _connected(stack: ExitStack, servers: list[Server]) -> Iterator[tuple[Server, Connection]]:
+    for number, server in enumerate(servers):
+        try:
+            yield server, stack.enter_context(connect(server))
+        except NotConnected:
+            if number == 0:
+                raise

@@ -170,8 +170,11 @@ def test_a_tunnel_that_leads_to_the_production_database(world: Any) -> None:
         assert "lock" in refused(world)
 
 
-def test_a_log_database_that_is_the_production_database(world: Any) -> None:
+@pytest.mark.parametrize("name", ["biso", "biso_log"])
+def test_a_log_database_that_is_one_of_production(world: Any, name: str) -> None:
+    """Even where the log database is not copied: a stand-in would be made beside it."""
     prod = world.prod
+    world.with_log_database("prod")
     quoted = prod.password.replace("\\", "\\\\").replace("'", "\\'")
     text = (
         (world.test.config)
@@ -179,7 +182,7 @@ def test_a_log_database_that_is_the_production_database(world: Any) -> None:
         .replace(
             "return [];",
             f"Config::set('log.db', ['host' => '127.0.0.1', 'port' => {prod.cluster.port},"
-            f" 'dbname' => 'biso', 'user' => 'biso', 'password' => '{quoted}']);",
+            f" 'dbname' => '{name}', 'user' => 'biso', 'password' => '{quoted}']);",
         )
     )
     world.test.write_config(text)
