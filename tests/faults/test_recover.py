@@ -272,7 +272,10 @@ def _answers_badly(world: World, spec: dict[str, Any], recipe: str) -> Run:
     original = index.read_text("utf-8")
     live = world.test.webroot / "data"
     inode = live.stat().st_ino
-    broken = f"<?php if (fileinode('{live}') !== {inode}) {{ http_response_code(500); exit; }} ?>"
+    broken = (
+        f"<?php clearstatcache(true); if (fileinode('{live}') !== {inode})"
+        " { http_response_code(500); exit; } ?>"
+    )
     index.write_text(broken + original, "utf-8")
     try:
         return world.run(spec, recipe, "--yes", "--json")
