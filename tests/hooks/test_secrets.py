@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 import sys
 import traceback
 from collections.abc import Callable
@@ -90,7 +91,10 @@ def test_an_environment_variable_is_no_place_for_a_secret(
     # The trap: whoever may list processes reads what a variable holds.
     with subprocess.Popen(["sleep", "30"], env={**os.environ, "SECRET": "hunter2"}) as child:
         try:
-            assert b"SECRET=hunter2" in Path(f"/proc/{child.pid}/environ").read_bytes()
+            until = time.monotonic() + 10
+            while b"SECRET=hunter2" not in Path(f"/proc/{child.pid}/environ").read_bytes():
+                # A process that has just been made has no environment yet.
+                assert time.monotonic() < until
         finally:
             child.kill()
 
