@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
