@@ -15,7 +15,6 @@ from biso_tasks.database.server import Server
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.space import free_space, human
 from biso_tasks.files.sync import method
-from biso_tasks.host.command import Command
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
@@ -23,7 +22,7 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.in_place_needs import require_in_place
 from biso_tasks.stage.migrations import unknown_migrations
 from biso_tasks.stage.model import access, in_place, server, staged
-from biso_tasks.stage.space import require_space
+from biso_tasks.stage.space import require_space, tree_size
 
 __all__ = ["compare", "topic"]
 
@@ -177,14 +176,10 @@ def _fits(
 
 def _room(source: Instance, target: Instance, facts: ServerFacts) -> str:
     space = free_space(access(target), target.layout.stage_dir)
-    needed = _size(source, source.layout.datadir) + _size(target, target.layout.webroot)
+    needed = (
+        tree_size(source, source.layout.datadir)[0] + tree_size(target, target.layout.webroot)[0]
+    )
     return (
         f"{human(space.bytes)} free in {space.filesystem}, {human(needed)} needed; the database "
         f"has {human(facts.bytes)}"
     )
-
-
-def _size(instance: Instance, path: str) -> int:
-    look = access(instance).reader(Command(("du", "-s", "-B1", "--", path)))
-    word = instance.host.run(look, ok=None, timeout=600).text.rpartition("\n")[2].split("\t")[0]
-    return int(word) if word.isdigit() else 0

@@ -14,6 +14,7 @@ from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.errors import ProofFailed
+from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.stage.build import build_webroot, open_stage
 from biso_tasks.stage.discard import discard_stage
@@ -94,7 +95,7 @@ def _describe_database(context: Context[Refresh]) -> Effects:
     changes = []
     for number, database in enumerate(work.stage.databases):
         source = work.target.name if database.content == "live-schema" else work.source.name
-        size = _size(work.facts.source_facts[number].bytes) if database.content == "copy" else ""
+        size = human(work.facts.source_facts[number].bytes) if database.content == "copy" else ""
         changes.append(
             f"makes database {database.stage}, {how[database.content]} {source}"
             + (f" ({size}, route {work.facts.route})" if size else "")
@@ -168,14 +169,6 @@ def _copied(work: Refresh) -> list[int]:
 
 def _undo_snapshot(context: Context[Refresh]) -> None:
     context.work.reading.close()
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 ACTIONS = (

@@ -12,7 +12,7 @@ from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, server
 
-__all__ = ["require_space", "require_space_in_place"]
+__all__ = ["require_space", "require_space_in_place", "tree_size"]
 
 # A load needs room for indexes being built and for WAL as well.
 _DATABASE_MARGIN = 1.3
@@ -21,8 +21,8 @@ _DATABASE_MARGIN = 1.3
 def require_space(source: Instance, target: Instance, source_facts: ServerFacts) -> tuple[str, ...]:
     """Raises Refused where data dir and webroot, or the database, would not fit beside the live
     ones. Returns notes on what could not be found out."""
-    files, inodes = _size(source, source.layout.datadir)
-    code, code_inodes = _size(target, target.layout.webroot)
+    files, inodes = tree_size(source, source.layout.datadir)
+    code, code_inodes = tree_size(target, target.layout.webroot)
     require_room(
         access(target),
         target.layout.stage_dir,
@@ -56,7 +56,7 @@ def require_space_in_place(target: Instance, target_facts: Sequence[ServerFacts]
 _SIZE = 'du -s -B1 -- "$1"; du -s --inodes -- "$1"'
 
 
-def _size(instance: Instance, path: str) -> tuple[int, int]:
+def tree_size(instance: Instance, path: str) -> tuple[int, int]:
     """Bytes on disk and number of entries of a tree."""
     measure = access(instance).reader(script(_SIZE, path))
     lines = instance.host.run(measure, ok=None, timeout=600).text.split("\n")
