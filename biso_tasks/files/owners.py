@@ -12,7 +12,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
 from biso_tasks.host.command import Command, command, script
 
-__all__ = ["Owners", "give", "make_root", "owners_for"]
+__all__ = ["Owners", "give", "make_root", "owners_for", "run_on_each"]
 
 # What rsync's maps take literally: neither their separators nor a wildcard.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.$@+-]+")
@@ -96,13 +96,14 @@ def give(target: Access, root: str, entries: Iterable[Entry], owners: Owners) ->
         if entry.mode & 0o6000 and entry.kind != "link":
             modes.setdefault(entry.mode, []).append(entry)
     for (owner, group), members in batches.items():
-        _each(target, root, members, "chown", "-h", f"{owner}:{group}")
+        run_on_each(target, root, members, "chown", "-h", f"{owner}:{group}")
     for mode, members in modes.items():  # chown takes setuid and setgid away
-        _each(target, root, members, "chmod", f"{mode:04o}")
+        run_on_each(target, root, members, "chmod", f"{mode:04o}")
 
 
-def _each(target: Access, root: str, entries: Iterable[Entry], *words: str) -> None:
-    """xargs runs as the login: it is the program that sudo allows, not xargs."""
+def run_on_each(target: Access, root: str, entries: Iterable[Entry], *words: str) -> None:
+    """Run `words` as whoever writes here, with the paths of many entries behind them. xargs runs as
+    the login: it is the program that sudo allows, not xargs."""
     prefix = root.rstrip("/").encode("utf-8", "surrogateescape")
     names = b"".join(
         prefix + b"/" + entry.path.encode("utf-8", "surrogateescape") + b"\0" for entry in entries

@@ -74,6 +74,7 @@ def transfer(
     route: Route = "relay",
     fallback_owner: str | None = None,
     using: Method | None = None,
+    recorded: bool = False,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Transferred:
@@ -83,7 +84,9 @@ def transfer(
     created; nothing in it is deleted.
 
     `route`: "local" for one host, "direct" for the target pulling by ssh, "relay" for everything
-    else, one end on this machine included. `progress` is told bytes so far, from another thread.
+    else, one end on this machine included. `recorded`: owners and modes follow from a record
+    (`apply_recorded`); until then all belongs to the user who looks at trees there, and is open to
+    that user. `progress` is told bytes so far, from another thread.
     Raises FilesError when a file could not be copied, Interrupted when `cancel` is set."""
     using = using or method(source, target)
     owners = owners_for(target, entries, fallback_owner)
@@ -105,7 +108,11 @@ def transfer(
             server = [*_RECEIVER]
             if basis is not None:
                 server.append(f"--copy-dest={basis}")
-            if target.gives_away:
+            if recorded:
+                server.append("--chmod=Du+rwx,Fu+rw")
+                if target.gives_away:
+                    server.append(f"--usermap=*:{target.user or target.host.login}")
+            elif target.gives_away:
                 server += owners.rsync_options()
             sent = _rsync(
                 source,

@@ -1,0 +1,177 @@
+"""A live tree into a backup set on its own host. Unchanged files are hard links into the set
+before: what is there already is kept as it is or unlinked, never written, chmod'ed or touched.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from biso_tasks.files.access import Access
+from biso_tasks.files.carry import Way, carry, keeps_owners, way_between
+from biso_tasks.files.crew import Progress
+from biso_tasks.files.difference import changes, contradictions, keepable, topmost
+from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
+from biso_tasks.files.owners import make_root
+from biso_tasks.files.recorded import give_times
+from biso_tasks.files.sync import finish_root
+from biso_tasks.host.command import command, script
+
+__all__ = ["Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """`files` and `bytes`: the regular files that are in place and their size, a hard link counted
+    once. `copied`: bytes that were written, not linked. `vanished`: what was deleted meanwhile.
+    `listing`: the tree as captured, what vanished left out: the `before` of `catch_up`."""
+
+    files: int
+    bytes: int
+    copied: int
+    vanished: tuple[str, ...]
+    listing: Listing
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """`changed`: what was brought anew. `removed`: what is gone, of a directory its topmost path.
+    `vanished`: what the listing named and was deleted before it could be copied."""
+
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    vanished: tuple[str, ...]
+
+
+def capture(
+    source: Access,
+    root: str,
+    target: Access,
+    target_root: str,
+    listing: Listing,
+    *,
+    link_dest: str | None,
+    cancel: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> Captured:
+    """Bring the tree `listing` of `root` into `target_root` on the same host, where `target` is the
+    login that keeps the sets; special files are left out. What did not change is a hard link into
+    `link_dest` (the same area of the set before). Whatever an interrupted run left in `target_root`
+    is used where it is equal, else removed. Directories' times are left to `finish`.
+
+    Raises FilesError when a file cannot be copied, Interrupted when `cancel` is set."""
+    entries = tuple(entry for entry in listing.entries if entry.kind != "special")
+    way = way_between(source, root, target, target_root)
+    make_root(target, target_root)
+    kept, doomed = keepable(
+        _stored(target, way, entries),
+        _left_behind(target, target_root, way),
+        owners=way.keeps or way.by_root,
+    )
+    vanished, copied = carry(
+        target,
+        target_root,
+        way,
+        remove=topmost(doomed),
+        # not what is kept: rsync would chmod it in place if it had just been changed at the source
+        bring=[entry.path for entry in entries if entry.path not in kept],
+        link_dest=link_dest,
+        cancel=cancel,
+        progress=progress,
+    )
+    gone = set(vanished)
+    arrived = replace(listing, entries=tuple(e for e in entries if e.path not in gone))
+    files = sum(entry.kind == "file" for entry in arrived.entries)
+    return Captured(files, arrived.size, copied, vanished, arrived)
+
+
+def catch_up(
+    source: Access,
+    root: str,
+    target: Access,
+    target_root: str,
+    before: Listing,
+    now: Listing,
+    *,
+    link_dest: str | None,
+    cancel: threading.Event | None = None,
+) -> CaughtUp:
+    """Bring a captured tree from `before` (`Captured.listing`) to `now`, while production waits:
+    only what differs between the two is touched, in one round trip, none where nothing does.
+    Raises what `capture` raises."""
+    changed, removed = changes(before.entries, now.entries)
+    if not changed and not removed:
+        return CaughtUp((), (), ())
+    gone = topmost(removed)
+    vanished, _ = carry(
+        target,
+        target_root,
+        way_between(source, root, target, target_root),
+        remove=topmost([*gone, *_replaced(before.entries, changed)]),
+        bring=[entry.path for entry in changed],
+        link_dest=link_dest,
+        cancel=cancel,
+    )
+    return CaughtUp(tuple(entry.path for entry in changed), tuple(gone), vanished)
+
+
+def finish(target: Access, target_root: str, listing: Listing) -> None:
+    """Give the directories of a set's tree the times of `listing`, last of all its root, which gets
+    its mode and, where the login keeps owners, its owner as well."""
+    wanted = {entry.path: entry for entry in listing.entries if entry.kind == "dir"}
+    late = [
+        wanted[entry.path]
+        for entry in list_tree(target, target_root, exclude=(), empty_ok=True).entries
+        if entry.kind == "dir" and entry.path in wanted and entry.mtime != wanted[entry.path].mtime
+    ]
+    give_times(target, target_root, late)
+    top = listing.top
+    if not keeps_owners(target):
+        top = replace(top, mode=top.mode | 0o700)
+    finish_root(target, target_root, top)
+
+
+def check(target: Access, target_root: str, listing: Listing) -> list[str]:
+    """How the set's tree differs from `listing`, a sentence a path, empty when it does not: paths
+    and kinds, sizes and times of files, what links say; modes and owners where the login keeps
+    them."""
+    there = list_tree(target, target_root, exclude=(), empty_ok=True).entries
+    return contradictions(listing.entries, there, owners=keeps_owners(target))
+
+
+def _left_behind(target: Access, target_root: str, way: Way) -> Sequence[Entry]:
+    try:
+        return list_tree(target, target_root, exclude=(), empty_ok=True).entries
+    except FilesError:
+        if not way.by_root:
+            raise
+    # root's rsync was killed between making a directory and giving it away: start anew
+    remove = command("rm", "-rf", "--one-file-system", "--", target_root).as_root()
+    target.host.run(remove, timeout=None)
+    make_root(target, target_root)
+    return ()
+
+
+def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Entries as the set holds them, owners where it is certain whose they are."""
+    if way.keeps:
+        return entries
+    owner, group = "", ""
+    if way.by_root:
+        owner, group = target.host.run(script("id -un; id -gn")).text.split("\n")
+    more = {"dir": 0o700, "file": 0o600}
+    return [
+        replace(entry, mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
+        for entry in entries
+    ]
+
+
+def _replaced(before: Sequence[Entry], changed: Sequence[Entry]) -> list[str]:
+    """What must be unlinked before its new version comes: all but directories that stay one."""
+    kinds = {entry.path: entry.kind for entry in before}
+    return [
+        entry.path
+        for entry in changed
+        if entry.path in kinds and (entry.kind, kinds[entry.path]) != ("dir", "dir")
+    ]

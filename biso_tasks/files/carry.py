@@ -1,0 +1,153 @@
+"""From the user who reads a live tree to the login that keeps the backup sets, on one host: files
+never pass through this machine, and rsync is given only names that are not there yet.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from biso_tasks.files.access import Access
+from biso_tasks.files.crew import Crew, Progress
+from biso_tasks.files.listing import FilesError
+from biso_tasks.files.relay import FLAGS
+from biso_tasks.host.command import script
+
+__all__ = ["Way", "carry", "keeps_owners", "listed", "way_between"]
+
+_RSYNC: Final = (
+    *("rsync", FLAGS, "--modify-window=-1", "--ignore-missing-args"),
+    *("--no-human-readable", "--stats", "--info=progress2", "--from0", "--files-from=-"),
+)
+# The login can always enter, read and remove what lies in its store.
+_OPEN: Final = "--chmod=Du+rwx,Fu+rw"
+# $1 the set's tree, $2 bytes of names to remove, $3 bytes of names to bring, $4 "root" where root
+# removes and rsync gives all to the login; then the rsync command (behind sudo, its first option is
+# $9). Says which names did not arrive: they vanished meanwhile. One process on the host for all of
+# it: production may be waiting.
+_CARRY: Final = r"""
+cd -- "$1"
+head -c "$2" | xargs -0 -r ${4:+sudo -n} rm -rf --
+names=$(head -c "$3" | base64 -w0)
+[ -z "$4" ] || set -- "${@:1:8}" "--chown=$(id -u):$(id -g)" "${@:9}"
+shift 4
+[ -n "$names" ] || exit 0
+code=0
+printf %s "$names" | base64 -d | "$@" >&2 || code=$?
+printf %s "$names" | base64 -d | while IFS= read -r -d '' name; do
+  [ -e "$name" ] || [ -L "$name" ] || printf '%s\0' "$name"
+done | base64 -w0
+exit "$code"
+"""
+# What rsync says beside the reason of a failure.
+_NOISE: Final = re.compile(
+    r"rsync error: |rsync: connection unexpectedly closed|(Number of|Total|Literal|Matched) |"
+    r"(File list|total size|sent|sending|receiving) "
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """rsync's words with its options, and its two ends. `keeps`: files keep owner and mode.
+    `by_root`: root reads and writes, and gives what it writes to the login."""
+
+    words: tuple[str, ...]
+    ends: tuple[str, ...]
+    keeps: bool = False
+    by_root: bool = False
+
+
+def keeps_owners(target: Access) -> bool:
+    """Whether files of a set keep their owners and modes: no other login can give files away."""
+    return target.host.login == "root"
+
+
+def way_between(source: Access, root: str, target: Access, target_root: str) -> Way:
+    """How the tree `root` gets into `target_root` on the same host: who reads, who writes."""
+    here = target_root.rstrip("/") + "/"
+    ends = ("--", root.rstrip("/") + "/", here)
+    if keeps_owners(target):
+        return Way(_RSYNC, ends, keeps=True)
+    if source.root:
+        return Way(("sudo", "-n", "--", *_RSYNC, _OPEN), ends, by_root=True)
+    words = (*_RSYNC, "--no-owner", "--no-group", _OPEN)
+    if source.user in (None, target.host.login):
+        return Way(words, ends)
+    # Two users of one host: rsync's "remote shell" makes the one become the other, and the bytes
+    # stay there. `env` takes the "host" for a variable, and goes to the tree first: rsync would
+    # write a far path for a shell that is not there, and take [ in it for a wildcard.
+    become = ("sudo", "-n", "-u", source.user or "", "--", "env", "-C", root)
+    shell = " ".join("'" + word.replace("'", "''") + "'" for word in become)
+    far = ("-e", shell, "--", "BISO=1:./", here)
+    return Way(words, far)
+
+
+def carry(
+    target: Access,
+    target_root: str,
+    way: Way,
+    *,
+    remove: Sequence[str],
+    bring: Sequence[str],
+    link_dest: str | None,
+    cancel: threading.Event | None,
+    progress: Progress | None = None,
+) -> tuple[tuple[str, ...], int]:
+    """Remove the paths `remove` of the set's tree, then copy or link the paths `bring`, which by
+    then are not there, or directories. One round trip. Gives the paths that
+    vanished at the source, and the bytes that were copied. Raises FilesError, Interrupted."""
+    options = () if link_dest is None else (f"--link-dest={link_dest}",)
+    away, names = listed(remove), listed(bring)
+    words = (str(len(away)), str(len(names)), "root" if way.by_root else "")
+    what = f"the copy into {target_root} on {target.host.name}"
+    with Crew(cancel, what) as crew:
+        told, telling = crew.pipe()
+        given, giving = crew.pipe()
+        crew.start(
+            "rsync",
+            target.host,
+            script(_CARRY, target_root, *words, *way.words, *options, *way.ends),
+            stdin=told,
+            stdout=giving,
+            progress=progress,
+        )
+        answer = crew.listen(given)
+        crew.feed(telling, (away, names))
+        crew.close(telling)
+        codes = crew.wait()
+        lines = crew.messages("rsync")
+        lost = crew.lost(codes)
+        if lost is not None:
+            raise lost
+        _judge(what, codes["rsync"], lines)
+        missing = base64.b64decode("".join(answer.lines()))
+    paths = missing.decode("utf-8", "surrogateescape").split("\0")
+    return tuple(path.removeprefix("./") for path in paths if path), _copied(lines)
+
+
+def listed(paths: Sequence[str]) -> bytes:
+    """Each ended by NUL, with ./ in front: rm takes a leading dash for an option."""
+    return b"".join(b"./" + path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+
+
+def _judge(what: str, code: int, lines: Sequence[str]) -> None:
+    if code in (0, 24):  # 24: files vanished, as they do on a live tree
+        return
+    reasons = [line for line in lines if not _NOISE.match(line)] or list(lines)[-3:]
+    raise FilesError(
+        f"{what} failed ({code}): " + " / ".join(dict.fromkeys(reasons[:4])),
+        hint="a file that cannot be read needs `sudo = true` or another `run_as` on its host"
+        if code == 23
+        else "",
+    )
+
+
+def _copied(lines: Sequence[str]) -> int:
+    for line in lines:
+        if found := re.fullmatch(r"Total transferred file size: ([\d,.]+) bytes", line):
+            return int(re.sub(r"\D", "", found[1]))
+    return 0
