@@ -20,9 +20,24 @@ __all__ = ["APPEND", "LOAD", "PREAMBLE", "client_command", "password_line"]
 # Inherited variables would override or leak into the connection; encodings come as SQL.
 PREAMBLE = r"""set -eu
 umask 077
-file=$(mktemp /dev/shm/.biso.XXXXXXXX 2>/dev/null || mktemp "${TMPDIR:-/tmp}/.biso.XXXXXXXX")
+file=
+# Its name is known before it is there, or a TERM at the wrong moment would leave it behind.
+named() {
+  trap 'rm -f -- "$file"' EXIT
+  trap 'exit 143' HUP INT TERM
+  file=$(mktemp -u "$1/.biso.XXXXXXXX")
+  set -C
+}
+nameless() {
+  rm -f -- "$file"
+  set +C
+  trap - EXIT HUP INT TERM
+}
+memory=/dev/shm
+[ -d "$memory" ] && [ -w "$memory" ] || memory=${TMPDIR:-/tmp}
+named "$memory"
 exec 3>"$file" 4<"$file"
-rm -f -- "$file"
+nameless
 IFS= read -r line || exit 64
 printf '%s\n' "$line" >&3
 line=

@@ -40,7 +40,7 @@ from biso_tasks.errors import StepFailed
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["DUMP", "HEAD", "Content", "Route", "content", "copy"]
+__all__ = ["DUMP", "HEAD", "Content", "Route", "content", "copy", "make_extensions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def copy(
     unusable and the caller drops it. Counts are compared by the caller (`snapshot.differences`).
     """
     what = content(snapshot)
-    made = _make_extensions(target, dbname, what, untrusted)
+    made = make_extensions(target, dbname, what.extensions, untrusted)
     nonce = f"biso-tasks {secrets.token_hex(16)}"
     tail = (
         "SET client_encoding = 'UTF8';\n"
@@ -209,11 +209,16 @@ def _left_out(what: Content, made: Sequence[str]) -> str:
     return "|".join(patterns)
 
 
-def _make_extensions(
-    target: Server, dbname: str, what: Content, untrusted: Sequence[str]
+def make_extensions(
+    target: Server,
+    dbname: str,
+    extensions: Sequence[tuple[str, str]],
+    untrusted: Sequence[str],
 ) -> list[str]:
-    """As the admin, before the load: then CREATE EXTENSION IF NOT EXISTS finds them there."""
-    wanted = [(e, schema) for e, schema in what.extensions if e in untrusted]
+    """Those of `extensions` (name, schema) that are `untrusted`: made by the admin before the load,
+    so that CREATE EXTENSION IF NOT EXISTS finds them there. Gives their names. Raises
+    DatabaseFailed."""
+    wanted = [(e, schema) for e, schema in extensions if e in untrusted]
     if not wanted:
         return []
     with admin(target, dbname) as superuser:
@@ -237,6 +242,22 @@ def _make_extensions(
             for row in configured:
                 superuser.execute(
                     compose("GRANT ALL ON {} TO {}", name(*row), name(target.dsn.user))
+                )
+            # foreign servers are in the dump, and belong to the application's role there
+            wrappers = superuser.rows(
+                """SELECT w.fdwname::text AS wrapper FROM pg_foreign_data_wrapper w
+                     JOIN pg_depend d ON d.classid = 'pg_foreign_data_wrapper'::regclass
+                      AND d.objid = w.oid AND d.deptype = 'e'
+                     JOIN pg_extension e ON e.oid = d.refobjid WHERE e.extname = {}""",
+                extension,
+            )
+            for (wrapper,) in wrappers:
+                superuser.execute(
+                    compose(
+                        "GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}",
+                        name(wrapper),
+                        name(target.dsn.user),
+                    )
                 )
     return [extension for extension, _ in wanted]
 
@@ -271,18 +292,15 @@ DUMP = (
     + r"""omit=$1 restore=$2 rows=$3 objects=$4 tail=$5
 shift 5
 exec </dev/null
-scratch() {
-    mktemp "${TMPDIR:-/tmp}/.biso.XXXXXXXX"
-}
 schema() {
     section=$1
     shift
-    archive=$(scratch)
-    exec 5>"$archive" 6<"$archive"
-    rm -f -- "$archive"
-    list=$(scratch)
-    exec 7>"$list" 8<"$list"
-    rm -f -- "$list"
+    named "${TMPDIR:-/tmp}"
+    exec 5>"$file" 6<"$file"
+    nameless
+    named "${TMPDIR:-/tmp}"
+    exec 7>"$file" 8<"$file"
+    nameless
     "$@" --format=custom --compress=0 --section="$section" >&5
     entries=$("$restore" --list /proc/self/fd/6)
     printf '%s\n' "$entries" | sed -E -e "/$omit/d" >&7

@@ -9,7 +9,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused
 
-__all__ = ["beside", "create", "drop", "exists", "oid"]
+__all__ = ["beside", "create", "drop", "exists", "locale_words", "oid"]
 
 
 def beside(server: Server, dbname: str) -> None:
@@ -41,7 +41,7 @@ def create(
     beside(server, dbname)
     parts = [
         compose("TEMPLATE template0 OWNER {} ENCODING {}", name(server.dsn.user), source.encoding),
-        *_locale(source, locale, version or source.version),
+        *locale_words(source, locale, version or source.version),
     ]
     admin.execute(
         compose("CREATE DATABASE {} {}", name(dbname), Raw(" ".join(parts))),
@@ -72,7 +72,8 @@ def oid(admin: Admin, dbname: str) -> int | None:
     return int(found[0][0]) if found else None
 
 
-def _locale(source: ServerFacts, locale: str | None, version: int) -> list[str]:
+def locale_words(source: ServerFacts, locale: str | None, version: int) -> list[str]:
+    """What CREATE DATABASE on a server of `version` is given for `source`'s locale, or `locale`."""
     if locale is not None:
         provider = ["LOCALE_PROVIDER libc"] if version >= 150000 else []
         return [*provider, compose("LC_COLLATE {} LC_CTYPE {}", locale, locale)]

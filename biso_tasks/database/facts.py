@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biso_tasks.database.connect import connect
 from biso_tasks.database.server import Server
@@ -72,6 +72,65 @@ class ServerFacts:
     @property
     def major(self) -> int:
         return self.version // 10000
+
+    def as_document(self) -> dict[str, Any]:
+        """What a later load of this database's dump needs, as JSON and TOML hold it."""
+        return {
+            "server": self.server,
+            "version": self.version,
+            "dbname": self.dbname,
+            "encoding": self.encoding,
+            "collate": self.collate,
+            "ctype": self.ctype,
+            "provider": self.provider,
+            **({} if self.icu_locale is None else {"icu_locale": self.icu_locale}),
+            **({} if self.icu_rules is None else {"icu_rules": self.icu_rules}),
+            "bytes": self.bytes,
+            "owner": self.owner,
+            "role": self.role,
+            "extensions": [
+                {"name": e.name, "version": e.version, "schema": e.schema, "trusted": e.trusted}
+                for e in self.extensions
+            ],
+            "event_triggers": list(self.event_triggers),
+            "large_objects": self.large_objects,
+        }
+
+    @staticmethod
+    def from_document(document: Mapping[str, Any]) -> ServerFacts:
+        """What `as_document` gave; of the rest nothing is known, so it comes back empty. Raises
+        KeyError, TypeError or ValueError for anything else."""
+        locale, rules = document.get("icu_locale"), document.get("icu_rules")
+        return ServerFacts(
+            server=str(document["server"]),
+            version=int(document["version"]),
+            dbname=str(document["dbname"]),
+            encoding=str(document["encoding"]),
+            collate=str(document["collate"]),
+            ctype=str(document["ctype"]),
+            provider=str(document["provider"]),
+            icu_locale=None if locale is None else str(locale),
+            icu_rules=None if rules is None else str(rules),
+            bytes=int(document["bytes"]),
+            owner=str(document["owner"]),
+            role=str(document["role"]),
+            extensions=tuple(
+                Extension(str(e["name"]), str(e["version"]), str(e["schema"]), bool(e["trusted"]))
+                for e in document["extensions"]
+            ),
+            event_triggers=tuple(str(one) for one in document["event_triggers"]),
+            large_objects=int(document["large_objects"]),
+            superuser=False,
+            createdb=False,
+            has_admin=False,
+            available=(),
+            locales=frozenset(),
+            icu=False,
+            databases=frozenset(),
+            clients=(),
+            connections_left=0,
+            prepared=0,
+        )
 
 
 def probe(server: Server, *, bindirs: Sequence[str] = ()) -> ServerFacts:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from biso_tasks.database.connect import connect
 from biso_tasks.database.server import Server
-from biso_tasks.database.sqltext import Raw, compose, name, query
+from biso_tasks.database.sqltext import Name, Raw, compose, name, query
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["Grant", "apply", "read"]
+__all__ = ["Grant", "apply", "as_sql", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,8 @@ SELECT o.target, o.columns,
 # it belongs to pg_database_owner (from 15 on) or to the superuser, never to the application's role
 _PUBLIC = "SCHEMA public"
 
+_CURRENT = Raw("CURRENT_USER")
+
 
 def read(connection: Connection) -> tuple[Grant, ...]:
     """Every explicit privilege inside the connection's database."""
@@ -132,12 +134,12 @@ def apply(
             if not add and (grant.target, grant.columns) not in reset:
                 reset.add((grant.target, grant.columns))
                 if not grant.columns:
-                    statements += _reset(grant.target, server.dsn.user)
+                    statements += _reset(grant.target, name(server.dsn.user))
             who = server.dsn.user if grant.grantee in (None, source_role) else grant.grantee
             if who and who not in roles:
                 missing[who] = missing.get(who, 0) + 1
             elif grant.privilege:
-                statements.append(_give(grant, who))
+                statements.append(_give(grant, name(who) if who else None))
             for statement in statements:
                 _execute(connection, statement, tolerant=add)
         for role, many in sorted(missing.items()):
@@ -146,6 +148,34 @@ def apply(
                 f"{server.host.name} has no such role"
             )
     return notes
+
+
+def as_sql(
+    grants: Sequence[Grant], *, role: str
+) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
+    """The same as statements, for whoever owns the objects and runs them: those that take away what
+    new objects carry and give what the owner and PUBLIC have, and by role what others have. `role`
+    is the application's on the source, whose grants become the owner's."""
+    first: list[str] = []
+    others: dict[str, list[str]] = {}
+    reset: set[str] = set()
+    for grant in grants:
+        if grant.target == _PUBLIC and grant.grantee is None:
+            continue
+        if not grant.columns and grant.target not in reset:
+            reset.add(grant.target)
+            first += _reset(grant.target, _CURRENT)
+    for grant in grants:
+        if not grant.privilege or (grant.target == _PUBLIC and grant.grantee is None):
+            continue
+        who = grant.grantee
+        if who is None or who == role:
+            first.append(_give(grant, _CURRENT))
+        elif not who:
+            first.append(_give(grant, None))
+        else:
+            others.setdefault(who, []).append(_give(grant, name(who)))
+    return tuple(first), {who: tuple(statements) for who, statements in others.items()}
 
 
 def _execute(connection: Connection, statement: str, *, tolerant: bool) -> None:
@@ -165,24 +195,24 @@ def _execute(connection: Connection, statement: str, *, tolerant: bool) -> None:
             raise
 
 
-def _reset(target: str, owner: str) -> list[str]:
+def _reset(target: str, owner: Name | Raw) -> list[str]:
     """New objects carry default privileges (PUBLIC may execute functions); take them away."""
     head, on = _on(target)
-    losers = ["PUBLIC"] if target == _PUBLIC else ["PUBLIC", compose("{}", name(owner))]
-    return [compose("{} REVOKE ALL ON {} FROM {}", Raw(head), Raw(on), Raw(who)) for who in losers]
+    losers = [Raw("PUBLIC")] if target == _PUBLIC else [Raw("PUBLIC"), owner]
+    return [compose("{}REVOKE ALL ON {} FROM {}", Raw(head), Raw(on), who) for who in losers]
 
 
-def _give(grant: Grant, who: str | None) -> str:
+def _give(grant: Grant, who: Name | Raw | None) -> str:
     head, on = _on(grant.target)
     return compose(
-        "{} GRANT {}{} ON {} TO {}{}",
+        "{}GRANT {}{} ON {} TO {}{}",
         Raw(head),
         Raw(grant.privilege),  # aclexplode's own words: SELECT, USAGE, …
         Raw(f" ({grant.columns})" if grant.columns else ""),
         Raw(on),
-        Raw("PUBLIC") if not who else name(who),
+        Raw("PUBLIC") if who is None else who,
         # the grant option cannot be given to PUBLIC
-        Raw(" WITH GRANT OPTION" if grant.grantable and who else ""),
+        Raw(" WITH GRANT OPTION" if grant.grantable and who is not None else ""),
     )
 
 
@@ -191,4 +221,4 @@ def _on(target: str) -> tuple[str, str]:
         return "", target
     schema, _, kind = target.removeprefix("DEFAULT ").rpartition(" ")
     inside = f" IN SCHEMA {schema}" if schema else ""
-    return f"ALTER DEFAULT PRIVILEGES{inside}", kind
+    return f"ALTER DEFAULT PRIVILEGES{inside} ", kind

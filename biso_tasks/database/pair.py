@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from biso_tasks.database.facts import Client, ServerFacts
 
 __all__ = [
+    "check_dump",
     "check_in_place",
     "check_pair",
     "missing_extensions",
@@ -72,9 +73,27 @@ def check_pair(
 ) -> list[str]:
     """Every reason why `source`'s database cannot become `stage` on `target`'s server, each with
     its remedy; empty when it can. `locale` overrides the source's own."""
-    found: list[str] = []
-    found += _versions(source, target)
-    found += _locales(source, target, locale)
+    return [*_versions(source, target), *_placing(source, target, stage, locale)]
+
+
+def check_dump(
+    recorded: ServerFacts, target: ServerFacts, *, stage: str, locale: str | None = None
+) -> list[str]:
+    """Every reason why the dump of a database with the facts `recorded` cannot become `stage` on
+    `target`'s server. What a newer pg_dump writes is left out while it is loaded (see sift.py)."""
+    found = []
+    if recorded.major > target.major:
+        found.append(
+            f"the dump is of PostgreSQL {recorded.major} and {target.server} runs the older "
+            f"{target.major}, which cannot load it: update {target.server}"
+        )
+    if all(client.psql is None for client in target.clients):
+        found.append(f"{target.server} has no psql: install postgresql-client there")
+    return [*found, *_placing(recorded, target, stage, locale)]
+
+
+def _placing(source: ServerFacts, target: ServerFacts, stage: str, locale: str | None) -> list[str]:
+    found = _locales(source, target, locale)
     for name in missing_extensions(source, target):
         found.append(
             f"the extension {name!r} of {source.dbname!r} is not installed on {target.server}: "

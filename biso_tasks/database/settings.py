@@ -7,14 +7,15 @@ without --create, and with it names the source's roles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.sqltext import Raw, compose, name
 
-__all__ = ["Settings", "access_statements", "apply", "merge", "read"]
+__all__ = ["Settings", "access_statements", "apply", "assignment", "merge", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,24 @@ class Settings:
     values: tuple[tuple[str, str, str], ...] = ()
     access: tuple[tuple[str, str, bool], ...] | None = None
     limit: int = -1
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON and TOML hold it; what is None may be left out there."""
+        return {
+            "values": [list(one) for one in self.values],
+            "access": None if self.access is None else [list(one) for one in self.access],
+            "limit": self.limit,
+        }
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> Settings:
+        """What `as_dict` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        given = document.get("access")
+        return Settings(
+            tuple((str(r), str(s), str(v)) for r, s, v in document["values"]),
+            None if given is None else tuple((str(r), str(p), bool(g)) for r, p, g in given),
+            int(document["limit"]),
+        )
 
 
 # what a database without explicit privileges lets everybody do
@@ -96,12 +115,7 @@ def apply(admin: Admin, dbname: str, settings: Settings) -> list[str]:
             who = compose("ROLE {} IN DATABASE {}", name(role), name(dbname))
         else:
             who = compose("DATABASE {}", name(dbname))
-        text = compose(
-            "ALTER {} SET {} TO {}",
-            Raw(who),
-            name(*setting.split(".")),
-            Raw(_value(setting, value)),
-        )
+        text = compose("ALTER {} {}", Raw(who), Raw(assignment(setting, value)))
         try:
             admin.execute(text)
         except DatabaseFailed as error:
@@ -111,6 +125,12 @@ def apply(admin: Admin, dbname: str, settings: Settings) -> list[str]:
             compose("ALTER DATABASE {} CONNECTION LIMIT {}", name(dbname), settings.limit)
         )
     return notes
+
+
+def assignment(setting: str, value: str) -> str:
+    """`SET name TO value` as ALTER ROLE and ALTER DATABASE take it; `value` as the catalogue holds
+    it."""
+    return compose("SET {} TO {}", name(*setting.split(".")), Raw(_value(setting, value)))
 
 
 def access_statements(admin: Admin, dbname: str, settings: Settings) -> tuple[str, ...]:

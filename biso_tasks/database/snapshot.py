@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biso_tasks.database.connect import DatabaseFailed, connect
 from biso_tasks.database.server import Server
@@ -37,6 +37,30 @@ class Counts:
     @property
     def rows(self) -> int:
         return sum(self.tables.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON and TOML hold it: -1 for a view that is not populated, since TOML has no null."""
+        return {
+            "tables": dict(self.tables),
+            "sequences": {key: list(value) for key, value in self.sequences.items()},
+            "matviews": {key: -1 if n is None else n for key, n in self.matviews.items()},
+            "large_objects": self.large_objects,
+        }
+
+    @staticmethod
+    def from_dict(document: Mapping[str, Any]) -> Counts:
+        """What `as_dict` gave. Raises KeyError, TypeError or ValueError for anything else."""
+        views = dict(document["matviews"])
+        return Counts(
+            {str(key): int(rows) for key, rows in dict(document["tables"]).items()},
+            {
+                str(key): (int(last), bool(called))
+                for key, (last, called) in dict(document["sequences"]).items()
+            },
+            # None: how an intent was written before there were sets
+            {str(k): None if n is None or int(n) < 0 else int(n) for k, n in views.items()},
+            int(document["large_objects"]),
+        )
 
 
 class Snapshot:

@@ -14,7 +14,7 @@ from typing import Literal
 from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import command, script
 from biso_tasks.host.protocol import CommandFailed
-from biso_tasks.host.stream import Leg, pipe, remote_words
+from biso_tasks.host.stream import Leg, PipeResult, pipe, remote_words
 
 __all__ = ["Leg", "Route", "transfer"]
 
@@ -29,15 +29,16 @@ def transfer(
     route: Route,
     cancel: threading.Event,
     timeout: float | None = None,
-) -> None:
-    """Run both to their ends, the first one's output being the second one's input; each leg's
-    `prefix` is one line (see `client.password_line`). Raises StepFailed ("`what`: …") where either
-    ended badly or `timeout` (seconds) passed, Interrupted when cancelled, HostError for a host that
+) -> PipeResult:
+    """Run both to their ends, the first one's output being the second one's input, and give what
+    they said (`direct`: both in `source_err`). Each leg's `prefix`
+    is one line (see `client.password_line`). Raises StepFailed ("`what`: …") where either ended
+    badly or `timeout` (seconds) passed, Interrupted when cancelled, HostError for a host that
     cannot be reached."""
     if route == "direct":
         source, target = _straight(source, target)
     try:
-        pipe(source, target, cancel=cancel, timeout=timeout)
+        return pipe(source, target, cancel=cancel, timeout=timeout)
     except CommandFailed as error:
         raise StepFailed(f"{what}: {_reason(error)}", hint=error.hint or _REMEDY) from error
 

@@ -34,15 +34,12 @@ class DatabaseBefore:
     grants: tuple[Grant, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        given = self.settings
         return {
             "live": self.live,
-            "values": [list(one) for one in given.values],
-            "access": None if given.access is None else [list(one) for one in given.access],
-            "limit": given.limit,
+            **self.settings.as_dict(),
             "comment": self.comment,
             "dump": None if self.dump is None else self.dump.as_dict(),
-            "counts": None if self.counts is None else _counts(self.counts),
+            "counts": None if self.counts is None else self.counts.as_dict(),
             "grants": [
                 [one.target, one.grantee, one.privilege, one.grantable, one.columns]
                 for one in self.grants
@@ -51,24 +48,13 @@ class DatabaseBefore:
 
     @staticmethod
     def from_dict(document: Mapping[str, Any]) -> DatabaseBefore:
-        given, counts, dumped = document["access"], document["counts"], document["dump"]
+        counts, dumped = document["counts"], document["dump"]
         return DatabaseBefore(
             str(document["live"]),
-            Settings(
-                tuple((str(r), str(s), str(v)) for r, s, v in document["values"]),
-                None if given is None else tuple((str(r), str(p), bool(g)) for r, p, g in given),
-                int(document["limit"]),
-            ),
+            Settings.from_dict(document),
             document["comment"],
             None if dumped is None else Dumped.from_dict(dumped),
-            None
-            if counts is None
-            else Counts(
-                dict(counts["tables"]),
-                {key: (int(last), bool(c)) for key, (last, c) in counts["sequences"].items()},
-                dict(counts["matviews"]),
-                int(counts["large_objects"]),
-            ),
+            None if counts is None else Counts.from_dict(counts),
             tuple(Grant(*one) for one in document["grants"]),
         )
 
@@ -124,12 +110,3 @@ def misfit(instance: Instance, why: str) -> NeedsPerson:
         hint="was the database or stage_dir changed in the config since? put it back and run "
         "`biso recover` again",
     )
-
-
-def _counts(counts: Counts) -> dict[str, Any]:
-    return {
-        "tables": dict(counts.tables),
-        "sequences": {key: list(value) for key, value in counts.sequences.items()},
-        "matviews": dict(counts.matviews),
-        "large_objects": counts.large_objects,
-    }
