@@ -51,12 +51,12 @@ class Held:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def line(self, timeout: float = 30.0) -> str:
-        """The first line that it printed, without its newline; "" if it ended without one. Raises
-        HostError after `timeout` seconds."""
+    def line(self, timeout: float = 30.0, number: int = 0) -> str:
+        """The line that it printed first (`number` counts from 0), without its newline; "" if it
+        ended without one. Raises HostError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         with self._news:
-            while b"\n" not in self._out and not self._ended:
+            while self._out.count(b"\n") <= number and not self._ended:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise HostError(
@@ -65,7 +65,16 @@ class Held:
                         hint="the host or the link may be overloaded; run the task again",
                     )
                 self._news.wait(left)
-        return self.output.partition("\n")[0]
+        lines = self.output.split("\n")
+        return lines[number] if number < len(lines) else ""
+
+    def tell(self, text: str) -> None:
+        """Write it one line. Nothing is raised where it has ended: `alive` says so."""
+        pipe = self._child.stdin
+        assert pipe is not None
+        with contextlib.suppress(OSError, ValueError):
+            pipe.write(f"{text}\n".encode())
+            pipe.flush()
 
     @property
     def output(self) -> str:

@@ -68,6 +68,10 @@ class App:
                 "biso.toml says how it is started",
             ) from error
 
+    def cli_command(self, *arguments: str) -> Command:
+        """`biso-cli` as it would be run now, for a process on the host that runs it later."""
+        return self._command((*self.environment.biso_cli, *arguments))
+
     def maintenance(self, on: bool) -> None:
         self.cli("maintenance", "on" if on else "off", timeout=120)
 
@@ -103,29 +107,29 @@ class App:
     def _run(
         self, words: Sequence[str], stdin: bytes, ok: Sequence[int] | None, timeout: float | None
     ) -> Result:
+        return self.host.run(self._command(words), stdin=stdin, ok=ok, timeout=timeout)
+
+    def _command(self, words: Sequence[str]) -> Command:
         environment = self.environment
         if environment.services.kind != "compose":
-            command = Command(tuple(words), cwd=self.webroot, user=environment.run_as)
-        else:
-            user = ("-u", environment.run_as) if environment.run_as else ()
-            # A stopped service has no container to exec into, and a stage must not be mounted
-            # into the one that serves: both get a container of their own. It has the service's own
-            # mounts as well: compose keeps them over what -v says of the same path, so what a stage
-            # reaches is decided by its config.php (see stage/isolation.py).
-            mounts = tuple(w for at, inside in self.mounts for w in ("-v", f"{at}:{inside}"))
-            start = (
-                ("run", "--rm", "--no-deps", "-T", *mounts)
-                if self.mounts
-                or environment.services.web not in running_containers(self.host, environment)
-                else ("exec", "-T")
-            )
-            command = Command(
-                compose(environment, *start, *user, "-w", self.inside, environment.services.web)
-                + tuple(words)
-            )
-            if environment.sudo:
-                command = command.as_root()
-        return self.host.run(command, stdin=stdin, ok=ok, timeout=timeout)
+            return Command(tuple(words), cwd=self.webroot, user=environment.run_as)
+        user = ("-u", environment.run_as) if environment.run_as else ()
+        # A stopped service has no container to exec into, and a stage must not be mounted
+        # into the one that serves: both get a container of their own. It has the service's own
+        # mounts as well: compose keeps them over what -v says of the same path, so what a stage
+        # reaches is decided by its config.php (see stage/isolation.py).
+        mounts = tuple(w for at, inside in self.mounts for w in ("-v", f"{at}:{inside}"))
+        start = (
+            ("run", "--rm", "--no-deps", "-T", *mounts)
+            if self.mounts
+            or environment.services.web not in running_containers(self.host, environment)
+            else ("exec", "-T")
+        )
+        command = Command(
+            compose(environment, *start, *user, "-w", self.inside, environment.services.web)
+            + tuple(words)
+        )
+        return command.as_root(environment.sudo)
 
 
 def _said(result: Result) -> str:

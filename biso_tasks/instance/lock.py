@@ -16,7 +16,7 @@ from biso_tasks.host.lease import Held, hold
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.layout import Layout
 
-__all__ = ["lock", "require_free"]
+__all__ = ["lock", "lock_folder", "require_free"]
 
 # The file is removed by its holder, under the lock; so whoever gets a lock on a file that is no
 # longer the one at that path tries again, or two runs would each hold "the" lock.
@@ -51,7 +51,7 @@ def require_free(host: Host, environment: Environment, layout: Layout) -> None:
     peek = script(_PEEK, layout.stage_dir).as_user(environment.host_user)
     answer = host.run(peek).text
     if answer.startswith("busy"):
-        raise _locked(environment, answer)
+        raise _locked(environment.name, answer)
 
 
 @contextmanager
@@ -62,16 +62,27 @@ def lock(
 
     Raises Locked, naming the owner, where another run holds it.
     """
-    holder = script(_HOLD, layout.stage_dir, json.dumps(owner)).as_user(environment.host_user)
-    held = hold(host, holder)
+    folder, user = layout.stage_dir, environment.host_user
+    with lock_folder(host, folder, owner, user=user, what=environment.name) as held:
+        yield held
+
+
+@contextmanager
+def lock_folder(
+    host: Host, folder: str, owner: dict[str, str], *, user: str | None, what: str
+) -> Iterator[Held]:
+    """Hold a folder that belongs to `user` (None: the login); `what` is how messages call it.
+
+    Raises Locked, naming the owner, where another run holds it.
+    """
+    held = hold(host, script(_HOLD, folder, json.dumps(owner)).as_user(user))
     try:
         answer = held.line()
         if answer.startswith("busy"):
-            raise _locked(environment, answer)
+            raise _locked(what, answer)
         if answer != "held":
             raise StepFailed(
-                f"{environment.name}: no lock could be taken in {layout.stage_dir}: "
-                f"{answer or 'no answer'}",
+                f"{what}: no lock could be taken in {folder}: {answer or 'no answer'}",
                 hint="is `flock` (util-linux) on that host, and the directory writable?",
             )
         yield held
@@ -79,9 +90,9 @@ def lock(
         held.close()
 
 
-def _locked(environment: Environment, answer: str) -> Locked:
+def _locked(what: str, answer: str) -> Locked:
     return Locked(
-        f"{environment.name} is in use by {_owner(answer.removeprefix('busy'))}",
+        f"{what} is in use by {_owner(answer.removeprefix('busy'))}",
         hint="wait until it has ended; one that was killed frees the lock within a minute",
     )
 

@@ -66,8 +66,11 @@ def real_path(host: Host, path: str) -> str:
     return _real_paths(host, [path])[0]
 
 
-def require_fresh_binds(host: Host, environment: Environment, layout: Layout) -> None:
-    """Raises Refused where a service that runs would go on with the old data dir after a swap.
+def require_fresh_binds(
+    host: Host, environment: Environment, layout: Layout, *, webroot: bool = False
+) -> None:
+    """Raises Refused where a service that runs would go on with the old data dir after a swap; with
+    `webroot`, with the old webroot.
 
     A container looks a bind mount's source up when it starts: where that is the data dir itself,
     or lies in it, one that is not stopped meanwhile keeps the old directory under its feet. One
@@ -78,16 +81,18 @@ def require_fresh_binds(host: Host, environment: Environment, layout: Layout) ->
         return
     known = _services(host, environment)
     left = sorted(running_containers(host, environment) - set(services.stop))
+    exchanged = _below_webroot if webroot else _is_exchanged
     stale = [
         name
         for name in left
-        if any(_is_exchanged(at, layout) for at, _ in _binds(host, known.get(name, {})))
+        if any(exchanged(at, layout) for at, _ in _binds(host, known.get(name, {})))
     ]
     if stale:
+        path, what = (layout.webroot, "webroot") if webroot else (layout.datadir, "data dir")
         raise Refused(
             f"{environment.name}: the running service {', '.join(map(repr, stale))} mounts "
-            f"{layout.datadir} and is not among services.stop: it would go on with the old data "
-            "dir after a swap",
+            f"{path} and is not among services.stop: it would go on with the old {what} after a "
+            "swap",
             hint=f"add it to environments.{environment.name}.services.stop in biso.toml",
         )
 
@@ -118,6 +123,10 @@ def inside_paths(path: str, mounts: Sequence[Mount]) -> frozenset[str]:
 def _is_exchanged(at: str, layout: Layout) -> bool:
     """A data dir that is a mount point itself stays; its entries are exchanged."""
     return _below(at, layout.datadir) and not (layout.datadir_is_mount and at == layout.datadir)
+
+
+def _below_webroot(at: str, layout: Layout) -> bool:
+    return _below(at, layout.webroot)
 
 
 def _services(host: Host, environment: Environment) -> dict[str, Mapping[str, Any]]:

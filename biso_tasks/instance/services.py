@@ -5,6 +5,7 @@ started in reverse; what did not run before does not run afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import StepFailed
@@ -12,18 +13,21 @@ from biso_tasks.host.command import Command, Result
 from biso_tasks.host.protocol import CommandFailed, Host
 from biso_tasks.instance.app import compose, running_containers
 
-__all__ = ["running", "start", "stop"]
+__all__ = ["control", "running", "start", "stop"]
 
 
-def running(host: Host, environment: Environment) -> tuple[str, ...]:
-    """Which of the configured services run now, in stop order."""
+def running(
+    host: Host, environment: Environment, names: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """Which of the configured services (or of `names`) run now, in this order."""
     services = environment.services
-    if services.kind == "none":
+    asked = services.stop if names is None else tuple(names)
+    if services.kind == "none" or not asked:
         return ()
     if services.kind == "compose":
         up = running_containers(host, environment)
-        return tuple(name for name in services.stop if name in up)
-    return tuple(name for name in services.stop if _is_running(host, environment, name))
+        return tuple(name for name in asked if name in up)
+    return tuple(name for name in asked if _is_running(host, environment, name))
 
 
 def stop(host: Host, environment: Environment, names: Sequence[str]) -> None:
@@ -61,19 +65,25 @@ def _is_running(host: Host, environment: Environment, name: str) -> bool:
     return host.run(_command(environment, _fill(services.status_command, name)), ok=None).code == 0
 
 
-def _control(host: Host, environment: Environment, verb: str, name: str) -> None:
+def control(environment: Environment, verb: Literal["start", "stop"], name: str) -> Command:
+    """What starts or stops the service."""
     services = environment.services
-    words: tuple[str, ...]
     if services.kind == "systemd":
-        words = ("systemctl", verb, "--", name)
-    elif services.kind == "compose":
-        words = compose(environment, verb, name)
-    else:
-        words = _fill(services.stop_command if verb == "stop" else services.start_command, name)
+        return _command(environment, ("systemctl", verb, "--", name))
+    if services.kind == "compose":
+        return _command(environment, compose(environment, verb, name))
+    template = services.stop_command if verb == "stop" else services.start_command
+    return _command(environment, _fill(template, name))
+
+
+def _control(
+    host: Host, environment: Environment, verb: Literal["start", "stop"], name: str
+) -> None:
+    command = control(environment, verb, name)
     _checked(
-        lambda: host.run(_command(environment, words), timeout=300),
+        lambda: host.run(command, timeout=300),
         f"{environment.name}: could not {verb} service {name!r}",
-        f"run it there by hand: {' '.join(words)}",
+        f"run it there by hand: {' '.join(command.argv)}",
     )
 
 

@@ -1,0 +1,1 @@
+"""Backup sets on disk: manifest, METADATA, store, checksums, verification, retention."""

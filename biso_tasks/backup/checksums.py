@@ -1,0 +1,161 @@
+"""SHA256SUMS of a set: made on the host, reading only what is new there, and read by anybody's
+`sha256sum -c`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from biso_tasks.backup.ids import BadSet, parse_id
+from biso_tasks.backup.store import Store, StoredSet
+from biso_tasks.errors import StepFailed
+from biso_tasks.host.command import Result, script
+from biso_tasks.host.protocol import CommandFailed
+
+__all__ = ["SUMS", "UNCOVERED", "Summed", "hash_set", "make_sums", "parse_sums"]
+
+SUMS: Final = "SHA256SUMS"
+UNCOVERED: Final = frozenset({SUMS, "state.toml"})
+_LINE: Final = re.compile(r"(\\?)([0-9a-f]{64})  (.+)", re.ASCII | re.DOTALL)
+_ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\"}
+
+# Each job writes a file of its own: lines of two that share a pipe may be cut into each other.
+# Names on stdin end with NUL bytes; the sums come out in one order, whichever job was faster.
+_HASH: Final = r"""
+sums_of() {
+  jobs=$(nproc 2>/dev/null || echo 2)
+  [ "$jobs" -le 4 ] || jobs=4
+  mkdir -- "$1/jobs"
+  xargs -0 -r -n 200 -P "$jobs" bash --norc -c \
+    'd=$1; shift; exec sha256sum -- "$@" >>"$d/$$"' biso "$1/jobs"
+  find "$1/jobs" -type f -exec cat -- {} +
+}
+sorted() { sort -k 2; }
+"""
+# $1 sets, $2 the set's directory.
+_ALL: Final = (
+    _HASH
+    + r"""
+export LC_ALL=C
+umask 077
+cd -- "$1"
+work=$(mktemp -d -p "$PWD" .work-XXXXXXXX)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+cd -- "$2"
+find . -type f ! -path ./SHA256SUMS ! -path ./state.toml -printf '%P\0' |
+  sums_of "$work" | sorted
+"""
+)
+# $3 the set before, $4 the checksum of its SHA256SUMS; "" for none. What has the inode there that
+# it has here, under the same name, was not read since: its sum is taken over. Names that SHA256SUMS
+# has to escape are read again, since not every version escapes the same.
+_MAKE: Final = (
+    _HASH
+    + r"""
+export LC_ALL=C
+umask 077
+cd -- "$1"
+work=$(mktemp -d -p "$PWD" .work-XXXXXXXX)
+trap 'rm -rf -- "$work"' EXIT
+trap 'exit 1' HUP INT TERM PIPE
+names() {
+  find "$1" -type f ! -path "$1/SHA256SUMS" ! -path "$1/state.toml" -printf '%D:%i %P\0' | sort -z
+}
+names "./$2" >"$work/here"
+: >"$work/known"
+if [ -n "$3" ] && [ -f "./$3/SHA256SUMS" ] &&
+   [ "$(sha256sum <"./$3/SHA256SUMS" | cut -c1-64)" = "$4" ]; then
+  names "./$3" >"$work/before"
+  comm -z -12 -- "$work/here" "$work/before" | sed -z 's/^[^ ]* //' |
+    { grep -azv '[\\[:cntrl:]]' || [ $? = 1 ]; } | tr '\0' '\n' >"$work/same"
+  awk -v sums="./$3/SHA256SUMS" '
+    BEGIN {
+      while ((got = (getline line < sums)) > 0)
+        if (substr(line, 1, 1) != "\\") sum[substr(line, 67)] = substr(line, 1, 64)
+      if (got < 0) exit 1
+    }
+    ($0 in sum) { print sum[$0] "  " $0 }
+  ' "$work/same" >"$work/known"
+fi
+cut -c67- -- "$work/known" | tr '\n' '\0' | sort -z >"$work/done"
+sed -z 's/^[^ ]* //' -- "$work/here" | sort -z | comm -z -23 -- - "$work/done" >"$work/new"
+(cd -- "./$2"; sums_of "$work" <"$work/new") >"$work/fresh"
+rm -f -- "./$2/SHA256SUMS"
+cat -- "$work/fresh" "$work/known" | sorted >"./$2/SHA256SUMS"
+sync -- "./$2/SHA256SUMS"
+wc -l <"$work/known"
+wc -l <"./$2/SHA256SUMS"
+tr -cd '\0' <"$work/here" | wc -c
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """How many files the set has, and how many of them were not read for their sum."""
+
+    files: int
+    reused: int
+
+
+def make_sums(store: Store, id: str, previous: StoredSet | None) -> Summed:
+    """Write SHA256SUMS of the set that is built: every regular file of it, symbolic links not
+    followed. What is the same file as in `previous` takes its sum from there, if that set is well
+    and its SHA256SUMS is the one that was sealed. Raises StepFailed."""
+    before, sums = "", ""
+    if previous is not None and previous.good and previous.status is not None:
+        before, sums = previous.id, previous.status.sums
+    text = _run(store, _MAKE, parse_id(id).partial, before, sums).text
+    reused, lines, files = (int(word) for word in text.split())
+    if lines != files:
+        raise StepFailed(
+            f"{store}: {files} files of {id} gave {lines} checksums",
+            hint="does anything else write into the store?",
+        )
+    return Summed(files, reused)
+
+
+def hash_set(store: Store, id: str) -> dict[str, str]:
+    """The SHA-256 of every regular file of a sealed set, by its path in the set. All of it is read.
+    Raises StepFailed."""
+    return parse_sums(_run(store, _ALL, str(parse_id(id))).out)
+
+
+def parse_sums(content: bytes) -> dict[str, str]:
+    """The sums of a SHA256SUMS by path; a path that is not UTF-8 with surrogateescape. Raises
+    BadSet for a line that `sha256sum` does not write, and for a path that is there twice."""
+    text = content.decode("utf-8", "surrogateescape")
+    lines = text.split("\n")
+    if lines.pop() != "":
+        raise BadSet(f"{SUMS} is cut: its last line is not whole")
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _LINE.fullmatch(line)
+        path = _plain(match[3]) if match and match[1] else match and match[3]
+        if match is None or path is None:
+            raise BadSet(f"{SUMS}:{number}: not a line of sha256sum")
+        if path in found:
+            raise BadSet(f"{SUMS}:{number}: {path!r} is there twice")
+        found[path] = match[2]
+    return found
+
+
+def _plain(text: str) -> str | None:
+    parts = re.split(r"\\(.?)", text)
+    if any(letter not in _ESCAPES for letter in parts[1::2]):
+        return None
+    parts[1::2] = [_ESCAPES[letter] for letter in parts[1::2]]
+    return "".join(parts)
+
+
+def _run(store: Store, text: str, *args: str) -> Result:
+    try:
+        return store.host.run(script(text, f"{store.path}/sets", *args), timeout=None)
+    except CommandFailed as error:
+        raise StepFailed(
+            f"{store}: checksums of {args[0]}: {error.result.error or error.message}",
+            hint=error.hint,
+        ) from error

@@ -1,0 +1,217 @@
+"""What the store does on its host: constant bash, "$1" is the store's path.
+
+Exit 65: the folder belongs to the user that is printed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "BEGIN",
+    "LIST",
+    "PLACE",
+    "POINT",
+    "PREPARE",
+    "READY",
+    "REMOVE",
+    "STATE_FILE",
+    "SWEEP",
+    "WRITE",
+]
+
+# A tree's own directories may forbid their owner to empty them. Directories have one name, so that
+# chmod reaches into no other set, which it would with files.
+_AWAY: Final = r"""
+away() {
+  rm -rf --one-file-system -- "$@" 2>/dev/null && return
+  find "$@" -type d ! -perm -u+rwx -exec chmod u+rwx {} \; || true
+  rm -rf --one-file-system -- "$@"
+}
+"""
+_OWN: Final = r"""
+own() { [ -O "$1" ] || { stat -L -c %U -- "$1"; exit 65; }; }
+"""
+
+PREPARE: Final = (
+    _OWN
+    + r"""
+[ -e "$1" ] || (umask 022; mkdir -p -- "$1") || exit 73
+for d in "$1" "$1/sets" "$1/db"; do
+  [ -d "$d" ] || mkdir -m 0700 -- "$d"
+  own "$d"
+  [ "$(stat -L -c %a -- "$d")" = 700 ] || chmod 0700 -- "$d"
+done
+"""
+)
+
+# $2 one name, or "" for all. base64, or a NUL byte in one damaged file would shift all others.
+LIST: Final = (
+    _OWN
+    + r"""
+LC_ALL=C
+[ -e "$1" ] || exit 0
+own "$1"
+cd -- "$1/sets" 2>/dev/null || exit 0
+shopt -s nullglob dotglob
+show() {
+  if [ -f "$1" ] && [ ! -L "$1" ]; then base64 -w0 -- "$1" || printf '!'; else printf '-'; fi
+}
+for d in ${2:-*}; do
+  [[ $d =~ ^(\.partial-)?[0-9]{8}_[0-9]{6}-[A-Za-z0-9_-]+$ ]] || continue
+  [ -d "$d" ] && [ ! -L "$d" ] || continue
+  printf '%s ' "$d"
+  show "$d/state.toml"
+  printf ' '
+  show "$d/manifest.toml"
+  echo
+done
+"""
+)
+
+# $2 the partial's name, $3 the environment, then the trees that are wanted.
+BEGIN: Final = (
+    _AWAY
+    + r"""
+LC_ALL=C
+umask 077
+cd -- "$1/sets"
+new=$2 env=$3
+shift 3
+shopt -s nullglob dotglob
+found=
+for d in .partial-*; do
+  if [ -d "$d" ] && [ ! -L "$d" ] && [[ $d =~ ^\.partial-[0-9]{8}_[0-9]{6}-(.+)$ ]] &&
+     [ "${BASH_REMATCH[1]}" = "$env" ]; then
+    [ -z "$found" ] || away "./$found"
+    found=$d
+  else
+    away "./$d"
+  fi
+done
+if [ -z "$found" ]; then
+  mkdir -- "$new"
+elif [ "$found" != "$new" ]; then
+  mv -T -- "$found" "$new"
+fi
+chmod 0700 -- "$new"
+for f in "$new"/*; do
+  keep=
+  for tree; do
+    [ "$f" = "$new/$tree" ] && [ -d "$f" ] && [ ! -L "$f" ] && keep=yes
+  done
+  [ -n "$keep" ] || away "./$f"
+done
+sync -- .
+"""
+)
+
+# $2 the partial's name, $3 a path in it. A name that is there is unlinked, never written through.
+WRITE: Final = r"""
+umask 077
+cd -- "$1/sets/$2"
+mkdir -p -- "$(dirname -- "$3")"
+rm -f -- "$3"
+cat >"$3"
+sync -- "$3"
+"""
+
+# $2 the partial's name: everything on disk, then what anchors it, and the manifest.
+READY: Final = r"""
+cd -- "$1/sets/$2"
+for f in manifest.toml METADATA RESTORE.md SHA256SUMS; do
+  [ -f "$f" ] && [ ! -L "$f" ] || { echo "$f is not there" >&2; exit 1; }
+done
+sync -f -- .
+sha256sum <SHA256SUMS | cut -c1-64
+cat manifest.toml
+"""
+
+# $2 the partial's name, $3 the id. The state is inside before the rename: there or not there.
+PLACE: Final = r"""
+umask 077
+cd -- "$1/sets"
+[ ! -e "$3" ] || { echo "$3 is there already" >&2; exit 1; }
+rm -f -- "$2/state.toml"
+cat >"$2/state.toml"
+sync -- "$2/state.toml" "$2"
+mv -T -n -- "$2" "$3"
+[ ! -e "$2" ]
+sync -- .
+"""
+
+# $2 the id. Beside the set first, since everything inside it is accounted for.
+STATE_FILE: Final = r"""
+umask 077
+cd -- "$1/sets"
+[ -d "$2" ]
+cat >".state-$2.new"
+sync -- ".state-$2.new"
+mv -f -T -- ".state-$2.new" "$2/state.toml"
+sync -- "$2"
+"""
+
+# $2 the id that `latest` names, "" for none, $3 its plain dump, "" for none. A name `latest` that
+# is no link is somebody else's; so is a biso_latest.sql.gz that is the only name of its file.
+POINT: Final = r"""
+cd -- "$1"
+if [ -L latest ] || [ ! -e latest ]; then
+  if [ -n "$2" ]; then
+    rm -f -- .latest.new
+    ln -s -- "sets/$2" .latest.new
+    mv -f -T -- .latest.new latest
+  else
+    rm -f -- latest
+  fi
+else
+  echo "$1/latest is no symbolic link of this tool" >&2
+  exit 1
+fi
+if [ -n "$3" ]; then
+  # mv refuses one name of a file in the place of another
+  if ! [ db/biso_latest.sql.gz -ef "sets/$2/$3" ]; then
+    rm -f -- db/.latest.new
+    ln -T -- "sets/$2/$3" db/.latest.new
+    mv -f -T -- db/.latest.new db/biso_latest.sql.gz
+  fi
+elif [ -f db/biso_latest.sql.gz ] && [ "$(stat -c %h db/biso_latest.sql.gz)" -gt 1 ]; then
+  rm -f -- db/biso_latest.sql.gz
+fi
+sync -- . db
+"""
+
+# $2 the id, $3 "away" to remove what the rename took out of the way.
+REMOVE: Final = (
+    _AWAY
+    + r"""
+cd -- "$1/sets"
+if [ "$3" = rename ]; then
+  mv -T -- "$2" ".removing-$2"
+  sync -- .
+else
+  away "./.removing-$2"
+fi
+"""
+)
+
+# $2 a stamp: partial sets that are older go as well; "" for none.
+SWEEP: Final = (
+    _AWAY
+    + r"""
+LC_ALL=C
+cd -- "$1/sets" 2>/dev/null || exit 0
+shopt -s nullglob dotglob
+for d in .removing-* .work-* .state-*.new; do
+  away "./$d"
+  printf '%s\n' "$d"
+done
+for d in .partial-*; do
+  stamp=${d#.partial-}
+  if [ -n "$2" ] && [[ ${stamp%%-*} < $2 ]]; then
+    away "./$d"
+    printf '%s\n' "$d"
+  fi
+done
+rm -f -- ../.latest.new ../db/.latest.new
+"""
+)

@@ -1,0 +1,229 @@
+"""The store: sets on an environment's host, below `[backup] path`. All of it belongs to the login
+of that host, never to the application's user: a cracked web application must not reach it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from biso_tasks.backup import scripts
+from biso_tasks.backup.ids import BadSet, SetId, parse_id
+from biso_tasks.backup.metadata import TREES
+from biso_tasks.backup.sets import BackupSet, StoredSet, own_manifest, stored
+from biso_tasks.backup.state import Mark, Pin, SetState
+from biso_tasks.errors import Refused, StepFailed
+from biso_tasks.host.command import Result, script
+from biso_tasks.host.lease import Held
+from biso_tasks.host.protocol import CommandFailed, Host
+from biso_tasks.instance.lock import lock_folder
+
+__all__ = ["BackupSet", "Store", "StoredSet"]
+
+_NEAR: Final = 3
+
+
+class Store:
+    """The sets below `path` of `host`. `environment`: whose sets "latest" and the links mean (None:
+    any). Whoever changes something holds `lock`."""
+
+    __slots__ = ("environment", "host", "path")
+
+    def __init__(self, host: Host, path: str, environment: str | None = None) -> None:
+        self.host = host
+        self.path = path
+        self.environment = environment
+
+    def __str__(self) -> str:
+        return f"the backup store {self.path} of {self.host.name}"
+
+    def prepare(self) -> None:
+        """Make the store's folders, 0700. Idempotent. Raises Refused where they cannot be made, or
+        belong to another user."""
+        if self._run(scripts.PREPARE, ok=(0, 73)).code == 73:
+            raise Refused(
+                f"{self.host.name}: {self.host.login} cannot make {self.path}",
+                hint="make it once, as root: install -d -m 0700 -o "
+                f"{self.host.login} -- {self.path}",
+            )
+
+    def lock(self, owner: dict[str, str]) -> AbstractContextManager[Held]:
+        """Hold the store; it must be `prepare`d. `owner` says who to a colleague: run, who, since.
+        Raises Locked, naming the owner, where another run holds it."""
+        return lock_folder(self.host, self.path, owner, user=None, what=str(self))
+
+    def set_path(self, id: str) -> str:
+        """Where the sealed set is."""
+        return posixpath.join(self.path, "sets", str(parse_id(id)))
+
+    def partial_path(self, id: str) -> str:
+        """Where the set is while it is built."""
+        return posixpath.join(self.path, "sets", parse_id(id).partial)
+
+    def list(self) -> tuple[StoredSet, ...]:
+        """All sets, the oldest first, partial ones too; none where there is no store. One round
+        trip. Raises Refused where the store belongs to another user."""
+        return tuple(sorted(self._look(""), key=lambda one: (one.id, one.state)))
+
+    def read(self, id: str) -> BackupSet:
+        """One sealed set, whatever its state. Raises Refused where there is none of this id, BadSet
+        where its documents cannot be read."""
+        parse_id(id)
+        found = self._look(id)
+        if not found:
+            raise self._unknown(id)
+        one = found[0]
+        if one.manifest is None or one.status is None:
+            raise BadSet(
+                f"{self.host.name}: the set {id} is damaged: {one.why}",
+                hint="take another one: `biso list`",
+            )
+        return BackupSet(id, self.set_path(id), one.manifest, one.status)
+
+    def resolve(self, word: str) -> str:
+        """The id that a person means. "latest": the newest good set that is complete and was not
+        made to be handed out; "released": the newest good one that was. Raises Refused, naming
+        what there is, for anything else that is no sealed set."""
+        if word not in ("latest", "released"):
+            parse_id(word)
+            if not self._look(word):
+                raise self._unknown(word)
+            return word
+        newest = self._newest(self.list(), released=word == "released")
+        if newest is None:
+            kind = "released" if word == "released" else "complete good"
+            whose = f" of {self.environment}" if self.environment else ""
+            raise Refused(
+                f"there is no {kind} set{whose} in {self}",
+                hint="`biso list` shows what is there, `biso backup` makes one",
+            )
+        return newest.id
+
+    def previous(self, environment: str) -> StoredSet | None:
+        """The newest set of `environment` that is not damaged: what a new one may share unchanged
+        files with. None where there is none."""
+        own = [one for one in self.list() if one.environment == environment and one.good]
+        return own[-1] if own else None
+
+    def begin(self, id: str, areas: Collection[str]) -> str:
+        """Make the set's directory, 0700: its path. What a killed run of the same environment left
+        of the trees that are in `areas` stands in it, to be gone on with; all other partial sets
+        are removed."""
+        parsed = parse_id(id)
+        trees = [tree for tree in TREES if tree in areas]
+        self._run(scripts.BEGIN, parsed.partial, parsed.env, *trees, timeout=None)
+        return self.partial_path(id)
+
+    def write_file(self, id: str, name: str, content: bytes) -> None:
+        """Write one file (0600, fsynced) of the set that is built; `name` is relative to it."""
+        if name != posixpath.normpath(name) or name.startswith(("/", "..")):
+            raise ValueError(name)
+        self._run(scripts.WRITE, parse_id(id).partial, name, stdin=content, timeout=None)
+
+    def seal(self, id: str, *, run: str, moment: datetime | None = None) -> BackupSet:
+        """Make the set that was built a good one: everything on disk, then one rename; then
+        `latest` where it is the newest complete one. Raises BadSet where its manifest is not its
+        own, StepFailed; what fails before the rename leaves a partial set."""
+        parsed = parse_id(id)
+        ready = self._run(scripts.READY, parsed.partial, timeout=None).out
+        sums, _, content = ready.partition(b"\n")
+        manifest = own_manifest(content, id)
+        when = _text(moment or datetime.now(UTC))
+        status = SetState(sums.decode(), Mark(when, run))
+        self._run(scripts.PLACE, parsed.partial, id, stdin=status.as_toml(), timeout=None)
+        if manifest.kind == "full":
+            self.point()
+        return BackupSet(id, self.set_path(id), manifest, status)
+
+    def write_state(self, id: str, status: SetState) -> None:
+        """Replace a sealed set's state, whole or not at all."""
+        self._run(scripts.STATE_FILE, str(parse_id(id)), stdin=status.as_toml())
+
+    def pin(self, id: str, reason: str, until: datetime | None, now: datetime) -> None:
+        """Keep a set whatever the retention says, `until` a moment (with its zone) or for ever."""
+        pin = Pin(reason, _text(now), None if until is None else _text(until))
+        self.write_state(id, replace(self.read(id).status, pin=pin))
+
+    def unpin(self, id: str) -> None:
+        self.write_state(id, replace(self.read(id).status, pin=None))
+
+    def remove(self, id: str) -> None:
+        """Remove a sealed set; `latest` goes to the newest one that remains. A killed removal is
+        ended by `sweep`. Raises Refused where there is none of this id."""
+        if not self._look(str(parse_id(id))):
+            raise self._unknown(id)
+        self._run(scripts.REMOVE, id, "rename")
+        self.point()
+        self._run(scripts.REMOVE, id, "away", timeout=None)
+
+    def sweep(self, partials_before: datetime | None = None) -> tuple[str, ...]:
+        """Remove what killed runs left, partial sets only where they were begun before that moment;
+        put `latest` right. The names of what was removed."""
+        stamp = "" if partials_before is None else SetId.at(partials_before)
+        swept = self._run(scripts.SWEEP, stamp, timeout=None).text.splitlines()
+        if self.list():
+            self.point()
+        return tuple(swept)
+
+    def point(self) -> None:
+        """Make `latest` and db/biso_latest.sql.gz what `resolve("latest")` says."""
+        newest = self._newest(self.list(), released=False)
+        if newest is None or newest.manifest is None:
+            self._run(scripts.POINT, "", "")
+            return
+        main = newest.manifest.databases[0]
+        self._run(scripts.POINT, newest.id, main.file if main.format == "plain" else "")
+
+    def _newest(self, sets: tuple[StoredSet, ...], *, released: bool) -> StoredSet | None:
+        fit = [
+            one
+            for one in sets
+            if one.good
+            and one.complete
+            and one.released == released
+            and self.environment in (None, one.environment)
+        ]
+        return fit[-1] if fit else None
+
+    def _look(self, id: str) -> tuple[StoredSet, ...]:
+        lines = self._run(scripts.LIST, id, timeout=300).text.splitlines()
+        return tuple(stored(*line.split(" ")) for line in lines)
+
+    def _unknown(self, id: str) -> Refused:
+        known = [one.id for one in self.list() if one.state != "partial"]
+        near = difflib.get_close_matches(id, known, _NEAR) or known[-_NEAR:]
+        return Refused(
+            f"there is no set {id} in {self}",
+            hint=f"did you mean {', '.join(near)}?" if near else "the store holds no set yet",
+        )
+
+    def _run(
+        self,
+        text: str,
+        *args: str,
+        stdin: bytes = b"",
+        timeout: float | None = 60,
+        ok: tuple[int, ...] = (0,),
+    ) -> Result:
+        command = script(text, self.path, *args)
+        try:
+            result = self.host.run(command, stdin=stdin, timeout=timeout, ok=(*ok, 65))
+        except CommandFailed as error:
+            said = error.result.error or error.message
+            raise StepFailed(f"{self}: {said}", hint=error.hint) from error
+        if result.code == 65:
+            raise Refused(
+                f"{self} belongs to {result.text}, not to {self.host.login}",
+                hint=f"connect as {result.text} (`ssh` of the environment), or give another "
+                "`path` in [backup]",
+            )
+        return result
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,229 @@
+"""Whether a sealed set is what was sealed, and complete: everything of it is read, on its host."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from biso_tasks.backup.checksums import SUMS, UNCOVERED, hash_set, parse_sums
+from biso_tasks.backup.ids import BadSet, parse_id
+from biso_tasks.backup.manifest import MANIFEST, DatabaseDump, Manifest
+from biso_tasks.backup.metadata import TREES, decode
+from biso_tasks.backup.state import STATE, SetState
+from biso_tasks.backup.store import Store
+from biso_tasks.errors import StepFailed
+from biso_tasks.files.listing import Entry
+from biso_tasks.host.command import script
+
+__all__ = ["Problem", "verify_set"]
+
+_DOCUMENTS: Final = (MANIFEST, "METADATA", "RESTORE.md")
+_TRAILER: Final = b"-- PostgreSQL database dump complete"
+_TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
+# Exit 66: there is no such file, or it is a symbolic link.
+_READ: Final = r"""
+cd -- "$1"
+[ -f "$2" ] && [ ! -L "$2" ] || exit 66
+cat -- "$2"
+"""
+_WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
+_END: Final = r"""gzip -dc -- "$1/$2" | tail -c 4096"""
+# The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
+# read it to its end, and not with --list.
+_ARCHIVE: Final = r"""
+best= high=0
+for p in pg_restore /usr/lib/postgresql/*/bin/pg_restore; do
+  version=$("$p" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p') || continue
+  if [ "${version:-0}" -gt "$high" ]; then best=$p high=$version; fi
+done
+[ "$high" -ge "$3" ] || exit 0
+"$best" -f /dev/null -- "$1/$2"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding. `kind`: state, sums, document, missing, changed, extra, type, link, dump; `path`
+    is in the set, "" for the set itself."""
+
+    kind: str
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.path!r}: {self.text}" if self.path else self.text
+
+
+def verify_set(store: Store, id: str) -> tuple[Problem, ...]:
+    """What is wrong with a sealed set; nothing where it may be relied on. Its state is left to the
+    caller. Raises Refused where there is no such set, StepFailed where the host fails."""
+    parse_id(id)
+    store.resolve(id)
+    return tuple(_problems(store, id))
+
+
+def _problems(store: Store, id: str) -> Iterator[Problem]:
+    sealed = _read(store, id, SUMS)
+    if sealed is None:
+        yield Problem("missing", SUMS, "is not there: nothing vouches for this set")
+        return
+    yield from _anchor(store, id, sealed)
+    try:
+        listed = parse_sums(sealed)
+    except BadSet as error:
+        yield Problem("sums", SUMS, error.message)
+        return
+    walked = _walk(store, id)
+    unreadable = None
+    try:
+        found = hash_set(store, id)
+    except StepFailed as error:
+        found, unreadable = {}, error
+    if unreadable is not None:
+        yield Problem("changed", "", f"not everything can be read: {unreadable.message}")
+    else:
+        yield from _compare(listed, found)
+    yield from _outside(walked)
+    manifest = yield from _documents(store, id, listed, walked)
+    if manifest is not None:
+        for dump in manifest.databases:
+            yield from _dump(store, id, dump, listed, walked)
+
+
+def _anchor(store: Store, id: str, sealed: bytes) -> Iterator[Problem]:
+    content = _read(store, id, STATE)
+    if content is None:
+        yield Problem("state", STATE, "is not there: nobody knows what was sealed")
+        return
+    try:
+        status = SetState.from_toml(content)
+    except BadSet as error:
+        yield Problem("state", STATE, error.message)
+        return
+    if status.sums != hashlib.sha256(sealed).hexdigest():
+        yield Problem("sums", SUMS, "is not the file that was sealed")
+
+
+def _compare(listed: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Problem]:
+    for path in sorted({*listed, *found}):
+        if path not in found:
+            yield Problem("missing", path, "is not there, or no regular file any more")
+        elif path not in listed:
+            yield Problem("extra", path, f"is not in {SUMS}")
+        elif listed[path] != found[path]:
+            yield Problem("changed", path, "its content is not what was sealed")
+
+
+def _outside(walked: Mapping[str, tuple[str, str]]) -> Iterator[Problem]:
+    """What is neither in a tree, where METADATA accounts for it, nor a regular file."""
+    for path, (letter, _) in sorted(walked.items()):
+        top, _, inner = path.partition("/")
+        if top in TREES:
+            continue
+        folder = not inner and top in ("db", "config")
+        folder = folder or (top == "db" and inner.endswith(".dir") and "/" not in inner)
+        if letter != ("d" if folder else "f"):
+            yield Problem("extra", path, "is nothing that a set holds")
+
+
+def _documents(
+    store: Store, id: str, listed: Mapping[str, str], walked: Mapping[str, tuple[str, str]]
+) -> Generator[Problem, None, Manifest | None]:
+    for name in _DOCUMENTS:
+        if name not in listed:
+            yield Problem("missing", name, f"is not in {SUMS}")
+    manifest = None
+    try:
+        manifest = Manifest.from_toml(_read(store, id, MANIFEST) or b"")
+        if manifest.id != id:
+            yield Problem("document", MANIFEST, f"is the one of {manifest.id}")
+    except BadSet as error:
+        yield Problem("document", MANIFEST, error.message)
+    try:
+        recorded = decode(_read(store, id, "METADATA") or b"")
+        yield from _trees(recorded, walked)
+        if manifest is not None:
+            yield from _areas(manifest, recorded)
+    except BadSet as error:
+        yield Problem("document", "METADATA", error.message)
+    return manifest
+
+
+def _trees(
+    recorded: Mapping[str, tuple[Entry, ...]], walked: Mapping[str, tuple[str, str]]
+) -> Iterator[Problem]:
+    expected = {
+        f"{area}/{entry.path}" if entry.path else area: entry
+        for area, entries in recorded.items()
+        for entry in entries
+    }
+    there = {path for path in walked if path.partition("/")[0] in TREES}
+    for path in sorted(there | set(expected)):
+        if path not in walked:
+            yield Problem("missing", path, "is in METADATA and not in the set")
+        elif path not in expected:
+            yield Problem("extra", path, "is not in METADATA")
+        else:
+            letter, target = walked[path]
+            entry = expected[path]
+            if letter != _TYPES[entry.kind]:
+                yield Problem("type", path, f"is no {entry.kind} any more")
+            elif entry.kind == "link" and target != entry.target:
+                yield Problem("link", path, f"leads to {target!r}, not to {entry.target!r}")
+
+
+def _areas(manifest: Manifest, recorded: Mapping[str, tuple[Entry, ...]]) -> Iterator[Problem]:
+    for area in TREES:
+        if (area in manifest.areas) != (area in recorded):
+            yield Problem("document", MANIFEST, f"and METADATA differ about the area {area}")
+        elif area in recorded:
+            files = sum(entry.kind == "file" for entry in recorded[area])
+            if files != manifest.trees[area].files:
+                said = f"{manifest.trees[area].files} files of {area}, METADATA {files}"
+                yield Problem("document", MANIFEST, f"says {said}")
+
+
+def _dump(
+    store: Store,
+    id: str,
+    dump: DatabaseDump,
+    listed: Mapping[str, str],
+    walked: Mapping[str, tuple[str, str]],
+) -> Iterator[Problem]:
+    if dump.format == "directory":
+        if walked.get(dump.file, ("", ""))[0] != "d":
+            yield Problem("missing", dump.file, "the dump is not there")
+            return
+    elif dump.file not in listed or dump.file not in walked:
+        yield Problem("missing", dump.file, "the dump is not there")
+        return
+    elif listed[dump.file] != dump.sha256:
+        yield Problem("dump", dump.file, "is not the dump that the manifest names")
+    path = store.set_path(id)
+    if dump.format == "plain":
+        end = store.host.run(script(_END, path, dump.file), timeout=None, ok=None)
+        if end.code != 0:
+            yield Problem("dump", dump.file, f"cannot be read to its end: {end.error}")
+        elif _TRAILER not in end.out:
+            yield Problem("dump", dump.file, "ends before the end that pg_dump writes")
+        return
+    major = dump.pg_dump.partition(".")[0]
+    read = script(_ARCHIVE, path, dump.file, major if major.isdigit() else "0")
+    done = store.host.run(read, timeout=None, ok=None)
+    if done.code != 0:
+        yield Problem("dump", dump.file, f"pg_restore cannot read it: {done.error}")
+
+
+def _read(store: Store, id: str, name: str) -> bytes | None:
+    result = store.host.run(script(_READ, store.set_path(id), name), timeout=300, ok=(0, 66))
+    return result.out if result.code == 0 else None
+
+
+def _walk(store: Store, id: str) -> dict[str, tuple[str, str]]:
+    """Type letter and link target by path, of everything but what cannot be covered."""
+    out = store.host.run(script(_WALK, store.set_path(id)), timeout=None).out
+    fields = [field.decode("utf-8", "surrogateescape") for field in out.split(b"\0")[:-1]]
+    entries = zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+    return {path: (letter, target) for letter, target, path in entries if path not in UNCOVERED}

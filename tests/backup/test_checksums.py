@@ -1,0 +1,142 @@
+"""SHA256SUMS: for anybody's sha256sum, and read again only where something is new."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biso_tasks.backup.checksums import UNCOVERED, hash_set, make_sums, parse_sums
+from biso_tasks.backup.ids import BadSet
+from biso_tasks.backup.store import Store
+
+ONE, TWO = "20261119_031500-prod", "20261120_031500-prod"
+
+
+def check(folder: Path) -> subprocess.CompletedProcess[bytes]:
+    words = ["sha256sum", "-c", "--quiet", "--strict", "SHA256SUMS"]
+    return subprocess.run(words, cwd=folder, capture_output=True, check=False)
+
+
+def covered(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name not in UNCOVERED
+    }
+
+
+def test_sha256sum_is_content_whatever_the_names(sealed: tuple[str, Path]) -> None:
+    _, folder = sealed
+    done = check(folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    sums = parse_sums((folder / "SHA256SUMS").read_bytes())
+    assert set(sums) == covered(folder)
+    assert "webroot/inner/line\nbreak\\n" in sums
+    assert os.fsdecode(b"data/\xff raw") in sums
+
+
+def linked(store: Store, maker: Any, before: Path) -> Path:
+    folder: Path = maker.partial(TWO, ("webroot", "data"))
+    for area in ("webroot", "data"):
+        shutil.copytree(before / area, folder / area, symlinks=True, copy_function=os.link)
+    return folder
+
+
+def test_what_is_one_file_with_the_set_before_is_not_read_again(store: Store, maker: Any) -> None:
+    before = maker.seal(ONE)
+    folder = linked(store, maker, before)
+    (folder / "data/new").write_text("new")
+    (folder / "data/index.php").unlink()
+    (folder / "data/index.php").write_text("<?php\n")  # the same content, another file
+    (folder / "webroot/index.php").rename(folder / "webroot/moved")
+    # rot that a second reading would take for the truth
+    rotten = folder / "webroot/inner/höhe und tiefe"
+    rotten.write_text("SPACES")
+    summed = make_sums(store, TWO, store.list()[0])
+    sums = parse_sums((folder / "SHA256SUMS").read_bytes())
+    assert set(sums) == covered(folder)
+    assert summed.files == len(sums)
+    assert summed.reused == 4  # the two trees' raw names and names with spaces
+    assert "höhe und tiefe: FAILED" in check(folder).stdout.decode()
+    assert sums["data/new"] == hashlib.sha256(b"new").hexdigest()
+
+
+@pytest.mark.parametrize("how", ["none", "damaged", "changed sums", "no sums"])
+def test_a_set_before_that_is_not_well_vouches_for_nothing(
+    store: Store, maker: Any, how: str
+) -> None:
+    before = maker.seal(ONE)
+    previous = store.list()[0]
+    folder = linked(store, maker, before)
+    if how == "none":
+        previous = None
+    elif how == "damaged":
+        status = previous.status
+        store.write_state(ONE, status.after(status.good, problems=True))
+        previous = store.list()[0]
+    elif how == "changed sums":
+        text = (before / "SHA256SUMS").read_text(errors="surrogateescape")
+        (before / "SHA256SUMS").write_text(text.replace("a", "b"), errors="surrogateescape")
+    else:
+        (before / "SHA256SUMS").unlink()
+    assert make_sums(store, TWO, previous).reused == 0
+    assert check(folder).returncode == 0
+
+
+def test_a_sum_file_of_a_run_before_is_not_written_through(store: Store, maker: Any) -> None:
+    folder = maker.partial(TWO, ())
+    (folder / "a").write_text("a")
+    other = Path(store.path, "other")
+    other.write_text("other")
+    (folder / "SHA256SUMS").hardlink_to(other)
+    make_sums(store, TWO, None)
+    assert other.read_text() == "other"
+    assert set(parse_sums((folder / "SHA256SUMS").read_bytes())) == {"a"}
+
+
+def test_long_names_and_many_files_do_not_mix(store: Store, maker: Any) -> None:
+    folder = maker.partial(TWO, ("data",))
+    deep = folder / "data" / ("d" * 200)
+    for _ in range(6):
+        deep = deep / ("d" * 200)
+    deep.mkdir(parents=True)
+    for number in range(1500):
+        ((deep if number % 3 else folder / "data") / f"{number} {'ä' * 90}").write_text(str(number))
+    make_sums(store, TWO, None)
+    sums = parse_sums((folder / "SHA256SUMS").read_bytes())
+    assert len(sums) == 1500
+    assert check(folder).returncode == 0
+    assert not list(Path(store.path, "sets").glob(".work*"))
+
+
+def test_hashing_a_set_gives_what_is_there_now(store: Store, sealed: tuple[str, Path]) -> None:
+    id, folder = sealed
+    assert hash_set(store, id) == parse_sums((folder / "SHA256SUMS").read_bytes())
+
+
+@given(st.binary(min_size=1, max_size=12).filter(lambda b: b"\0" not in b))
+def test_escaped_names_are_read_as_coreutils_writes_them(name: bytes) -> None:
+    plain = name
+    for old, new in ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r")):
+        name = name.replace(old, new)
+    line = (b"\\" if name != plain else b"") + b"0" * 64 + b"  " + name + b"\n"
+    assert parse_sums(line) == {os.fsdecode(plain): "0" * 64}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x", b"0" * 64 + b"  a", b"0" * 63 + b"  a\n", b"0" * 64 + b" *a\n", b"0" * 64 + b"  \n",
+     b"\\" + b"0" * 64 + b"  a\\\n", b"\\" + b"0" * 64 + b"  a\\x\n", b"\n",
+     (b"0" * 64 + b"  a\n") * 2],
+)  # fmt: skip
+def test_what_sha256sum_does_not_write_is_refused(content: bytes) -> None:
+    with pytest.raises(BadSet, match="SHA256SUMS"):
+        parse_sums(content)

@@ -1,0 +1,383 @@
+"""The store: what is there or not there, what `latest` means, and who owns it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biso_tasks.backup.checksums import make_sums
+from biso_tasks.backup.ids import BadSet, SetId, new_id, parse_id
+from biso_tasks.backup.manifest import Manifest
+from biso_tasks.backup.state import Mark, SetState
+from biso_tasks.backup.store import Store
+from biso_tasks.errors import Locked, Refused, StepFailed
+from biso_tasks.host.command import Command, Result
+from biso_tasks.host.local import LocalHost
+
+OWNER = {"run": "r1", "who": "anna@laptop", "since": "2026-11-20T03:15:00+00:00"}
+MARK = Mark("2026-11-21T00:00:00+00:00", "r2")
+
+
+def at(day: int, env: str = "prod") -> str:
+    return new_id(datetime(2026, 11, day, 3, 15, tzinfo=UTC), env)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_id_is_its_moment_in_utc_and_its_environment() -> None:
+    moment = datetime(2026, 11, 20, 4, 15, tzinfo=UTC)
+    assert (
+        new_id(moment.astimezone(timezone(timedelta(hours=1))), "prod-west_2")
+        == "20261120_041500-prod-west_2"
+    )
+    parsed = parse_id("20261120_041500-prod-west_2")
+    assert (parsed.env, parsed.moment) == ("prod-west_2", moment)
+    assert parsed.partial == ".partial-20261120_041500-prod-west_2"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "..", "../x", "20261120_041500-", "20261120_041500-a/b", "20261120_041500-..",
+     "20261120_041500-prod\n", "20261320_041500-prod", "20230229_041500-prod", "20261120-prod",
+     "20261120_041500--prod", "٢٠٢٦1120_041500-prod"],
+)  # fmt: skip
+def test_what_is_no_id_is_refused(word: str) -> None:
+    with pytest.raises(Refused, match="is not the id"):
+        parse_id(word)
+
+
+def test_the_folders_are_private_whatever_the_umask(here: LocalHost, tmp_path: Path) -> None:
+    root = tmp_path / "a b" / "store"
+    root.mkdir(parents=True, mode=0o755)
+    before = os.umask(0)
+    try:
+        Store(here, str(root)).prepare()
+    finally:
+        os.umask(before)
+    for folder in (root, root / "sets", root / "db"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_set_is_private_and_its_files_too(store: Store, maker: Any) -> None:
+    before = os.umask(0)
+    try:
+        folder = maker.partial(at(20), ())
+        for name in ("manifest.toml", "METADATA", "RESTORE.md", "config/config.php"):
+            store.write_file(at(20), name, maker.manifest(at(20), areas=()).as_toml())
+        make_sums(store, at(20), None)
+        folder = Path(store.seal(at(20), run="r1").path)
+    finally:
+        os.umask(before)
+    for path in (folder, folder / "config"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for name in ("manifest.toml", "SHA256SUMS", "config/config.php", "state.toml"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
+
+
+@pytest.mark.needs("root")
+def test_a_store_of_another_user_is_refused_by_name(store: Store) -> None:
+    shutil.chown(store.path, "nobody")
+    for ask in (store.prepare, store.list):
+        with pytest.raises(Refused, match=r"belongs to nobody, not to") as caught:
+            ask()
+        assert "connect as nobody" in caught.value.hint
+
+
+def test_no_store_holds_no_sets(here: LocalHost, tmp_path: Path) -> None:
+    empty = Store(here, str(tmp_path / "nowhere"))
+    assert empty.list() == ()
+    assert empty.sweep() == ()
+    with pytest.raises(Refused, match="no complete good set"):
+        empty.resolve("latest")
+
+
+def test_a_sealed_set_is_listed_as_good_and_is_latest(store: Store, maker: Any) -> None:
+    for day in (19, 20):
+        maker.seal(at(day))
+    found = store.list()
+    assert [(one.id, one.state, one.complete) for one in found] == [
+        (at(19), "good", True),
+        (at(20), "good", True),
+    ]
+    assert found[1].size > 0
+    assert store.resolve("latest") == at(20)
+    root = Path(store.path)
+    assert os.readlink(root / "latest") == f"sets/{at(20)}"
+    linked, dump = root / "db/biso_latest.sql.gz", root / f"latest/db/biso_{at(20)[:15]}.sql.gz"
+    assert linked.samefile(dump)
+    assert names(root) == ["db", "latest", "sets"]
+    assert names(root / "db") == ["biso_latest.sql.gz"]
+
+
+def test_sealing_the_same_dump_link_again_leaves_nothing_beside(store: Store, maker: Any) -> None:
+    maker.seal(at(20))
+    store.point()
+    assert names(Path(store.path) / "db") == ["biso_latest.sql.gz"]
+
+
+def test_many_sets_are_listed_in_one_round_trip(maker: Any, here: LocalHost) -> None:
+    for day in (17, 18, 19):
+        maker.seal(at(day), areas=("database",))
+    asked: list[Command] = []
+
+    class Counting:
+        name, login = here.name, here.login
+
+        def run(self, command: Command, **more: Any) -> Result:
+            asked.append(command)
+            return here.run(command, **more)
+
+    assert len(Store(Counting(), maker.store.path).list()) == 3  # type: ignore[arg-type]
+    assert len(asked) == 1
+
+
+def test_a_set_of_single_areas_is_never_latest(store: Store, maker: Any) -> None:
+    maker.seal(at(19))
+    maker.seal(at(20), areas=("database",))
+    assert store.resolve("latest") == at(19)
+    assert os.readlink(f"{store.path}/latest") == f"sets/{at(19)}"
+
+
+def test_a_set_made_to_be_handed_out_is_released_and_never_latest(store: Store, maker: Any) -> None:
+    maker.seal(at(19))
+    maker.seal(at(20), personal=False, proof={"leaks": 0})
+    assert store.resolve("latest") == at(19)
+    assert store.resolve("released") == at(20)
+
+
+def test_latest_is_of_the_environment_that_is_backed_up(maker: Any, here: LocalHost) -> None:
+    maker.store.environment = "prod"
+    maker.seal(at(19, "prod"))
+    maker.seal(at(20, "test"))
+    assert maker.store.resolve("latest") == at(19)
+    assert os.readlink(f"{maker.store.path}/latest") == f"sets/{at(19)}"
+
+
+def test_a_damaged_set_is_not_latest_and_is_well_again_once_verified(
+    store: Store, maker: Any
+) -> None:
+    maker.seal(at(19))
+    maker.seal(at(20))
+    status = store.read(at(20)).status
+    store.write_state(at(20), status.after(MARK, problems=True))
+    assert [one.state for one in store.list()] == ["good", "damaged"]
+    assert store.resolve("latest") == at(19)
+    store.write_state(at(20), store.read(at(20)).status.after(MARK, problems=False, drilled=True))
+    assert store.list()[1].state == "drilled"
+    assert names(Path(store.path) / "sets") == [at(19), at(20)]
+
+
+def test_another_format_of_the_dump_has_no_link_for_scripts(store: Store, maker: Any) -> None:
+    maker.seal(at(19))
+    dump = maker.dump("x", "0" * 64, 1, format="custom", file="db/x.dump")
+    maker.seal(at(20), databases=(dump,))
+    assert os.readlink(f"{store.path}/latest") == f"sets/{at(20)}"
+    assert not Path(store.path, "db/biso_latest.sql.gz").exists()
+
+
+def test_a_dump_of_somebody_elses_is_not_removed(store: Store) -> None:
+    own = Path(store.path, "db/biso_latest.sql.gz")
+    own.write_bytes(b"by hand")
+    store.point()
+    assert own.read_bytes() == b"by hand"
+
+
+def test_a_folder_called_latest_is_left_alone(store: Store, maker: Any) -> None:
+    Path(store.path, "latest").mkdir()
+    with pytest.raises(StepFailed, match="no symbolic link"):
+        maker.seal(at(20))
+    assert store.resolve("latest") == at(20)
+
+
+@pytest.mark.parametrize("name", ["state.toml", "manifest.toml"])
+@pytest.mark.parametrize("content", [None, b"", b"\0\0\n", b"sums = 1\n", b"\xff = ["])
+def test_a_set_without_its_documents_is_damaged_and_disturbs_no_other(
+    store: Store, maker: Any, name: str, content: bytes | None
+) -> None:
+    folder = maker.seal(at(19))
+    maker.seal(at(20))
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    bad, good = store.list()
+    assert (bad.state, good.state) == ("damaged", "good")
+    assert name in bad.why
+    with pytest.raises(BadSet, match=name):
+        store.read(at(19))
+
+
+def test_a_set_under_the_name_of_another_is_damaged(store: Store, maker: Any) -> None:
+    maker.seal(at(20)).rename(Path(store.set_path(at(21))))
+    assert store.list()[0].state == "damaged"
+
+
+def test_an_unknown_set_is_refused_naming_near_ones(store: Store, maker: Any) -> None:
+    maker.seal(at(20))
+    for ask in (store.resolve, store.read, store.remove):
+        with pytest.raises(Refused, match="there is no set") as caught:
+            ask("20261120_031501-prod")
+        assert at(20) in caught.value.hint
+
+
+def test_a_partial_set_is_no_set(store: Store, maker: Any) -> None:
+    maker.partial(at(20), ("webroot",))
+    assert [one.state for one in store.list()] == ["partial"]
+    with pytest.raises(Refused):
+        store.resolve("latest")
+    with pytest.raises(Refused):
+        store.read(at(20))
+
+
+def test_what_a_killed_run_left_of_trees_is_gone_on_with(store: Store, maker: Any) -> None:
+    folder = maker.partial(at(18), ("webroot", "data"))
+    maker.fill(folder, ("webroot", "data"))
+    for name in ("manifest.toml", "METADATA", "SHA256SUMS", "db/old.sql.gz", "state.toml"):
+        store.write_file(at(18), name, b"old")
+    inode = (folder / "webroot/index.php").stat().st_ino
+    Path(store.path, "sets", SetId("20261117_000000", "prod").partial, "x").mkdir(parents=True)
+    Path(store.path, "sets", SetId("20261119_000000", "prod-2").partial, "x").mkdir(parents=True)
+    path = Path(store.begin(at(20), ("webroot", "database")))
+    assert names(path.parent) == [path.name]
+    assert names(path) == ["webroot"]
+    assert (path / "webroot/index.php").stat().st_ino == inode
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_link_in_the_place_of_a_tree_is_not_gone_on_with(
+    store: Store, maker: Any, tmp_path: Path
+) -> None:
+    folder = maker.partial(at(18), ("webroot",))
+    (folder / "webroot").symlink_to(tmp_path)
+    assert names(Path(store.begin(at(20), ("webroot",)))) == []
+    assert tmp_path.exists()
+
+
+def test_a_set_is_not_sealed_without_its_documents(store: Store, maker: Any) -> None:
+    maker.partial(at(20), ())
+    with pytest.raises(StepFailed, match=r"manifest\.toml is not there"):
+        store.seal(at(20), run="r1")
+    assert [one.state for one in store.list()] == ["partial"]
+
+
+def test_a_set_is_not_sealed_with_the_manifest_of_another(store: Store, maker: Any) -> None:
+    maker.partial(at(20), ())
+    for name in ("METADATA", "RESTORE.md"):
+        store.write_file(at(20), name, b"")
+    for content in (b"", maker.manifest(at(19), areas=()).as_toml()):
+        store.write_file(at(20), "manifest.toml", content)
+        make_sums(store, at(20), None)
+        with pytest.raises(BadSet, match=r"manifest\.toml"):
+            store.seal(at(20), run="r1")
+    assert [one.state for one in store.list()] == ["partial"]
+
+
+def test_a_file_is_written_anew_and_never_through_a_link(store: Store, maker: Any) -> None:
+    folder = maker.partial(at(20), ())
+    other = Path(store.path, "other")
+    other.write_text("other")
+    (folder / "METADATA").hardlink_to(other)
+    (folder / "RESTORE.md").symlink_to(other)
+    for name in ("METADATA", "RESTORE.md"):
+        store.write_file(at(20), name, b"new")
+        assert (folder / name).read_bytes() == b"new"
+    assert other.read_text() == "other"
+    for name in ("../x", "/x", "a/../../x", "a//b"):
+        with pytest.raises(ValueError, match=name):
+            store.write_file(at(20), name, b"")
+
+
+def test_a_removed_set_hands_latest_on(store: Store, maker: Any) -> None:
+    maker.seal(at(19))
+    folder = maker.seal(at(20))
+    (folder / "webroot/inner").chmod(0o500)
+    store.remove(at(20))
+    assert names(Path(store.path) / "sets") == [at(19)]
+    assert os.readlink(f"{store.path}/latest") == f"sets/{at(19)}"
+    assert Path(store.path, "db/biso_latest.sql.gz").stat().st_nlink == 2
+    store.remove(at(19))
+    assert not Path(store.path, "latest").is_symlink()
+    assert store.list() == ()
+
+
+def test_what_killed_runs_left_is_swept(store: Store, maker: Any) -> None:
+    maker.seal(at(20))
+    sets = Path(store.path) / "sets"
+    (sets / f".removing-{at(19)}" / "webroot").mkdir(parents=True)
+    (sets / ".work-abc").mkdir()
+    (sets / f".state-{at(20)}.new").write_text("half")
+    Path(store.path, "latest").unlink()
+    maker.partial(at(18), ())
+    assert len(store.sweep()) == 3
+    assert os.readlink(f"{store.path}/latest") == f"sets/{at(20)}"
+    assert names(sets) == [parse_id(at(18)).partial, at(20)]
+    assert store.sweep(parse_id(at(18)).moment) == ()
+    assert store.sweep(parse_id(at(19)).moment) == (parse_id(at(18)).partial,)
+
+
+def test_a_pin_has_a_reason_and_goes_again(store: Store, maker: Any) -> None:
+    maker.seal(at(20))
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    store.pin(at(20), 'vor dem "Umbau"', now + timedelta(days=1), now)
+    pin = store.list()[0].pin
+    assert pin is not None
+    assert pin.reason == 'vor dem "Umbau"'
+    assert pin.holds(now)
+    assert not pin.holds(now + timedelta(days=1))
+    store.unpin(at(20))
+    assert store.list()[0].pin is None
+
+
+def test_the_store_is_held_by_one_and_the_other_is_told_by_whom(store: Store) -> None:
+    with store.lock(OWNER), pytest.raises(Locked, match="run r1 of anna@laptop"), store.lock(OWNER):
+        pass
+    with store.lock(OWNER) as held:
+        assert held.alive
+
+
+def test_a_state_comes_back_equal() -> None:
+    status = SetState("a" * 64, MARK, damaged=Mark(MARK.when, "r3", 'cut: "x"\n'))
+    assert SetState.from_toml(status.as_toml()) == status
+    with pytest.raises(BadSet, match=r"state\.toml: good\.when: .* no time zone"):
+        SetState.from_toml(status.as_toml().replace(b"+00:00", b""))
+
+
+def test_a_manifest_names_file_and_key_of_what_is_wrong(maker: Any) -> None:
+    manifest = maker.manifest(
+        at(20), areas=("database",), databases=(maker.dump("x", "0" * 64, 1),)
+    )
+    text = manifest.as_toml().decode()
+    assert Manifest.from_toml(text.encode()) == manifest
+    for old, new, said in (
+        ("format = 1", "format = 2", "format 2 is not known"),
+        ('"production"', '"prod"', "role: expected production or test"),
+        ("personal = true", 'personal = "yes"', "personal: expected true or false"),
+        ('sha256 = "0', 'sha256 = "g', r"databases\[0\]\.sha256"),
+        ("db/biso_x", "db/../biso_x", r"databases\[0\]\.file"),
+        ("large_objects = 0", "x = 0", r"databases\[0\]\."),
+        ('kind = "areas"', 'kind = "full"', "kind: does not fit"),
+        ("areas = [", 'areas = ["data", ', r"trees\.data: does not fit"),
+        ("environment = ", "environmen = ", "environment: is missing"),
+        ("maintenance_seconds = 0.4", "maintenance_seconds = nan", "maintenance_seconds"),
+    ):
+        assert old in text, old
+        with pytest.raises(BadSet, match=said):
+            Manifest.from_toml(text.replace(old, new, 1).encode())
+
+
+def test_a_manifest_holds_what_is_no_utf8_and_leaves_out_nothing(maker: Any) -> None:
+    raw = os.fsdecode(b"data/\xff\n")
+    manifest = maker.manifest(
+        at(20), areas=("database",), databases=(maker.dump("x", "0" * 64, 1, dbname='a "b" \\ ü'),),
+        vanished=(raw, "data/ä"), missing=("passwords",), proof={"leaks": 0, "files": ["a"]},
+    )  # fmt: skip
+    content = manifest.as_toml()
+    content.decode("utf-8")
+    assert Manifest.from_toml(content) == manifest
