@@ -1,11 +1,6 @@
 """The directory half of a swap: who stands where is told by identity (inode and birth), so that
 putting things in place can be done again after a kill anywhere, and finishes what was begun.
 
-A slot has four paths on one filesystem. Before a swap its live tree stands at `live`, the new one
-at `stage`, and the one of last time, if any, at `previous`; afterwards the new one is `live`, the
-old one `previous`, and the one of last time has gone to `stage`, from where it is discarded. A
-rollback is the same between `live` and `previous`. `moving` is only used on the way.
-
 Normally the data dir is one slot. A data dir that is a mount point cannot be renamed: then each
 top-level entry of it is a slot of its own, and stage and previous lie inside the mount.
 """
@@ -13,18 +8,26 @@ top-level entry of it is a slot of its own, and stage and previous lie inside th
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
 from biso_tasks.files.mounts import read_mounts
+from biso_tasks.files.slots import Slot, outer_slots, places_inside, renames
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import CommandFailed
 
-__all__ = ["Slot", "entry_slots", "identities", "settle", "slot", "standing"]
+__all__ = [
+    "Slot",
+    "carried",
+    "entry_slots",
+    "identities",
+    "require_renamable",
+    "settle",
+    "slot",
+    "standing",
+]
 
 # A device number may change when a host restarts, so it is no part of an identity; a birth time
 # tells an inode from a later one with the same number.
@@ -41,6 +44,8 @@ while IFS= read -r -d '' from && IFS= read -r -d '' to; do
   # An empty folder that is nobody's: Docker makes one where the source of a bind mount is missing.
   if [ -d "$to" ] && [ ! -L "$to" ] && [ -z "$(ls -A -- "$to")" ]; then "$@" rm -d -- "$to"; fi
   "$@" mv -T -n -v -- "$from" "$to"
+  # Some versions of mv end well where -n kept them from it; what follows rests on this rename.
+  if [ -e "$from" ] || [ -L "$from" ]; then printf '%s is in the way\n' "$to" >&2; exit 9; fi
 done
 """
 _ENTRIES = r"""
@@ -49,39 +54,11 @@ for folder in "$@"; do
   find "$folder" -mindepth 1 -maxdepth 1 -printf '%f\0'
 done
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Four paths and the identities that stood there before ("" where there was nothing)."""
-
-    live: str
-    stage: str
-    previous: str
-    moving: str
-    live_id: str
-    stage_id: str
-    previous_id: str
-
-    def wanted(self, *, after: bool, rollback: bool) -> dict[str, str]:
-        """Where each identity belongs before or after the exchange."""
-        if not after:
-            places = {self.live_id: self.live, self.stage_id: self.stage}
-            places[self.previous_id] = self.previous
-        elif rollback:
-            places = {self.live_id: self.previous, self.previous_id: self.live}
-            places[self.stage_id] = self.stage
-        else:
-            places = {self.live_id: self.previous, self.stage_id: self.live}
-            places[self.previous_id] = self.stage
-        return {identity: path for identity, path in places.items() if identity}
-
-    def as_dict(self) -> dict[str, str]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    @staticmethod
-    def from_dict(document: Mapping[str, Any]) -> Slot:
-        return Slot(**{name: str(document[name]) for name in Slot.__slots__})
+_RENAMABLE = r"""
+[ -w "$1" ] || { printf '%s' "$1"; exit 0; }
+# A directory that gets another parent is written to as well: its ".." changes.
+[ ! -d "$2" ] || [ -w "$2" ] || printf '%s' "$2"
+"""
 
 
 def identities(access: Access, paths: Sequence[str]) -> list[str]:
@@ -97,17 +74,48 @@ def identities(access: Access, paths: Sequence[str]) -> list[str]:
     return ["" if identity == "-" else identity for identity in found]
 
 
-def slot(access: Access, live: str, stage: str, previous: str, moving: str) -> Slot:
+def slot(
+    access: Access, live: str, stage: str, previous: str, moving: str, *, what: str = "data dir"
+) -> Slot:
     """One slot as it stands now. Raises Refused where a rename could not do it: the directories
-    are on different filesystems."""
+    are on different filesystems. `what` is the name of what is live, for the remedy."""
     mounts = read_mounts(access)
     if len({mounts.of(posixpath.dirname(path)) for path in (live, stage, previous)}) > 1:
-        raise Refused(
-            f"{access.host.name}: {live} and {posixpath.dirname(stage)} are on different "
-            "filesystems, so that one cannot take the other's place",
-            hint="set stage_dir to a directory on the filesystem of the data dir",
-        )
+        raise _elsewhere(access, live, posixpath.dirname(stage), what)
     return Slot(live, stage, previous, moving, *identities(access, [live, stage, previous]))
+
+
+def carried(access: Access, live: str, moving: str) -> Slot:
+    """A slot as it stands now that is not exchanged, only lifted over."""
+    (live_id,) = identities(access, [live])
+    return Slot(live, "", "", moving, live_id, "", "")
+
+
+def require_renamable(access: Access, live: str, stage_dir: str, *, what: str) -> None:
+    """Asked while planning: raises Refused where `live`, the `what` of a site, could not be
+    exchanged with a directory below `stage_dir`, since it is a mount point, holds one, is on
+    another filesystem, or may not be written to by whoever would rename it."""
+    mounts = read_mounts(access)
+    inside = mounts.below(live)
+    if mounts.is_point(live) or inside:
+        point = live if mounts.is_point(live) else inside[0]
+        raise Refused(
+            f"{access.host.name}: {point} is a mount point, so that the {what} {live} cannot be "
+            "exchanged by a rename",
+            hint=f"restore the other areas (--only), and the {what} by hand; or mount the "
+            "filesystem one folder higher",
+        )
+    if mounts.of(posixpath.dirname(live)) != mounts.of(stage_dir):
+        raise _elsewhere(access, live, stage_dir, what)
+    if access.root:
+        return
+    closed = access.host.run(access.reader(script(_RENAMABLE, posixpath.dirname(live), live))).text
+    if closed:
+        raise Refused(
+            f"{access.host.name}: {access.user or access.host.login} may not write in {closed}, "
+            f"and so not exchange the {what} {live}",
+            hint="set `sudo = true` for this environment, or give that user the folder",
+        )
 
 
 def entry_slots(
@@ -166,19 +174,16 @@ def settle(
     then nothing is asked, since a site waits. Raises NeedsPerson where something that must be there
     is gone, and StepFailed where a rename fails."""
     where = _before(slots) if fresh else _where(access, slots)
-    plans: list[list[tuple[str, str]]] = []
     for number, one in enumerate(slots):
-        wanted = one.wanted(after=after, rollback=rollback)
-        at = {identity: where.get((number, identity), "") for identity in wanted}
-        missing = [wanted[identity] for identity, path in at.items() if not path]
-        if missing:
-            raise NeedsPerson(
-                f"{access.host.name}: what belongs to {missing[0]} is no longer there (nor at "
-                f"{one.live}, {one.stage}, {one.previous}, {one.moving})",
-                hint="somebody moved it since; put it back by hand and run `biso recover`",
-            )
-        plans.append(_renames(at, wanted, one.moving))
-    moves = [move for plan in plans for move in plan]
+        for identity, path in one.wanted(after=after, rollback=rollback).items():
+            if (number, identity) not in where:
+                known = (one.live, one.stage, one.previous, one.moving)
+                raise NeedsPerson(
+                    f"{access.host.name}: what belongs to {path} is no longer there (nor at "
+                    f"{', '.join(filter(None, known))})",
+                    hint="somebody moved it since; put it back by hand and run `biso recover`",
+                )
+    moves = renames(slots, where, after=after, rollback=rollback)
     if not moves:
         return
     # One round trip for all of them: nothing is served between two renames.
@@ -203,20 +208,16 @@ def settle(
         raise StepFailed(f"{access.host.name}: {moves[0][0]} did not move to {moves[0][1]}")
 
 
-def _renames(at: dict[str, str], wanted: Mapping[str, str], moving: str) -> list[tuple[str, str]]:
-    """Renames in an order in which every target is free; a circle is opened by way of `moving`."""
-    moves = []
-    while left := [one for one in at if at[one] != wanted[one]]:
-        free = [one for one in left if wanted[one] not in at.values()]
-        who = free[0] if free else left[-1]
-        target = wanted[who] if free else moving
-        moves.append((at[who], target))
-        at[who] = target
-    return moves
-
-
 def _joined(paths: Sequence[str]) -> bytes:
     return b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+
+
+def _elsewhere(access: Access, live: str, stage_dir: str, what: str) -> Refused:
+    return Refused(
+        f"{access.host.name}: {live} and {stage_dir} are on different filesystems, so that one "
+        "cannot take the other's place",
+        hint=f"set stage_dir to a directory on the filesystem of the {what}",
+    )
 
 
 def _before(slots: Sequence[Slot]) -> dict[tuple[int, str], str]:
@@ -229,10 +230,17 @@ def _before(slots: Sequence[Slot]) -> dict[tuple[int, str], str]:
 
 
 def _where(access: Access, slots: Sequence[Slot]) -> dict[tuple[int, str], str]:
-    paths = [path for one in slots for path in (one.live, one.stage, one.previous, one.moving)]
-    found = identities(access, paths)
+    outer_of = outer_slots(slots)
+    looked: list[tuple[int, str]] = []
+    for number, one in enumerate(slots):
+        live = [one.live]
+        if number in outer_of:
+            live = places_inside(one, slots[outer_of[number]])
+        own = (one.stage, one.previous, one.moving)
+        looked += [(number, path) for path in (*live, *filter(None, own))]
+    found = identities(access, [path for _, path in looked])
     return {
-        (number // 4, identity): path
-        for number, (path, identity) in enumerate(zip(paths, found, strict=True))
+        (number, identity): path
+        for (number, path), identity in zip(looked, found, strict=True)
         if identity
     }

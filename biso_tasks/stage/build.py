@@ -1,26 +1,23 @@
-"""Opening a stage, and making its webroot with a config.php of its own."""
+"""Opening a stage, and making its webroot with a config.php of its own: from the live webroot, or
+from the tree of a backup set, which takes the live one's place after that (`webroot.py`).
+"""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
-from typing import Any
 
 from biso_tasks.errors import Refused
 from biso_tasks.files.clone import clone
-from biso_tasks.host.command import Command, script
+from biso_tasks.host.command import Command
 from biso_tasks.instance.config_php import Facts, read_facts
 from biso_tasks.instance.mounts import inside_paths
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.exposure import require_unserved
-from biso_tasks.stage.isolation import check, wrapper
+from biso_tasks.stage.isolation import check
 from biso_tasks.stage.model import Stage, access
+from biso_tasks.stage.webroot import fit_webroot, wrap_config
 
-__all__ = ["build_webroot", "evaluated", "open_stage"]
-
-_ORIGINAL = "config.biso-original.php"
-
-_WRITE = 'umask 077; cat > "$1"'
+__all__ = ["build_webroot", "build_webroot_from", "evaluated", "open_stage"]
 
 
 def open_stage(stage: Stage) -> None:
@@ -42,23 +39,24 @@ def build_webroot(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
     still holds a live path or names a live database.
     """
     instance = stage.instance
-    layout, environment = instance.layout, instance.environment
+    layout = instance.layout
     exclude = [f"/{layout.datadir_in_webroot}"] if layout.datadir_in_webroot else []
     exclude += [f"/{posixpath.basename(layout.stage_dir)}"]
     files = access(instance)
     clone(files, layout.webroot, stage.webroot, exclude=exclude)
-    config = f"{stage.webroot}/{environment.config}"
-    original = f"{posixpath.dirname(config)}/{_ORIGINAL}"
-    new = f"{layout.stage}/config.new"
-    text = wrapper(_ORIGINAL, _places(stage))
-    host = instance.host
-    host.run(script(_WRITE, new).as_user(environment.host_user), stdin=text)
-    host.run(files.writer(Command(("mv", "-f", "--", config, original))))
-    # PHP's user, in a container another than the one that writes here, must read this one as well.
-    host.run(files.writer(Command(("chmod", f"--reference={original}", "--", new))))
-    if files.gives_away:
-        host.run(files.writer(Command(("chown", f"--reference={original}", "--", new))))
-    host.run(files.writer(Command(("mv", "-f", "--", new, config))))
+    wrap_config(stage)
+    return evaluated(stage, live_databases)
+
+
+def build_webroot_from(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
+    """Make the tree of a set, which already stands at the stage's webroot, the stage's: with the
+    target's own config.php where it has one (else the set's stays), wrapped.
+
+    Returns what the stage's config.php evaluates to; raises Refused as `build_webroot` does, and
+    where the tree holds something in the place of the target's data dir.
+    """
+    fit_webroot(stage)
+    wrap_config(stage)
     return evaluated(stage, live_databases)
 
 
@@ -92,17 +90,3 @@ def evaluated(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
             hint="let config.php not derive env from its own path",
         )
     return facts
-
-
-def _places(stage: Stage) -> Mapping[str, Any]:
-    """The config.php keys that a stage sets: data dir and databases, nothing else."""
-    instance = stage.instance
-    values: dict[str, Any] = {instance.environment.key("datadir"): f"{stage.inside}/data"}
-    by_live = {database.live: database.stage for database in stage.databases}
-    keys = {database.key for database in stage.databases}
-    for key in sorted(keys | {instance.environment.key("log.db")}):
-        value = instance.facts.values.get(key)
-        if isinstance(value, dict) and value.get("dbname"):
-            live = str(value["dbname"])
-            values[key] = {**value, "dbname": by_live.get(live, stage.main.stage)}
-    return values

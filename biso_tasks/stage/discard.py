@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop
 from biso_tasks.files.discard import discard
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
-from biso_tasks.stage.model import StagedDatabase, access
+from biso_tasks.instance.layout import Layout
+from biso_tasks.stage.exchange import data_places, previous_webroot, webroot_places
+from biso_tasks.stage.model import AREAS, Area, StagedDatabase, access
+from biso_tasks.stage.record import areas_of
 
 __all__ = ["discard_previous", "discard_stage"]
 
 
 def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tuple[str, ...]:
-    """Drop the stage's databases and directories, and what a swap left in their place. Returns what
-    was there. The caller holds the lock and knows that no intent is open."""
+    """Drop the stage's databases and directories, and what a swap left in their place; and what an
+    earlier swap kept of areas that the last one did not exchange, since there is no way back to it.
+    Returns what was there. The caller holds the lock and knows that no intent is open."""
     gone = []
+    kept = _kept(instance)
     for database in databases:
+        names = [database.stage] if "database" in kept else [database.stage, database.previous]
         with admin(database.server) as role:
-            if drop(role, database.server, database.stage):
-                gone.append(f"database {database.stage}")
+            gone += [f"database {one}" for one in names if drop(role, database.server, one)]
     layout = instance.layout
-    for path in (layout.stage, f"{layout.stage_dir}/moving", layout.in_place):
+    moving = (data_places(layout)[-1], webroot_places(layout)[-1])
+    for path in (layout.stage, *moving, layout.in_place, *_outdated(instance.layout, kept)):
         there = Command(("test", "-e", path)).as_user(instance.environment.host_user)
         if instance.host.run(there, ok=(0, 1)).code == 0:
             discard(access(instance), path, inside=layout.stage_dir)
@@ -34,6 +40,17 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
     instance.state.sweep()
     return tuple(gone)
+
+
+def _kept(instance: Instance) -> frozenset[Area]:
+    """What the previous instance consists of; everything where nobody wrote that down."""
+    previous = (instance.state.read("instance") or {}).get("previous")
+    return areas_of(previous) if isinstance(previous, dict) else frozenset(AREAS)
+
+
+def _outdated(layout: Layout, kept: Collection[Area]) -> tuple[str, ...]:
+    places: dict[Area, str] = {"webroot": previous_webroot(layout), "data": layout.previous_datadir}
+    return tuple(path for area, path in places.items() if area not in kept)
 
 
 def discard_previous(instance: Instance, databases: Sequence[StagedDatabase]) -> None:

@@ -6,17 +6,17 @@ databases than this environment's is not followed.
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.database import swap as databases
 from biso_tasks.database.admin import admin
 from biso_tasks.errors import NeedsPerson
-from biso_tasks.files.places import Slot, entry_slots, slot
+from biso_tasks.files.places import Slot
 from biso_tasks.instance.instance import Instance
-from biso_tasks.stage.model import StagedDatabase, access
+from biso_tasks.stage.exchange import find_slots, require_own
+from biso_tasks.stage.model import AREAS, REFRESHED, Area, StagedDatabase
 from biso_tasks.stage.swap import DatabasePart, Intent
 
 __all__ = ["known_services", "make_intent", "now", "read_intent"]
@@ -32,18 +32,23 @@ def make_intent(
     in_maintenance: bool,
     document: Mapping[str, Any],
     statements: Mapping[str, tuple[str, ...]],
+    areas: Collection[Area] = REFRESHED,
 ) -> Intent:
-    """Who stands where now. `statements` are executed with the renames, by live database. Raises
-    StepFailed where a database that must come in is not there, and Refused where a directory could
-    not be renamed."""
+    """Who stands where now, of the `areas` that are exchanged: `parts` count only with "database"
+    among them. `statements` are executed with the renames, by live database. Raises StepFailed
+    where a database or a directory that must come in is not there, and Refused where a directory
+    could not be renamed."""
+    if "database" not in areas:
+        parts = ()
     return Intent(
         run=run,
         rollback=rollback,
         parts=tuple(_part(part, rollback, statements.get(part.live, ())) for part in parts),
-        slots=_slots(instance),
+        slots=find_slots(instance, areas, rollback=rollback),
         services=services,
         in_maintenance=in_maintenance,
         document=document,
+        areas=frozenset(areas),
     )
 
 
@@ -69,7 +74,7 @@ def read_intent(
                 )
             )
         slots = tuple(Slot.from_dict(entry) for entry in document["slots"])
-        _require_own(instance, slots)
+        require_own(instance, slots)
         return Intent(
             run=str(document["run"]),
             rollback=bool(document["rollback"]),
@@ -78,6 +83,7 @@ def read_intent(
             services=known_services(instance, document["services"]),
             in_maintenance=bool(document["in_maintenance"]),
             document=dict(document["document"]),
+            areas=_areas(document, parts),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise NeedsPerson(
@@ -108,30 +114,14 @@ def _part(database: StagedDatabase, rollback: bool, statements: tuple[str, ...])
     )
 
 
-def _places(instance: Instance) -> tuple[str, str, str, str]:
-    layout = instance.layout
-    moving = f"{layout.stage_dir}/moving"
-    return (layout.datadir, layout.stage_datadir, layout.previous_datadir, moving)
-
-
-def _slots(instance: Instance) -> tuple[Slot, ...]:
-    layout = instance.layout
-    places = _places(instance)
-    if not layout.datadir_is_mount:
-        return (slot(access(instance), *places),)
-    own = layout.stage_dir.removeprefix(layout.datadir).lstrip("/").partition("/")[0]
-    return entry_slots(access(instance), *places, without=own)
-
-
-def _require_own(instance: Instance, slots: Sequence[Slot]) -> None:
-    places = _places(instance)
-    for one in slots:
-        found = (one.live, one.stage, one.previous, one.moving)
-        if found == places:
-            continue
-        name = posixpath.basename(one.live)
-        if found != tuple(f"{place}/{name}" for place in places) or name in ("", ".", ".."):
-            raise ValueError(f"it names {one.live}")
+def _areas(document: Mapping[str, Any], parts: Sequence[DatabasePart]) -> frozenset[Area]:
+    """Raises ValueError where the commit point could not be told: with a database it is the
+    transaction, without one the last rename."""
+    named = document.get("areas", sorted(REFRESHED))
+    areas = frozenset(area for area in AREAS if area in named)
+    if len(areas) != len(named) or bool(parts) != ("database" in areas):
+        raise ValueError(f"its areas are {named!r}")
+    return areas
 
 
 def known_services(instance: Instance, names: Sequence[Any]) -> tuple[str, ...]:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal, get_args
 
+from biso_tasks.config.model import Environment
 from biso_tasks.database.names import previous_name, stage_name
 from biso_tasks.database.server import Server
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import DATA_EXCLUDES
+from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import App
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import inside
 from biso_tasks.values import Dsn
 
 __all__ = [
+    "AREAS",
     "MOUNTED_AT",
+    "REFRESHED",
+    "Area",
     "Content",
     "Stage",
     "StagedDatabase",
     "access",
+    "access_to",
     "in_place",
     "own_directory",
     "server",
@@ -29,6 +35,13 @@ __all__ = [
 
 MOUNTED_AT = "/biso-stage"
 """Where a stage is mounted in a container of its own."""
+
+Area = Literal["webroot", "data", "database"]
+"""What an instance is made of, and what can be exchanged by itself."""
+
+AREAS: Final[tuple[Area, ...]] = get_args(Area)
+REFRESHED: Final[frozenset[Area]] = frozenset(("data", "database"))
+"""What a refresh exchanges. It leaves the webroot."""
 
 Content = Literal["copy", "schema", "live-schema"]
 """What a staged database is filled with: all of the source's, the source's schema, or the schema of
@@ -70,12 +83,14 @@ class StagedDatabase:
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage of `instance`, made by `run`. Paths are the host's. `in_place`: the live instance
-    itself stands for its stage, since the site cannot stage (strategy "in-place")."""
+    itself stands for its stage, since the site cannot stage (strategy "in-place"). `areas` take the
+    live ones' place; what else the stage is made of goes with it."""
 
     instance: Instance
     run: str
     databases: tuple[StagedDatabase, ...]
     in_place: bool = False
+    areas: frozenset[Area] = REFRESHED
 
     @property
     def called(self) -> str:
@@ -85,6 +100,11 @@ class Stage:
     @property
     def main(self) -> StagedDatabase:
         return self.databases[0]
+
+    @property
+    def swapped(self) -> tuple[StagedDatabase, ...]:
+        """The databases that take the live ones' place."""
+        return tuple(one for one in self.databases if one.swapped)
 
     @property
     def webroot(self) -> str:
@@ -124,9 +144,13 @@ class Stage:
 
 def access(instance: Instance) -> Access:
     """How files of this instance are touched: by root where biso.toml grants sudo."""
-    environment = instance.environment
+    return access_to(instance.host, instance.environment)
+
+
+def access_to(host: Host, environment: Environment) -> Access:
+    """The same of an environment whose instance cannot be read, since its webroot is away."""
     return Access(
-        instance.host,
+        host,
         user=environment.host_user,
         root=environment.sudo,
         knows_owners=environment.services.kind != "compose",
@@ -161,21 +185,26 @@ def server(instance: Instance, dsn: Dsn) -> Server:
 
 
 def staged(
-    instance: Instance, contents: Mapping[str, Content] | None = None
+    instance: Instance,
+    contents: Mapping[str, Content] | None = None,
+    *,
+    areas: Collection[Area] = REFRESHED,
 ) -> tuple[StagedDatabase, ...]:
     """The databases of a stage of `instance`, the main one first, then the log database and those
     of `contents` (by config.php key): as many as config.php names. One that nobody handles gets a
-    stand-in, so that the stage never writes into the live one."""
+    stand-in, so that the stage never writes into the live one; without "database" among `areas`,
+    all do."""
     facts, environment = instance.facts, instance.environment
     wanted = contents or {}
     key = environment.key("gaia.db")
-    found = [StagedDatabase(key, server(instance, facts.database), "copy")]
+    main: Content = "copy" if "database" in areas else "live-schema"
+    found = [StagedDatabase(key, server(instance, facts.database), main)]
     seen = {_place(facts.database)}
     for key in dict.fromkeys((environment.key("log.db"), *wanted)):
         dsn = facts.dsn(key)
         if dsn is not None and _place(dsn) not in seen:
             seen.add(_place(dsn))
-            content = wanted.get(key, "live-schema")
+            content = wanted.get(key, "live-schema") if "database" in areas else "live-schema"
             found.append(StagedDatabase(key, server(instance, dsn), content))
     return tuple(found)
 

@@ -1,23 +1,51 @@
-"""What a host remembers of its instances: which one is served, which one served before."""
+"""What a host remembers of its instances: which one is served, which one served before, and which
+areas the two differ in, so that a rollback exchanges those and no others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from biso_tasks.errors import Refused
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.intent import now
+from biso_tasks.stage.model import AREAS, REFRESHED, Area
 
-__all__ = ["after_in_place", "after_refresh", "after_rollback", "previous_of", "require_not_raw"]
+__all__ = [
+    "after_in_place",
+    "after_refresh",
+    "after_rollback",
+    "after_swap",
+    "areas_of",
+    "previous_of",
+    "require_not_raw",
+]
 
 
 def after_refresh(instance: Instance, *, run: str, raw: bool, source: str) -> dict[str, Any]:
     """The record once the stage of `run` is served. `raw` says whether personal data is in it."""
+    return after_swap(instance, run=run, raw=raw, source=source, areas=REFRESHED)
+
+
+def after_swap(
+    instance: Instance, *, run: str, raw: bool, source: str, areas: Collection[Area]
+) -> dict[str, Any]:
+    """The record once `areas` of the stage of `run` are served. `source` is an environment or a
+    set's id, `raw` says whether personal data came in with them."""
     record = instance.state.read("instance") or {}
+    stays = _known(record.get("current"))
+    named = _named(areas)
+    since = now()
     return {
-        "current": {"run": run, "raw": raw, "source": source, "since": now()},
-        "previous": {**_known(record.get("current")), "until": now()},
+        "current": {
+            "run": run,
+            "raw": _raw(raw, stays["raw"], areas),
+            "source": source,
+            "since": since,
+            "areas": named,
+        },
+        "previous": {**stays, "until": since, "areas": named},
     }
 
 
@@ -32,10 +60,20 @@ def after_in_place(instance: Instance, *, run: str, raw: bool, source: str) -> d
 def after_rollback(instance: Instance) -> dict[str, Any]:
     """The record once the previous instance is served again."""
     record = instance.state.read("instance") or {}
+    coming, going = _known(record.get("previous")), _known(record.get("current"))
+    areas = areas_of(coming)
+    raw = _raw(coming["raw"], going["raw"], areas)
     return {
-        "current": {**_known(record.get("previous")), "since": now()},
-        "previous": {**_known(record.get("current")), "until": now()},
+        "current": {**coming, "raw": raw, "since": now(), "areas": _named(areas)},
+        "previous": {**going, "until": now(), "areas": _named(areas)},
     }
+
+
+def areas_of(instance: Mapping[str, Any]) -> frozenset[Area]:
+    """Which areas were exchanged when the instance of this record came or went: what a rollback
+    exchanges. A record of an older version is one of a refresh."""
+    named = instance.get("areas")
+    return frozenset(area for area in AREAS if area in named) if named else REFRESHED
 
 
 def previous_of(instance: Instance) -> dict[str, Any]:
@@ -51,7 +89,7 @@ def previous_of(instance: Instance) -> dict[str, Any]:
 
 def require_not_raw(instance: Instance, previous: Mapping[str, Any], *, required: bool) -> None:
     """Raises Refused where the previous instance holds personal data and the site forbids that."""
-    if required and previous.get("raw"):
+    if required and previous.get("raw") and areas_of(previous) & REFRESHED:
         raise Refused(
             f"the previous instance of {instance.name} (run {previous.get('run')}) was not "
             'anonymised, and the site says anonymize = "required"',
@@ -59,6 +97,23 @@ def require_not_raw(instance: Instance, previous: Mapping[str, Any], *, required
         )
 
 
+def _raw(coming: bool | None, staying: bool | None, areas: Collection[Area]) -> bool | None:
+    """Whether personal data is in an instance of which only `areas` came in; None: nobody knows.
+    There is none in a webroot."""
+    exchanged = REFRESHED.intersection(areas)
+    if not exchanged:
+        return staying
+    if exchanged == REFRESHED:
+        return coming
+    if True in (coming, staying):
+        return True
+    return None if None in (coming, staying) else False
+
+
+def _named(areas: Collection[Area]) -> list[Area]:
+    return [area for area in AREAS if area in areas]
+
+
 def _known(record: Any) -> dict[str, Any]:
     """An instance that was there before this tool came: nobody knows whether it is raw."""
-    return dict(record) if isinstance(record, dict) else {"run": None, "raw": None}
+    return {"run": None, "raw": None, **(record if isinstance(record, dict) else {})}

@@ -3,8 +3,9 @@
 Intent written on the host → maintenance on in both → services stopped → connections blocked and
 ended → directories renamed → databases renamed in one transaction: *commit* → services started →
 the site asked → maintenance off. Before the commit everything goes back, after it forward; a site
-that answers badly is swapped back. Every part can be done again: `recover` does the rest of
-whatever was interrupted, from any machine, by what the intent says and what is found.
+that answers badly is swapped back. Where no database is exchanged (a restore of files alone), the
+last rename of a directory is the commit point. Every part can be done again: `recover` does the
+rest of whatever was interrupted, from any machine, by what the intent says and what is found.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from biso_tasks.database import swap as databases
 from biso_tasks.database.admin import admin
 from biso_tasks.database.server import Server
 from biso_tasks.errors import BisoError, NeedsPerson, Refused, StepFailed
-from biso_tasks.files.places import Slot, settle
+from biso_tasks.files.places import Slot, settle, standing
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import Answer, wait_until_good
-from biso_tasks.stage.model import access
+from biso_tasks.stage.lost import forget_stage_dir, note_stage_dir
+from biso_tasks.stage.model import REFRESHED, Area, access
 
 __all__ = ["DatabasePart", "Intent", "Swapped", "finish", "go_live", "require_no_intent", "swap"]
 
@@ -67,11 +69,13 @@ class Intent:
     services: tuple[str, ...]
     in_maintenance: bool
     document: Mapping[str, Any]
+    areas: frozenset[Area] = REFRESHED
 
     def as_dict(self, direction: Direction) -> dict[str, Any]:
         return {
             "run": self.run,
             "rollback": self.rollback,
+            "areas": sorted(self.areas),
             "databases": [part.as_dict() for part in self.parts],
             "slots": [slot.as_dict() for slot in self.slots],
             "services": list(self.services),
@@ -135,6 +139,8 @@ def swap(
         services.stop(instance.host, instance.environment, intent.services)
 
     try:
+        if "webroot" in intent.areas:
+            note_stage_dir(instance)
         stage_maintenance()
         leftover = _exchange(instance, intent, shut, ours)
     except BaseException as error:
@@ -152,7 +158,7 @@ def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Di
     """Do the rest of an interrupted swap: forward if it was committed (and not on its way back),
     else back. Returns which, with notes. Raises BisoError; calling it again goes on."""
     notes: list[str] = []
-    done = _committed(intent)
+    done = _committed(instance, intent)
     if done and direction == "forward":
         settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
         _allow(intent)
@@ -177,6 +183,9 @@ def _exchange(
 
     leftover: list[str] = []
     groups = _groups(intent)
+    if not groups:
+        shut()
+        directories()
     for number, group in enumerate(groups):
         # The main database comes last: its transaction is the commit point.
         before_block = shut if number == 0 else None
@@ -211,8 +220,11 @@ def _groups(intent: Intent) -> list[list[DatabasePart]]:
     return list(reversed(groups.values()))
 
 
-def _committed(intent: Intent) -> bool:
-    """By the main database, whose transaction is the commit point."""
+def _committed(instance: Instance, intent: Intent) -> bool:
+    """By the main database, whose transaction is the commit point; without one by the directories,
+    the last of which is."""
+    if not intent.parts:
+        return standing(access(instance), intent.slots, rollback=intent.rollback) == "after"
     with admin(intent.parts[0].server) as role:
         return databases.committed(role, [intent.parts[0].intent])
 
@@ -298,7 +310,7 @@ def _go_back(instance: Instance, intent: Intent) -> None:
 
 
 def _undo(instance: Instance, intent: Intent) -> None:
-    if _any_committed(intent):
+    if _any_committed(instance, intent):
         if not intent.in_maintenance and not instance.in_maintenance():
             # The new instance may be too broken even for that; it must go all the same.
             with suppress(StepFailed):
@@ -314,10 +326,12 @@ def _undo(instance: Instance, intent: Intent) -> None:
     services.start(instance.host, instance.environment, intent.services)
     if not intent.in_maintenance and instance.in_maintenance():
         instance.app.maintenance(False)
-    instance.state.remove("intent")
+    _forget(instance, intent)
 
 
-def _any_committed(intent: Intent) -> bool:
+def _any_committed(instance: Instance, intent: Intent) -> bool:
+    if not intent.parts:
+        return _committed(instance, intent)
     for group in _groups(intent):
         with admin(group[0].server) as role:
             if databases.committed(role, [part.intent for part in group]):
@@ -337,6 +351,13 @@ def _databases_back(intent: Intent) -> None:
 
 def _record(instance: Instance, intent: Intent) -> None:
     instance.state.write("instance", intent.document)
+    _forget(instance, intent)
+
+
+def _forget(instance: Instance, intent: Intent) -> None:
+    # The note first: as long as there is an intent, `recover` comes by here again.
+    if "webroot" in intent.areas:
+        forget_stage_dir(instance)
     instance.state.remove("intent")
 
 
