@@ -2,8 +2,9 @@
 give, what it may raise, and two helpers that keep plugins to the core's own meaning of things.
 
 - `hookimpl` marks a function as the implementation of the hook of its name (docs/hooks.md).
-- Received: Site, Environment, Instance, Stage, StepContext, RecipeView, PlanView, PlannedStep,
-  Report with StepReport and ErrorReport; SecretFinder, which every hook may take as `secret`.
+- Received: Site, BackupStore, Environment, Instance, Stage, StepContext, RecipeView, PlanView,
+  PlannedStep, Report with StepReport and ErrorReport; SecretFinder, which every hook may take as
+  `secret`.
 - Given: Action with Effects, RecipeText, Insert, ExtraDatabase, Check, Finding, PersonalColumn,
   HarmlessColumn, PersonalFiles, HarmlessFiles, Change, Veto, FilePolicy, Secret.
 - Raised, each with a message and a `hint`: BisoError (exit 1) and its kinds StepFailed (1),
@@ -23,6 +24,7 @@ from biso_tasks.files.placeholder import placeholder
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import (
     Action,
+    BackupStore,
     Change,
     Check,
     Effects,
@@ -53,6 +55,7 @@ from biso_tasks.values import Secret
 
 __all__ = [
     "Action",
+    "BackupStore",
     "BisoError",
     "Change",
     "Check",

@@ -7,16 +7,20 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Self
 
 from biso_tasks.config.model import Environment, Site
+from biso_tasks.errors import Locked
 from biso_tasks.hooks.manager import PluginManager
 from biso_tasks.host import connect
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance, read_instance
+from biso_tasks.instance.lock import lock
+from biso_tasks.instance.mending import look, mend
 
 __all__ = ["Session", "whoami"]
 
@@ -34,11 +38,13 @@ def whoami() -> str:
 
 @dataclass(slots=True)
 class Session:
-    """One command's site, plugins and connections. `say` shows a line to the person."""
+    """One command's site, plugins and connections. `say` shows a line to the person. `mends`: what
+    a killed run left of a maintenance is ended at the first contact; not while only planning."""
 
     site: Site
     hooks: PluginManager
     say: Callable[[str], None]
+    mends: bool = True
     _hosts: dict[str, Host] = field(default_factory=dict)
     _secrets: set[str] = field(default_factory=set)
     _connecting: threading.Lock = field(default_factory=threading.Lock)
@@ -55,12 +61,19 @@ class Session:
 
     def host(self, name: str) -> Host:
         """The environment's host, connected at first use and kept for the command."""
+        return self._connected(name, self.environment(name).ssh or None)
+
+    def visited(self, destination: str) -> Host:
+        """A host that is no environment's: an ssh_config alias or user@host:port, "" for this
+        machine. Its host key is checked like any other's."""
+        return self._connected(destination or "this machine", destination or None)
+
+    def _connected(self, name: str, destination: str | None) -> Host:
         with self._connecting:
             if name not in self._hosts:
-                environment = self.environment(name)
                 host = connect(
                     name,
-                    environment.ssh or None,
+                    destination,
                     ssh_config=Path(self.site.ssh.config).expanduser(),
                     known_hosts=Path(self.site.ssh.known_hosts).expanduser(),
                 )
@@ -74,7 +87,22 @@ class Session:
         for dsn in (instance.facts.database, instance.facts.log):
             if dsn is not None and len(dsn.password.reveal()) >= SHORTEST:
                 self._secrets.add(dsn.password.reveal())
+        if self.mends:
+            self._mend(instance)
         return instance
+
+    def _mend(self, instance: Instance) -> None:
+        if look(instance).state != "dead":
+            return
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        owner = {"run": "the next contact", "who": whoami(), "since": since}
+        # Whoever holds the environment has made contact, too.
+        with (
+            suppress(Locked),
+            lock(instance.host, instance.environment, instance.layout, owner),
+        ):
+            for line in mend(instance):
+                self.say(f"{instance.name}: {line}")
 
     def redact(self, text: str) -> str:
         """`text` without any password that this command has seen: the last net of the journal."""

@@ -6,14 +6,20 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from biso_tasks.actions import (
+    capturing,
     filing,
     in_place,
     in_place_filling,
     locking,
     naming,
     preparing,
+    pruning,
+    reading_back,
+    sealing,
     staging,
     swapping,
+    unpacking,
+    verifying,
 )
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import Action, RecipeText, Site
@@ -32,6 +38,12 @@ def biso_actions(site: Site) -> Sequence[Action]:
         *swapping.ACTIONS,
         *in_place.ACTIONS,
         *in_place_filling.ACTIONS,
+        *capturing.ACTIONS,
+        *sealing.ACTIONS,
+        *verifying.ACTIONS,
+        *unpacking.ACTIONS,
+        *reading_back.ACTIONS,
+        *pruning.ACTIONS,
     )
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
-from biso_tasks.actions.checklist import Sheet
+from biso_tasks.actions.checklist import Looked, Sheet
 from biso_tasks.actions.doctor_environment import look
 from biso_tasks.actions.doctor_pair import compare
+from biso_tasks.actions.doctor_sets import check_backup, check_sets
 from biso_tasks.errors import UsageError
 from biso_tasks.hooks.types import Check
 from biso_tasks.session import Session
@@ -26,9 +27,9 @@ __all__ = ["checks"]
 
 
 def checks(session: Session, for_task: str) -> Iterator[Check]:
-    """What `for_task` needs, one line each, host by host. Raises UsageError where there is no such
-    task."""
-    scope = _scope(session, for_task)
+    """What `for_task` needs, one line each, host by host; "" is a refresh, and what there is of
+    backup sets. Raises UsageError where there is no such task."""
+    scope = _scope(session, for_task or "refresh-test")
     here = Sheet("")
     _here(here, session, scope)
     yield from here.checks
@@ -42,7 +43,7 @@ def checks(session: Session, for_task: str) -> Iterator[Check]:
                 look,
                 session,
                 name,
-                for_task,
+                scope.task,
                 writes=name in scope.writes,
                 anonymize=scope.anonymize and name in scope.writes,
             )
@@ -57,6 +58,8 @@ def checks(session: Session, for_task: str) -> Iterator[Check]:
         between = Sheet(target.environment.name)
         compare(between, session, source, target)
         yield from between.checks
+    if scope.backs_up or not for_task:
+        yield from _sets(session, looked, required=scope.backs_up)
     for _, found in session.hooks.collect("biso_checks", site=session.site):
         yield from found
 
@@ -70,6 +73,18 @@ class _Scope:
     writes: tuple[str, ...] = ()
     pair: tuple[str, str] | None = None
     anonymize: bool = False
+    backs_up: bool = False
+
+
+def _sets(session: Session, looked: Mapping[str, Looked], *, required: bool) -> Iterator[Check]:
+    """Of the environment that is backed up, where it could be looked at."""
+    name = session.site.backup.environment
+    if name in looked and looked[name].instance is not None:
+        sheet = Sheet(name)
+        if required:
+            check_backup(sheet, session, name)
+        check_sets(sheet, session, name, required=required)
+        yield from sheet.checks
 
 
 def _scope(session: Session, task: str) -> _Scope:
@@ -80,17 +95,27 @@ def _scope(session: Session, task: str) -> _Scope:
         return _Scope(task, (source,), (target,), (source, target), anonymize)
     if task == "anonymize":
         return _Scope(task, (), (target,), (target, target), True)
+    if task in ("backup", "verify", "prune"):
+        return _Scope(task, (site.backup.environment,), backs_up=True)
+    if task in ("restore", "reset-test", "baseline"):
+        return _Scope(task, (), (target,))
     if task == "rollback":
         return _Scope(task, (), (target,))
     if task == "recover":
-        return _Scope(task, (), tuple(e.name for e in site.environments if e.role == "test"))
+        return _Scope(task, (), tuple(e.name for e in site.environments))
     own = tuple(change.name for change in site.recipes if change.steps)
     if task in own:
         return _Scope(task, tuple(e.name for e in site.environments))
-    known = ", ".join(("refresh-test", "anonymize", "rollback", "recover", *own))
+    known = ", ".join((*_KNOWN, *own))
     raise UsageError(
         f"doctor does not know what the task {task!r} needs", hint=f"--for can be: {known}"
     )
+
+
+_KNOWN = (
+    *("refresh-test", "anonymize", "rollback", "recover"),
+    *("backup", "verify", "prune", "restore", "baseline", "reset-test"),
+)
 
 
 def _here(sheet: Sheet, session: Session, scope: _Scope) -> None:
@@ -106,7 +131,7 @@ def _here(sheet: Sheet, session: Session, scope: _Scope) -> None:
                 f"{scope.task} needs the environment {name!r}, and biso.toml has none of that name",
                 f"add [environments.{name}], or name another one in [refresh]",
             )
-        elif name in scope.writes:
+        elif name in scope.writes and scope.task not in ("recover", "rollback", "restore"):
             guard = partial(guards.not_production, known[name], scope.task)
             sheet.guard("roles", guard, f"{scope.task} changes {name}, a test environment")
     _plugins(sheet, session)

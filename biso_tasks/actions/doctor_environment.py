@@ -75,7 +75,8 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
         return
     found.host = host
     found.clock = _clock(host)
-    granted = check_sudo(sheet, host, environment, writes=writes)
+    hold = session.site.backup.hold if task == "backup" else None
+    granted = check_sudo(sheet, host, environment, writes=writes, hold=hold)
     found.root_granted = granted.get("root", True)
     user = environment.host_user
     if user and not granted.get(user, True):

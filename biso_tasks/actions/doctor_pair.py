@@ -12,10 +12,10 @@ from biso_tasks.actions.doctor_environment import dotted
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.pair import check_pair, pick_dump, pick_load
 from biso_tasks.database.server import Server
-from biso_tasks.errors import StepFailed
 from biso_tasks.files.space import free_space, human
 from biso_tasks.files.sync import method
 from biso_tasks.host.protocol import Host
+from biso_tasks.host.route import choose_route
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
@@ -90,18 +90,13 @@ def _clocks(sheet: Sheet, source: float | None, target: float | None) -> None:
 
 def _route(session: Session, source: Host, target: Host) -> str:
     wanted = session.site.refresh.route
-    if source.address == target.address:
+    found = choose_route(source, target, wanted)
+    if found == "local":
         return "both are on one host: nothing travels over the network"
+    if found == "direct":
+        return f"direct: {target.name} reaches {source.name} by SSH"
     if wanted == "relay" or not source.address or not target.address:
         return "relay: through this machine, nothing is written to its disk"
-    if source.reachable_from(target):
-        return f"direct: {target.name} reaches {source.name} by SSH"
-    if wanted == "direct":
-        raise StepFailed(
-            f'route = "direct", but {target.name}\'s host cannot open an SSH connection to '
-            f"{source.name}'s ({source.address})",
-            hint='give it a key and the host key, or use route = "relay" (through this machine)',
-        )
     return f"relay: {target.name} cannot reach {source.name}, so all goes through this machine"
 
 

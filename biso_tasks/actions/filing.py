@@ -7,6 +7,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.stagework import StageWork
 from biso_tasks.errors import Refused
 from biso_tasks.files.keep import keep_files
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
@@ -18,7 +19,7 @@ from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, own_directory
 
-__all__ = ["ACTIONS", "decide_files", "file_policy"]
+__all__ = ["ACTIONS", "decide_files", "file_policy", "own_scratch", "scratch"]
 
 
 def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
@@ -72,7 +73,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
     kept = keep_files(
         access(target), target.layout.datadir, work.stage.datadir, work.config.keep_files
     )
-    _scratch(target, work.stage.datadir)
+    scratch(target, work.stage.datadir)
     # Last: whatever was put into it has changed its time.
     finish_root(
         access(target),
@@ -80,7 +81,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         listing.top,
         fallback_owner=target.environment.owner,
     )
-    _own_scratch(target, work.stage.datadir)
+    own_scratch(target, work.stage.datadir)
     if moved.vanished:
         context.note(f"{len(moved.vanished)} file(s) were deleted on {source.name} meanwhile")
     return {
@@ -105,7 +106,7 @@ def _describe(context: Context[Refresh]) -> Effects:
     )
 
 
-def file_policy(context: Context[Refresh]) -> Callable[[str], str | None] | None:
+def file_policy(context: Context[StageWork]) -> Callable[[str], str | None] | None:
     """The plugins' answers, before a file travels; None where no plugin has one to give."""
     hooks = context.work.session.hooks
     if not hooks.implementers("biso_file_policy"):
@@ -119,13 +120,13 @@ def file_policy(context: Context[Refresh]) -> Callable[[str], str | None] | None
     return ask
 
 
-def _scratch(target: Instance, datadir: str) -> None:
+def scratch(target: Instance, datadir: str) -> None:
     """An empty writable tmp/ is there afterwards, also where the source has none."""
     make = Command(("mkdir", "-p", "--", f"{datadir}/tmp"))
     target.host.run(make.as_user(target.environment.host_user), ok=None)
 
 
-def _own_scratch(target: Instance, datadir: str) -> None:
+def own_scratch(target: Instance, datadir: str) -> None:
     """To whom the data dir belongs: where PHP runs in a container, not we but PHP writes there."""
     files = access(target)
     if files.gives_away:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.refresh import Refresh, untrusted
+from biso_tasks.actions.refresh import Refresh
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.dumpfile import load_rows
@@ -38,7 +38,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
             schema_only=database.content == "schema",
             # Their rows were never taken away.
             exclude_tables=[table for one in kept for table in one.tables],
-            untrusted=[one for one in untrusted(facts, number) if one not in present],
+            untrusted=[one for one in work.untrusted(number) if one not in present],
             present=present,
         )
         for note in notes:

@@ -50,14 +50,14 @@ class Work:
         return None
 
 
-W = TypeVar("W", bound=Work)
+W_co = TypeVar("W_co", bound=Work, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Context(Generic[W]):
+class Context(Generic[W_co]):
     """What an action is given (see `StepContext`); `scope` is None while planning."""
 
-    work: W
+    work: W_co
     spec: StepSpec
     scope: Scope | None = None
 
@@ -80,6 +80,10 @@ class Context(Generic[W]):
         return self.spec.params
 
     @property
+    def values(self) -> Mapping[str, str]:
+        return self.work.values
+
+    @property
     def stage(self) -> StageView | None:
         return None if self.scope is None else self.work.stage_view()
 
@@ -92,11 +96,20 @@ class Context(Generic[W]):
     def cancelled(self) -> bool:
         return self.cancel.is_set()
 
-    def run(self, argv: Sequence[str], on: str | None = None) -> bytes:
+    def run(
+        self,
+        argv: Sequence[str],
+        on: str | None = None,
+        *,
+        stdin: bytes = b"",
+        login: bool = False,
+        timeout: float | None = None,
+    ) -> bytes:
         name = self.work.environment_name(on) if on else self.environment.name
         environment = self.work.session.environment(name)
-        command = Command(tuple(argv)).as_user(environment.host_user)
-        return self.work.session.host(name).run(command, timeout=self.spec.timeout or 3600).out
+        command = Command(tuple(argv)).as_user(None if login else environment.host_user)
+        longest = self.spec.timeout or timeout or 3600
+        return self.work.session.host(name).run(command, stdin=stdin, timeout=longest).out
 
     def note(self, text: str) -> None:
         if self.scope is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from biso_tasks.actions.filing import file_policy
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.preparing import extend_inventories
-from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.stagework import StageWork
 from biso_tasks.database.connect import connect
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.files.listing import list_tree
@@ -22,7 +22,7 @@ from biso_tasks.stage.model import access
 __all__ = ["ACTIONS"]
 
 
-def _rename(context: Context[Refresh]) -> dict[str, Any]:
+def _rename(context: Context[StageWork]) -> dict[str, Any]:
     """Before anything is anonymised: a masked row names no file any more."""
     work = context.work
     extend_inventories(work)
@@ -69,7 +69,7 @@ def _rename(context: Context[Refresh]) -> dict[str, Any]:
     return {"renamed": renamed, "rows": rows}
 
 
-def _describe(context: Context[Refresh]) -> Effects:
+def _describe(context: Context[StageWork]) -> Effects:
     return Effects(
         changes=(
             f"gives files and directories of {context.work.stage.called} that are called after "

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.refresh import Refresh
-from biso_tasks.database import grants, settings
+from biso_tasks.actions.stagework import StageWork
+from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.keep import keep_tables
@@ -27,18 +27,15 @@ from biso_tasks.stage.model import access
 __all__ = ["ACTIONS", "extend_inventories"]
 
 
-def _originals(context: Context[Refresh]) -> dict[str, Any]:
+def _originals(context: Context[StageWork]) -> dict[str, Any]:
     """Hashes of production's personal values, under a key held in memory only, from the snapshot
     that is dumped: what the proof looks for afterwards."""
     work = context.work
     overrides = _overrides(context)
     found = []
     inventories = []
-    for number, snapshot in enumerate(work.snapshots):
-        with connect(work.source_server(number), autocommit=True) as connection:
-            quiet(connection)
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot.id}'".encode())
+    for number in work.copied:
+        with work.original(number) as connection:
             inventory = classify(connection, overrides=overrides if number == 0 else None)
             keep = _kept(work) if number == 0 else ()
             found.append(collect(connection, inventory, keep=keep))
@@ -51,7 +48,7 @@ def _originals(context: Context[Refresh]) -> dict[str, Any]:
     }
 
 
-def _overrides(context: Context[Refresh]) -> dict[str, bool]:
+def _overrides(context: Context[StageWork]) -> dict[str, bool]:
     """What the site's plugins declare of single columns."""
     answers = context.work.session.hooks.collect("biso_inventory", site=context.site)
     said: dict[str, bool] = {}
@@ -62,7 +59,7 @@ def _overrides(context: Context[Refresh]) -> dict[str, bool]:
     return said
 
 
-def _migrate(context: Context[Refresh]) -> dict[str, Any]:
+def _migrate(context: Context[StageWork]) -> dict[str, Any]:
     app = context.work.stage.app
     pending = app.pending_migrations()
     if pending:
@@ -70,11 +67,11 @@ def _migrate(context: Context[Refresh]) -> dict[str, Any]:
     return {"migrations": len(pending)}
 
 
-def _describe_migrate(context: Context[Refresh]) -> Effects:
+def _describe_migrate(context: Context[StageWork]) -> Effects:
     return Effects(changes=(f"applies pending migrations in {context.work.stage.called}",))
 
 
-def extend_inventories(work: Refresh) -> None:
+def extend_inventories(work: StageWork) -> None:
     """The inventories as the stage's databases have their columns now. What was judged before
     keeps its judgement, so it can be called again."""
     extended = []
@@ -84,7 +81,7 @@ def extend_inventories(work: Refresh) -> None:
     work.inventories = tuple(extended)
 
 
-def _anonymize(context: Context[Refresh]) -> dict[str, Any]:
+def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
     """BISO's own anonymizer first; then whatever it leaves of what is personal."""
     work = context.work
     stage = work.stage
@@ -104,7 +101,7 @@ def _anonymize(context: Context[Refresh]) -> dict[str, Any]:
     return {"masked": masked}
 
 
-def _describe_anonymize(context: Context[Refresh]) -> Effects:
+def _describe_anonymize(context: Context[StageWork]) -> Effects:
     return Effects(
         changes=(
             f"runs BISO's anonymizer in {context.work.stage.called}, then masks what it leaves",
@@ -113,11 +110,11 @@ def _describe_anonymize(context: Context[Refresh]) -> Effects:
     )
 
 
-def _scrub(context: Context[Refresh]) -> dict[str, Any]:
+def _scrub(context: Context[StageWork]) -> dict[str, Any]:
     return _by_plugins(context, "biso_scrub")
 
 
-def _neutralize(context: Context[Refresh]) -> dict[str, Any]:
+def _neutralize(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     config = context.site.neutralize
     what = "anonymised" if work.anonymize else "NOT anonymised"
@@ -125,11 +122,11 @@ def _neutralize(context: Context[Refresh]) -> dict[str, Any]:
         with connect(database.staged_server) as connection:
             if database is work.stage.main:
                 neutralise(connection, config.sql, dict(config.params))
-            mark(connection, f"{what} copy of {work.source.name}, run {work.run_id}")
+            mark(connection, f"{what} copy of {work.origin}, run {work.run_id}")
     return _by_plugins(context, "biso_neutralize")
 
 
-def _describe_neutralize(context: Context[Refresh]) -> Effects:
+def _describe_neutralize(context: Context[StageWork]) -> Effects:
     config = context.site.neutralize
     hooks = context.work.session.hooks
     who = ["[neutralize]"] if config.sql or config.params else []
@@ -139,13 +136,13 @@ def _describe_neutralize(context: Context[Refresh]) -> Effects:
     return Effects(changes=(said,))
 
 
-def _describe_scrub(context: Context[Refresh]) -> Effects:
+def _describe_scrub(context: Context[StageWork]) -> Effects:
     who = context.work.session.hooks.implementers("biso_scrub")
     where = context.work.stage.called
     return Effects(changes=(f"runs {', '.join(who)} in {where}" if who else "no plugin scrubs",))
 
 
-def _by_plugins(context: Context[Refresh], hook: str) -> dict[str, Any]:
+def _by_plugins(context: Context[StageWork], hook: str) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for plugin, changes in context.work.session.hooks.collect(hook, stage=context.stage):
         for change in changes:
@@ -154,7 +151,7 @@ def _by_plugins(context: Context[Refresh], hook: str) -> dict[str, Any]:
     return {"plugins": counts}
 
 
-def _keep(context: Context[Refresh]) -> dict[str, Any]:
+def _keep(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     wanted = work.config.keep_tables
     if not wanted:
@@ -163,13 +160,13 @@ def _keep(context: Context[Refresh]) -> dict[str, Any]:
     return {"rows": sum(rows.values())}
 
 
-def _describe_keep(context: Context[Refresh]) -> Effects:
+def _describe_keep(context: Context[StageWork]) -> Effects:
     wanted = context.work.config.keep_tables
     said = f"puts {context.work.target.name}'s own rows of {', '.join(wanted)} into the stage"
     return Effects(changes=(said if wanted else "no tables to keep",))
 
 
-def _prove(context: Context[Refresh]) -> dict[str, Any]:
+def _prove(context: Context[StageWork]) -> dict[str, Any]:
     """The stage as it will be served, searched for survivors."""
     work = context.work
     proofs: list[Proof] = []
@@ -206,11 +203,11 @@ def _prove(context: Context[Refresh]) -> dict[str, Any]:
     return dict(work.proof.as_json())
 
 
-def _describe_prove(context: Context[Refresh]) -> Effects:
+def _describe_prove(context: Context[StageWork]) -> Effects:
     return Effects(changes=("nothing: one survivor of production's data ends the run (exit 4)",))
 
 
-def _files(work: Refresh) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _files(work: StageWork) -> Iterator[tuple[str, Callable[[], bytes]]]:
     stage, layout = work.stage, work.target.layout
     aside = f"{layout.in_place if stage.in_place else layout.stage}/unreadable"
     excluded = Matcher(stage.excludes)
@@ -219,40 +216,37 @@ def _files(work: Refresh) -> Iterator[tuple[str, Callable[[], bytes]]]:
             yield name, read
 
 
-def _kept(work: Refresh) -> tuple[str, ...]:
+def _kept(work: StageWork) -> tuple[str, ...]:
     """Tables whose rows are the test instance's own, as the inventory names them."""
     return tuple(one.removeprefix("public.") for one in work.config.keep_tables)
 
 
-def _finish(context: Context[Refresh]) -> dict[str, Any]:
+def _finish(context: Context[StageWork]) -> dict[str, Any]:
     """Database settings, grants and statistics: the last touches before the stage is served."""
     work = context.work
     for number, database in enumerate(work.stage.databases):
         if not database.swapped:
             continue
-        source = work.source_server(number)
+        role_there = work.source_facts(number).role
         target = work.target_server(number)
-        with admin(source) as theirs:
-            read = settings.read(theirs, source.dsn.dbname)
+        read = work.source_settings(number)
         with admin(target) as role:
             merged = settings.merge(
                 read,
                 settings.read(role, database.live),
-                source_role=source.dsn.user,
+                source_role=role_there,
                 role=target.dsn.user,
             )
             notes = settings.apply(role, database.stage, merged)
             work.access[database.live] = settings.access_statements(role, database.live, merged)
-        notes += grants.apply(
-            target, database.stage, work.grants.get(number, ()), source_role=source.dsn.user
-        )
+        notes += work.give_grants(number)
         for note in notes:
             context.note(f"{database.live}: {note}")
         analyze(database.server, database.stage)
     return {}
 
 
-def _verify(context: Context[Refresh]) -> dict[str, Any]:
+def _verify(context: Context[StageWork]) -> dict[str, Any]:
     """What plugins find in the stage; one finding that is not ok ends the run."""
     findings = [
         finding
@@ -269,7 +263,7 @@ def _verify(context: Context[Refresh]) -> dict[str, Any]:
     return {"findings": len(findings)}
 
 
-def _describe_verify(context: Context[Refresh]) -> Effects:
+def _describe_verify(context: Context[StageWork]) -> Effects:
     who = context.work.session.hooks.implementers("biso_verify")
     return Effects(changes=(f"nothing: asks {', '.join(who)}" if who else "nothing to ask",))
 

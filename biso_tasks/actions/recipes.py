@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from biso_tasks.config.model import RecipeChange, Site
 from biso_tasks.errors import ConfigError
 from biso_tasks.flow.recipe import Recipe, apply, build, parse
@@ -46,9 +49,7 @@ def recipes(site: Site, hooks: PluginManager) -> dict[str, Recipe]:
                 f"recipes.{name}: there is no such recipe to change",
                 hint="its recipes are: " + ", ".join(sorted(found)),
             )
-    return {
-        name: _changed(recipe, changes.get(name), site, hooks) for name, recipe in found.items()
-    }
+    return {name: _changed(recipe, changes, site, hooks) for name, recipe in found.items()}
 
 
 def site_recipes(site: Site, known: frozenset[str] = frozenset()) -> dict[str, Recipe]:
@@ -70,10 +71,13 @@ def site_recipes(site: Site, known: frozenset[str] = frozenset()) -> dict[str, R
 
 
 def _changed(
-    recipe: Recipe, change: RecipeChange | None, site: Site, hooks: PluginManager
+    recipe: Recipe, changes: Mapping[str, RecipeChange], site: Site, hooks: PluginManager
 ) -> Recipe:
-    if change is not None:
-        recipe = apply(recipe, change.insert, change.skip, change.set)
-    for _, inserts in hooks.collect("biso_steps", recipe=recipe, site=site):
-        recipe = apply(recipe, inserts)
+    """With what biso.toml and the plugins change of it; of a variant, of what it is one of too."""
+    for name in filter(None, (recipe.variant_of, recipe.name)):
+        change = changes.get(name)
+        if change is not None:
+            recipe = apply(recipe, change.insert, change.skip, change.set)
+        for _, inserts in hooks.collect("biso_steps", recipe=replace(recipe, name=name), site=site):
+            recipe = apply(recipe, inserts)
     return recipe

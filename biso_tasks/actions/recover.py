@@ -12,11 +12,13 @@ from biso_tasks.database.create import exists
 from biso_tasks.errors import BisoError, Locked
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
+from biso_tasks.instance.maintenance import mend
 from biso_tasks.session import Session, whoami
 from biso_tasks.stage import guards
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.in_place import recover_in_place
 from biso_tasks.stage.intent import read_intent
+from biso_tasks.stage.lost import put_webroot_back
 from biso_tasks.stage.model import staged
 from biso_tasks.stage.swap import finish
 
@@ -36,20 +38,23 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
     """Put one environment right. Errors are part of the answer: the other environments still get
     their turn."""
     try:
-        instance = session.instance(name)
-        guards.env_fits(instance, anonymize=False)
-        if not instance.state.exists() and not _staged(instance):
-            return Recovered(name, ())
-        instance.state.prepare()
         owner = {
             "run": run_id,
             "who": whoami(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        # Without a webroot there is no config.php, and nothing else could be found.
+        back = put_webroot_back(session.host(name), session.environment(name), owner)
+        instance = session.instance(name)
+        guards.env_fits(instance, anonymize=False)
+        if not instance.state.exists() and not _staged(instance):
+            return Recovered(name, ())
+        instance.state.prepare()
         with lock(instance.host, instance.environment, instance.layout, owner):
             done = _recover(instance)
         instance.state.tidy()
-        return Recovered(name, done)
+        found = ("the webroot, which was away, was put back",) if back else ()
+        return Recovered(name, (*found, *done))
     except Locked as error:
         return Recovered(name, ("a live run is left alone",), error)
     except BisoError as error:
@@ -66,7 +71,7 @@ def _staged(instance: Instance) -> bool:
 
 
 def _recover(instance: Instance) -> tuple[str, ...]:
-    done: list[str] = []
+    done = list(mend(instance))
     databases = staged(instance)
     document = instance.state.read("intent")
     if document is not None and document.get("kind") == "in-place":

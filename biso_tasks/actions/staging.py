@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.refresh import Refresh, untrusted
+from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.stagework import StageWork
 from biso_tasks.database import grants
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
@@ -22,13 +23,13 @@ from biso_tasks.stage.discard import discard_stage
 __all__ = ["ACTIONS"]
 
 
-def _open(context: Context[Refresh]) -> None:
+def _open(context: Context[StageWork]) -> None:
     work = context.work
     open_stage(work.stage)
     work.staged = True
 
 
-def _describe_open(context: Context[Refresh]) -> Effects:
+def _describe_open(context: Context[StageWork]) -> Effects:
     layout = context.work.target.layout
     return Effects(
         changes=(f"makes {layout.stage} (0700)",),
@@ -40,9 +41,9 @@ def _snapshot(context: Context[Refresh]) -> None:
     """Before any file is listed: a row may lack its file's newest version, never the file."""
     work = context.work
     work.snapshots = tuple(
-        work.reading.enter_context(export(work.source_server(number))) for number in _copied(work)
+        work.reading.enter_context(export(work.source_server(number))) for number in work.copied
     )
-    for number, one in zip(_copied(work), work.snapshots, strict=True):
+    for number, one in zip(work.copied, work.snapshots, strict=True):
         work.grants[number] = grants.read(one.connection)
 
 
@@ -58,7 +59,7 @@ def _measure(context: Context[Refresh]) -> dict[str, Any]:
 
 def _database(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
-    copied = dict(zip(_copied(work), work.snapshots, strict=True))
+    copied = dict(zip(work.copied, work.snapshots, strict=True))
     facts = work.facts
     for number, database in enumerate(work.stage.databases):
         source, target = work.source_server(number), work.target_server(number)
@@ -67,7 +68,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
                 role,
                 target,
                 database.stage,
-                facts.source_facts[number],
+                work.source_facts(number),
                 locale=work.target.environment.database.locale,
                 version=facts.target_facts[number].version,
             )
@@ -82,11 +83,11 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
                 route=facts.route if number in copied else "local",
                 cancel=context.cancel,
                 schema_only=database.content != "copy",
-                untrusted=untrusted(facts, number),
+                untrusted=work.untrusted(number),
             )
         for note in notes:
             context.note(f"{database.stage}: {note}")
-    return {"bytes": sum(work.facts.source_facts[number].bytes for number in copied)}
+    return {"bytes": sum(work.source_facts(number).bytes for number in copied)}
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:
@@ -95,7 +96,7 @@ def _describe_database(context: Context[Refresh]) -> Effects:
     changes = []
     for number, database in enumerate(work.stage.databases):
         source = work.target.name if database.content == "live-schema" else work.source.name
-        size = human(work.facts.source_facts[number].bytes) if database.content == "copy" else ""
+        size = human(work.source_facts(number).bytes) if database.content == "copy" else ""
         changes.append(
             f"makes database {database.stage}, {how[database.content]} {source}"
             + (f" ({size}, route {work.facts.route})" if size else "")
@@ -123,7 +124,7 @@ def _check(context: Context[Refresh]) -> dict[str, Any]:
     """The copy against the very snapshot that was dumped; then production is let go."""
     work = context.work
     problems: list[str] = []
-    for number, expected in zip(_copied(work), work.counts, strict=True):
+    for number, expected in zip(work.copied, work.counts, strict=True):
         database = work.stage.databases[number]
         if database.content == "schema":
             continue
@@ -138,7 +139,7 @@ def _check(context: Context[Refresh]) -> dict[str, Any]:
     return {"rows": sum(counts.rows for counts in work.counts), "problems": 0}
 
 
-def _close(context: Context[Refresh]) -> None:
+def _close(context: Context[StageWork]) -> None:
     """Runs whatever happened: nothing of a stage stays, unless an intent still needs it or the
     person asked to keep it."""
     work = context.work
@@ -154,17 +155,8 @@ def _close(context: Context[Refresh]) -> None:
     discard_stage(work.target, work.stage.databases)
 
 
-def _describe_close(context: Context[Refresh]) -> Effects:
+def _describe_close(context: Context[StageWork]) -> Effects:
     return Effects(destroys=(f"the stage {context.work.target.layout.stage}",))
-
-
-def _copied(work: Refresh) -> list[int]:
-    """The numbers of the stage's databases that come from the source."""
-    return [
-        number
-        for number, database in enumerate(work.stage.databases)
-        if database.content != "live-schema"
-    ]
 
 
 def _undo_snapshot(context: Context[Refresh]) -> None:

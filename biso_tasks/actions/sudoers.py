@@ -27,24 +27,30 @@ class SudoRule:
     anything: bool = False
 
 
-def sudo_rules(environment: Environment, login: str, *, writes: bool) -> tuple[SudoRule, ...]:
-    """What a run asks sudo for on this environment's host, the login being `login`."""
+def sudo_rules(
+    environment: Environment, login: str, *, writes: bool, hold: Sequence[str] | None = None
+) -> tuple[SudoRule, ...]:
+    """What a run asks sudo for on this environment's host, the login being `login`. `hold` are the
+    services that a backup holds still, None where there is none to be made."""
     rules: list[SudoRule] = []
     configured = environment.services
     docker = configured.kind == "compose"
+    # A backup makes and removes the folder in which it notes its maintenance.
+    backup = () if hold is None else ("install", "rm")
+    programs = ROOT_PROGRAMS if writes else ("rsync", *backup)
     if environment.host_user:
         rules += [
             SudoRule(environment.host_user, (name,), anything=True)
             for name in ("bash", "test", "find", "cp", "tar")
         ]
     if environment.sudo:
-        rules += [SudoRule("root", (name,)) for name in (ROOT_PROGRAMS if writes else ("rsync",))]
+        rules += [SudoRule("root", (name,)) for name in programs]
         if docker:
             rules.append(SudoRule("root", ("docker",)))
-        elif writes and configured.kind == "systemd":
+        elif configured.kind == "systemd":
             rules += [
                 SudoRule("root", ("systemctl", verb, "--", name), harmless=False)
-                for name in configured.stop
+                for name in dict.fromkeys((*(configured.stop if writes else ()), *(hold or ())))
                 for verb in ("stop", "start")
             ]
         elif writes and configured.kind == "command":
@@ -87,10 +93,15 @@ printf '\0'
 
 
 def check_sudo(
-    sheet: Sheet, host: Host, environment: Environment, *, writes: bool
+    sheet: Sheet,
+    host: Host,
+    environment: Environment,
+    *,
+    writes: bool,
+    hold: Sequence[str] | None = None,
 ) -> dict[str, bool]:
     """One line for each user that sudo is needed for; whether all of it is granted."""
-    rules = sudo_rules(environment, host.login, writes=writes)
+    rules = sudo_rules(environment, host.login, writes=writes, hold=hold)
     if not rules:
         return {}
     fields: list[str] = []

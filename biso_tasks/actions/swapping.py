@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.stagework import StageWork
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.database.admin import admin
 from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.instance import services
-from biso_tasks.instance.app import App
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
 from biso_tasks.instance.mounts import require_fresh_binds
 from biso_tasks.session import Session
 from biso_tasks.stage import guards, record
 from biso_tasks.stage.discard import discard_stage
+from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.intent import make_intent
-from biso_tasks.stage.model import StagedDatabase, staged
+from biso_tasks.stage.model import Area, Stage, StagedDatabase, staged
 from biso_tasks.stage.swap import Swapped, require_no_intent, swap
+from biso_tasks.stage.webroot import finish_webroot
 
 __all__ = ["ACTIONS", "Rollback", "RollbackSurvey", "survey_rollback"]
 
@@ -72,8 +73,8 @@ class Rollback(TargetWork):
 def survey_rollback(
     session: Session, name: str, require_free: Callable[[Instance], None]
 ) -> RollbackSurvey:
-    """Look at what would come back. Nothing is changed. Raises Refused."""
-    guards.not_production(session.environment(name), "rollback")
+    """Look at what would come back. Nothing is changed. Raises Refused. Production has a previous
+    instance after a restore only, and whoever goes back to it types its name."""
     target = session.instance(name)
     require_live(target.layout, target.environment)
     require_free(target)
@@ -83,9 +84,11 @@ def survey_rollback(
     previous = record.previous_of(target)
     required = session.site.refresh.anonymize == "required"
     record.require_not_raw(target, previous, required=required)
-    known = staged(target)
+    areas = record.areas_of(previous)
+    require_exchangeable(target, areas)
+    known = staged(target) if "database" in areas else ()
     there = tuple(database for database in known if _has_previous(database))
-    if known[0] not in there:
+    if known and known[0] not in there:
         raise Refused(
             f"{target.name} has no previous database {known[0].previous!r} to go back to",
             hint="it was removed by hand; refresh again instead",
@@ -116,24 +119,26 @@ def _last_written(target: Instance) -> str:
     return max(lines, default="")
 
 
-def _swap(context: Context[Refresh]) -> dict[str, Any]:
+def _swap(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     target, stage = work.target, work.stage
-    swapped = [database for database in stage.databases if database.swapped]
-    document = record.after_refresh(
-        target, run=work.run_id, raw=not work.anonymize, source=work.places["source"]
+    document = record.after_swap(
+        target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas
     )
     work.swapped = _exchange(
-        context, target, swapped, document, rollback=False, incoming=stage.app,
+        context, target, stage.swapped, document, rollback=False, incoming=stage, areas=stage.areas,
         running=work.facts.services, in_maintenance=work.facts.in_maintenance,
         statements=work.access,
     )  # fmt: skip
     return {"downtime_seconds": round(work.swapped.downtime, 3)}
 
 
-def _describe_swap(context: Context[Refresh]) -> Effects:
+def _describe_swap(context: Context[StageWork]) -> Effects:
     work = context.work
-    names = ", ".join(d.live for d in work.stage.databases if d.swapped)
+    layout, areas = work.target.layout, work.stage.areas
+    places = [database.live for database in work.stage.swapped]
+    places += [layout.datadir] if "data" in areas else []
+    places += [layout.webroot] if "webroot" in areas else []
     previous = work.facts.previous
     destroys: tuple[str, ...] = ()
     if previous:
@@ -144,8 +149,8 @@ def _describe_swap(context: Context[Refresh]) -> Effects:
     stopped = f", stops {', '.join(work.facts.services)} meanwhile" if work.facts.services else ""
     return Effects(
         changes=(
-            f"exchanges {names} and {work.target.layout.datadir} of {work.target.name} with the "
-            f"stage{stopped}; what is served now is kept as the previous instance",
+            f"exchanges {' and '.join(places)} of {work.target.name} with the stage{stopped}; "
+            "what is served now is kept as the previous instance",
         ),
         destroys=destroys,
     )
@@ -156,8 +161,8 @@ def _swap_previous(context: Context[Rollback]) -> dict[str, Any]:
     facts = work.facts
     work.swapped = _exchange(
         context, facts.target, facts.databases, record.after_rollback(facts.target),
-        rollback=True, incoming=None, running=facts.services, in_maintenance=facts.in_maintenance,
-        statements={},
+        rollback=True, incoming=None, areas=record.areas_of(facts.previous),
+        running=facts.services, in_maintenance=facts.in_maintenance, statements={},
     )  # fmt: skip
     return {"downtime_seconds": round(work.swapped.downtime, 3)}
 
@@ -180,7 +185,8 @@ def _exchange(
     document: Mapping[str, Any],
     *,
     rollback: bool,
-    incoming: App | None,
+    incoming: Stage | None,
+    areas: Collection[Area],
     running: tuple[str, ...],
     in_maintenance: bool,
     statements: Mapping[str, tuple[str, ...]],
@@ -201,20 +207,26 @@ def _exchange(
         in_maintenance=in_maintenance,
         document=document,
         statements=statements,
+        areas=areas,
     )
 
     def stage_maintenance() -> None:
         # The previous instance has carried its flag since it was swapped out.
         if incoming is None:
             return
-        incoming.maintenance(True)
-        # Seen here, beside the live one: a biso-cli that only says so would be found out too late.
-        if not target.flagged(layout.stage_datadir):
-            raise StepFailed(
-                f"{target.name}: `biso-cli maintenance on` ended well in the stage, but there is "
-                "no maintenance.on in its data dir",
-                hint="try it by hand in the webroot; biso_cli in biso.toml says how it is started",
-            )
+        if "data" in areas:
+            incoming.app.maintenance(True)
+            # Seen here, beside the live one: a biso-cli that only says so would be found out late.
+            if not target.flagged(layout.stage_datadir):
+                raise StepFailed(
+                    f"{target.name}: `biso-cli maintenance on` ended well in the stage, but there "
+                    "is no maintenance.on in its data dir",
+                    hint="try it by hand in the webroot; biso_cli in biso.toml says how it is "
+                    "started",
+                )
+        # Last of all: from here on the code in the stage would lead to what is live.
+        if "webroot" in areas:
+            finish_webroot(incoming)
 
     swapped = swap(
         target, intent, stage_maintenance=stage_maintenance, ours=context.work.require_ours

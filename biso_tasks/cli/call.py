@@ -18,7 +18,7 @@ from biso_tasks.actions.recipes import actions, recipes
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output
 from biso_tasks.config.load import find, load
-from biso_tasks.config.model import Site
+from biso_tasks.config.model import Environment, Site
 from biso_tasks.errors import BisoError, ConfigError, ObserverFailed, Refused
 from biso_tasks.flow.interrupt import interruptible
 from biso_tasks.flow.journal import Journal, new_run_id
@@ -27,7 +27,7 @@ from biso_tasks.flow.run import Outcome, execute
 from biso_tasks.hooks.manager import PluginManager
 from biso_tasks.session import Session
 from biso_tasks.ui import errors as error_text
-from biso_tasks.ui.confirm import confirm
+from biso_tasks.ui.confirm import confirm, must_ask
 from biso_tasks.ui.plan import render
 from biso_tasks.ui.progress import choose
 from biso_tasks.ui.report import load as load_report
@@ -70,10 +70,22 @@ class Call:
         hooks = load_hooks(site)
         if observed and not self.options.plan:
             self.observed = hooks
-        return self.stack.enter_context(Session(site, hooks, say=_say))
+        return self.stack.enter_context(Session(site, hooks, say=_say, mends=not self.options.plan))
 
     def text(self, text: str) -> None:
         self.output.text(text)
+
+    def require_named(self, environment: Environment) -> None:
+        """Raises Refused, before anything is contacted, where this command would change a
+        production environment whose name was not given and cannot be asked for."""
+        if environment.role == "production" and not self.options.plan:
+            must_ask(
+                environment.name,
+                yes=self.options.yes,
+                interactive=_interactive(),
+                production=True,
+                given=self.options.confirm,
+            )
 
     def run_recipe(
         self,
@@ -82,12 +94,14 @@ class Call:
         *,
         recipe: str = "",
         confirm_name: str = "",
+        production: bool = False,
         header: tuple[tuple[str, str], ...] = (),
         facts: Callable[[], Mapping[str, Any]] = dict,
     ) -> Outcome | None:
         """Plan, show, ask, run, report. Returns None with --plan. Raises the run's error.
 
-        `facts` are asked after the run, for the JSON and the journal's end.
+        `confirm_name` has to be typed, into a `production` environment whatever --yes says. `facts`
+        are asked after the run, for the JSON and the journal's end.
         """
         site, hooks = session.site, session.hooks
         spec = recipes(site, hooks)[recipe or work.task]
@@ -104,7 +118,8 @@ class Call:
         confirm(
             confirm_name,
             yes=self.options.yes,
-            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+            interactive=_interactive(),
+            production=production,
             given=self.options.confirm,
         )
         try:
@@ -234,6 +249,10 @@ def demo_path(state: Path) -> None:
     programs = state / "demo" / "bin"
     if (state / "demo" / "MADE_BY_BISO_DEMO").exists() and programs.is_dir():
         os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+def _interactive() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _say(text: str) -> None:

@@ -8,15 +8,24 @@ from typing import Any
 
 from biso_tasks.actions.doctor import checks
 from biso_tasks.actions.kit import Work
+from biso_tasks.actions.recover import Recovered
 from biso_tasks.actions.recover import recover as recover_one
+from biso_tasks.cli.backing import backup
+from biso_tasks.cli.baselines import baseline, reset_test
 from biso_tasks.cli.call import Call, Options, find_site, load_hooks, run_command
 from biso_tasks.cli.demo import demo
 from biso_tasks.cli.init import init
+from biso_tasks.cli.keeping import prune, verify
 from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
+from biso_tasks.cli.restoring import restore
+from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
+from biso_tasks.cli.sets import list_sets, pin, show, unpin
 from biso_tasks.errors import Locked, NeedsPerson, Refused
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference
+from biso_tasks.host.protocol import Unreachable
+from biso_tasks.session import Session
 from biso_tasks.ui import runs as runs_text
 from biso_tasks.ui.report import as_json as report_json
 from biso_tasks.ui.report import load as load_report
@@ -51,7 +60,8 @@ def _recipe(call: Call, name: str) -> None:
 
 def _recover(call: Call, env: str) -> None:
     session = call.session()
-    names = [env] if env else [e.name for e in session.site.environments if e.role == "test"]
+    session.mends = False  # what is mended is told as done
+    names = [env] if env else [e.name for e in session.site.environments]
     found = [recover_one(session, name, call.run_id) for name in names]
     call.document["environments"] = [
         {
@@ -66,6 +76,15 @@ def _recover(call: Call, env: str) -> None:
         for line in lines:
             call.text(f"{one.environment}: {line}")
     bad = [one for one in found if one.error is not None]
+    if not env:
+        # Who may not reach production can still put test right.
+        away = [
+            one for one in bad if isinstance(one.error, Unreachable) and _production(session, one)
+        ]
+        for one in away:
+            assert one.error is not None
+            call.text(f"{one.environment} was not asked: {one.error.message}")
+        bad = [one for one in bad if one not in away]
     locked = [one.error for one in bad if isinstance(one.error, Locked)]
     others = [one for one in bad if not isinstance(one.error, Locked)]
     if others:
@@ -80,10 +99,14 @@ def _recover(call: Call, env: str) -> None:
         raise locked[0]
 
 
+def _production(session: Session, found: Recovered) -> bool:
+    return session.environment(found.environment).role == "production"
+
+
 def _doctor(call: Call, for_: str) -> None:
     # A person looks for what is missing: no run has failed.
     session = call.session(observed=False)
-    found = list(checks(session, for_ or "refresh-test"))
+    found = list(checks(session, for_))
     call.document["checks"] = [
         {"host": c.host, "name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy}
         for c in found
@@ -143,6 +166,16 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "refresh-test": refresh_test,
     "anonymize": anonymize,
     "rollback": rollback,
+    "backup": backup,
+    "list": list_sets,
+    "show": show,
+    "pin": pin,
+    "unpin": unpin,
+    "verify": verify,
+    "restore": restore,
+    "baseline": baseline,
+    "reset-test": reset_test,
+    "prune": prune,
     "recipe": _recipe,
     "recover": _recover,
     "doctor": _doctor,
@@ -151,6 +184,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": _report,
     "plugins": _plugins,
     "hooks": _hooks,
+    "schedule": schedule,
     "demo": demo,
     "test": selftest,
 }

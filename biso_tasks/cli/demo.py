@@ -1,16 +1,20 @@
-"""`demo`: build the demo site, refresh its test instance, and say what to try next."""
+"""`demo`: build the demo site, back it up, prove the backup, refresh test, say what to try next."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from biso_tasks.cli.backing import backup
 from biso_tasks.cli.call import Call, demo_path
+from biso_tasks.cli.keeping import verify
 from biso_tasks.cli.refreshing import refresh_test
 from biso_tasks.config.load import find
 from biso_tasks.demo import site as demo_site
 from biso_tasks.errors import UsageError
+from biso_tasks.flow.journal import new_run_id
 
 __all__ = ["demo", "demo_root"]
 
@@ -40,16 +44,31 @@ def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
     call.document["ssh"] = built.ssh
     # The question is for people's own data; this site was made a moment ago.
     call.options = replace(call.options, yes=True)
+    call.text("Backing production up: a moment of maintenance, then it is out of the way ...")
+    _one_of_several(call, lambda: backup(call, "", "", False))
+    call.text("\nRestoring that set beside the test instance, to see that it can be used ...")
+    _one_of_several(call, lambda: verify(call, "", False, True, "", ""))
+    call.text("\nRefreshing test from production ...")
     refresh_test(call)
     call.text(
         "\nTry next:\n"
         "  ./biso refresh-test --plan     what a refresh does, step by step\n"
         "  ./biso refresh-test            do it; type the name of the test environment\n"
         "  ./biso rollback                the old test instance back; again: forth\n"
+        "  ./biso list                    the backup sets; show, verify, restore\n"
         "  ./biso report --open           what happened, as a page\n"
         "  ./biso doctor                  what a run needs, checked\n"
         "  ./biso demo --stop | --clean   end the demo; remove it\n"
     )
+
+
+def _one_of_several(call: Call, command: Callable[[], None]) -> None:
+    """A run of its own before the last one, whose report is the demo's."""
+    document = dict(call.document)
+    command()
+    made = call.document.get("set") or (call.document.get("sets") or [None])[0]
+    call.document = document | ({"set": made} if made else {})
+    call.run_id = new_run_id("demo")
 
 
 def demo_root() -> Path:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from biso_tasks.actions.refresh import Refresh
+from biso_tasks.actions.restore import FromSet, describe_target
+from biso_tasks.actions.stores import find_store
 from biso_tasks.actions.swapping import Rollback
+from biso_tasks.cli.baselines import keep_baseline
 from biso_tasks.cli.call import Call
+from biso_tasks.cli.restoring import said as said_of_set
 from biso_tasks.config.model import Site
-from biso_tasks.errors import ConfigError, Refused, UsageError
+from biso_tasks.errors import ConfigError, Refused
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
@@ -32,21 +36,22 @@ def refresh_test(
             f"this site does not allow a refresh from {wanted!r}",
             hint="refresh.sources_allowed: " + ", ".join(config.sources_allowed),
         )
-    if wanted != "live":
-        raise UsageError(
-            f"a refresh from the backup set {wanted!r} is not built yet", hint="use --source live"
-        )
     if no_anonymize and config.anonymize == "required":
         raise Refused(
             '--no-anonymize: the site says anonymize = "required", which no flag beats',
             hint="refresh without the flag",
         )
     anonymize = bool(config.anonymize) and not no_anonymize
+    target = to or config.to
+    guards.not_production(session.environment(target), "refresh-test")
+    if wanted != "live":
+        _from_set(call, session, wanted, target, anonymize, keep_stage)
+        return
     work = Refresh(
         session,
         "refresh-test",
         call.run_id,
-        places={"source": from_ or config.from_, "target": to or config.to},
+        places={"source": from_ or config.from_, "target": target},
         anonymize=anonymize,
         keep_stage=keep_stage,
         in_place=config.strategy == "in-place",
@@ -54,6 +59,55 @@ def refresh_test(
     if work.in_place:
         _require_changes_apply(session.site)
     _refresh(call, session, work)
+
+
+def _from_set(
+    call: Call, session: Session, word: str, target: str, anonymize: bool, keep_stage: bool
+) -> None:
+    if session.site.refresh.strategy == "in-place":
+        raise Refused(
+            'strategy = "in-place" refreshes from the live instance only',
+            hint='use --source live, or strategy = "swap"',
+        )
+    store, id = find_store(session, word, "")
+    work = FromSet(
+        session,
+        "refresh-test",
+        call.run_id,
+        places={"target": target},
+        # What was anonymised already is not searched for the values of anonymised people.
+        anonymize=anonymize and store.read(id).manifest.personal,
+        keep_stage=keep_stage,
+        store=store,
+        id=id,
+        whole=False,
+    )
+    work.look_again()
+    work.bind_values()
+    header = (*describe_target(work), ("personal data", _PERSONAL[work.anonymize]))
+    call.document["source"] = id
+    call.run_recipe(
+        session,
+        work,
+        recipe="refresh-from-set",
+        confirm_name=target,
+        header=header,
+        facts=lambda: said_of_set(work),
+    )
+    if work.swapped is not None:
+        call.output.text(
+            f"{target} serves the {'anonymised ' if anonymize else ''}copy of {id}; it was away "
+            f"for {work.swapped.downtime:.1f} s. `biso rollback --env {target}` brings the old one "
+            "back."
+        )
+        if work.config.baseline:
+            keep_baseline(call, session, target)
+
+
+_PERSONAL = {
+    True: "anonymised and proven before anybody sees it",
+    False: "NOT anonymised: everybody on test will see it",
+}
 
 
 def _require_changes_apply(site: Site) -> None:
@@ -87,8 +141,7 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
                  f"{facts.source.facts.database.dbname}"),
         ("to", f"{facts.target.name}: {facts.target.host.address or 'this machine'}, database "
                f"{facts.target.facts.database.dbname}, {facts.target.layout.webroot}"),
-        ("personal data", "anonymised and proven before anybody sees it" if work.anonymize
-         else "NOT anonymised: everybody on test will see it"),
+        ("personal data", _PERSONAL[work.anonymize]),
     )  # fmt: skip
     call.document["source"] = "live" if work.task == "refresh-test" else target
 
@@ -119,6 +172,8 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
             f"{facts.source.name}; it was away for {work.swapped.downtime:.1f} s. "
             f"`biso rollback --env {target}` brings the old one back."
         )
+        if work.task == "refresh-test" and work.config.baseline:
+            keep_baseline(call, session, target)
 
 
 def _in_place_note(target: Instance) -> str:
@@ -135,6 +190,7 @@ def _in_place_note(target: Instance) -> str:
 def rollback(call: Call, env: str) -> None:
     session = call.session()
     name = env or session.site.refresh.to
+    call.require_named(session.environment(name))
     work = Rollback(session, "rollback", call.run_id, places={"target": name})
     work.look_again()
     call.document["source"] = "previous"
@@ -146,7 +202,8 @@ def rollback(call: Call, env: str) -> None:
             "previous": None if swapped is None else work.facts.databases[0].previous,
         }
 
-    call.run_recipe(session, work, confirm_name=name, facts=said)
+    production = session.environment(name).role == "production"
+    call.run_recipe(session, work, confirm_name=name, production=production, facts=said)
     if work.swapped is not None:
         call.output.text(
             f"{name} serves its previous instance again; it was away for "

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from biso_tasks.config.duration import duration
 from biso_tasks.config.findings import CONTROL, shown
+from biso_tasks.config.moment import moment
 from biso_tasks.config.schema import Form, Wrong
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "GLOB",
     "HOST_PATH",
     "LOCAL_PATH",
+    "MOMENT",
     "NAME",
     "OWNER",
     "PATTERN",
@@ -299,6 +301,19 @@ def _seconds(value: object, root: Path) -> float:
     return seconds
 
 
+def _moment(value: str, root: Path) -> str:
+    del root
+    if not value:
+        return value
+    try:
+        return str(moment(value))
+    except ValueError as error:
+        raise Wrong(
+            f"{shown(value)} {error}",
+            'write "02:30", "sun 05:00" or "15 05:00" (the 15th of each month), or "" for never',
+        ) from error
+
+
 def _database_host(value: str, root: Path) -> str:
     return _plain(value) if value.startswith("/") else _name(value, root)
 
@@ -362,6 +377,7 @@ DATABASE_HOST: Final = Form("a name, an address or a socket directory", _databas
 DATABASE_NAME: Final = Form("a name of at most 63 bytes", _database_name)
 DURATION: Final = Form("a duration", _duration, object)
 SECONDS: Final = Form("a duration", _seconds, object)
+MOMENT: Final = Form("a time, with a day before it or without", _moment)
 SCALAR: Final = Form("a single value", _scalar, object)
 PORT: Final = _between(1, 65535)
 COUNT: Final = _between(0, 1_000_000)

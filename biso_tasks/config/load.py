@@ -99,6 +99,7 @@ def _site(document: Document, file: Path) -> Site:
         recipes=document.recipes,
         plugin_sections=document.plugins,
         neutralize=document.neutralize,
+        schedule=document.schedule,
     )
 
 

@@ -23,9 +23,11 @@ __all__ = [
     "General",
     "Insert",
     "Keep",
+    "MaxAge",
     "Neutralize",
     "RecipeChange",
     "Refresh",
+    "Schedule",
     "Services",
     "Site",
     "Ssh",
@@ -223,6 +225,10 @@ class Backup:
     max_maintenance: Annotated[
         float, forms.SECONDS, Key('A "whole" backup that runs into it is no good set.')
     ] = 600.0
+    hold: Annotated[
+        tuple[Word, ...],
+        Key("Services held still in the maintenance window, such as a queue runner."),
+    ] = ()
     exclude: Annotated[
         tuple[Annotated[str, forms.PATTERN], ...],
         Key("Further patterns of the webroot and data dir, anchored."),
@@ -274,6 +280,30 @@ class Refresh:
         tuple[tuple[Annotated[str, forms.GLOB], FilePolicy], ...],
         Key("Which files of the data dir travel; the first match counts."),
     ] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MaxAge:
+    good: Annotated[float, forms.SECONDS, Key("How old the newest good set may be.")] = 26 * 3600.0
+    verified: Annotated[
+        float, forms.SECONDS, Key("How long ago a set may have been verified for the last time.")
+    ] = 8 * 86400.0
+    drilled: Annotated[
+        float, forms.SECONDS, Key("How long ago a set may have been drilled for the last time.")
+    ] = 35 * 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """What `schedule` installs on this machine; "" is never. Texts that `moment` reads."""
+
+    backup: Annotated[str, forms.MOMENT, Key("When `backup` runs.")] = "02:30"
+    prune: Annotated[str, forms.MOMENT, Key("When `prune` runs.")] = "04:00"
+    verify: Annotated[str, forms.MOMENT, Key("When `verify --drill` runs.")] = "sun 05:00"
+    refresh: Annotated[str, forms.MOMENT, Key("When `refresh-test` runs.")] = ""
+    max_age: Annotated[MaxAge, Key("From when on `list` and `doctor` complain.")] = field(
+        default_factory=MaxAge
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +392,9 @@ class Document:
     ssh: Annotated[Ssh, Key("How hosts are reached.")] = field(default_factory=Ssh)
     backup: Annotated[Backup, Key("Backup sets.")] = field(default_factory=Backup)
     refresh: Annotated[Refresh, Key("The refresh of test.")] = field(default_factory=Refresh)
+    schedule: Annotated[Schedule, Key("What runs by itself, and when.")] = field(
+        default_factory=Schedule
+    )
     neutralize: Annotated[Neutralize, Key("What is made harmless in a stage.")] = field(
         default_factory=Neutralize
     )
@@ -386,6 +419,7 @@ class Site:
     recipes: tuple[RecipeChange, ...] = ()
     plugin_sections: tuple[tuple[str, dict[str, Any]], ...] = ()
     neutralize: Neutralize = field(default_factory=Neutralize)
+    schedule: Schedule = field(default_factory=Schedule)
 
     def environment(self, name: str) -> Environment:
         """Raises UnknownEnvironment (a KeyError too), naming those that there are."""

@@ -89,6 +89,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "environment": "prod",
     "from": "prod",
     "to": "test",
+    "refresh": "sat 03:00",
 }
 
 
@@ -168,6 +169,10 @@ def _shared(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     yield "# Which files of the data dir travel: copy, placeholder or skip; the first match counts."
     yield '# "brief_vorlagen/**" = "copy"'
     yield '# "**" = "placeholder"'
+    yield ""
+    yield "[schedule]"
+    yield from _comments(docs, "schedule")
+    yield '# max_age = { good = "26h", verified = "8d", drilled = "35d" }'
 
 
 def _comments(

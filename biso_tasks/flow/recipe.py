@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from biso_tasks.errors import ConfigError
 from biso_tasks.flow.spec import (
@@ -22,6 +22,8 @@ from biso_tasks.flow.spec import (
 )
 
 __all__ = ["InsertLike", "Recipe", "StepSpec", "apply", "build", "parse"]
+
+_TEXTS: Final = ("name", "help", "confirm", "variant_of")
 
 
 class InsertLike(Protocol):
@@ -47,18 +49,18 @@ class InsertLike(Protocol):
 
 
 def parse(text: str, source: str) -> Recipe:
-    """The recipe in `text`: keys `name`, `help`, `confirm`, `[[steps]]`. Errors call it `source`.
-    Raises ConfigError with every finding, one a line."""
+    """The recipe in `text`: keys `name`, `help`, `confirm`, `variant_of`, `[[steps]]`. Errors call
+    it `source`. Raises ConfigError with every finding, one a line."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: no valid TOML: {error}") from None
-    unknown = [key for key in data if key not in ("name", "help", "confirm", "steps")]
     problems = [
-        f'{source}: unknown key "{key}"{did_you_mean(key, ("name", "help", "confirm", "steps"))}'
-        for key in unknown
+        f'{source}: unknown key "{key}"{did_you_mean(key, (*_TEXTS, "steps"))}'
+        for key in data
+        if key not in (*_TEXTS, "steps")
     ]
-    for key in ("name", "help", "confirm"):
+    for key in _TEXTS:
         if not isinstance(data.get(key, ""), str):
             problems.append(f"{source}: {key}: expected a text")
     steps = data.get("steps", [])
@@ -69,7 +71,7 @@ def parse(text: str, source: str) -> Recipe:
     lines = [n for n, line in enumerate(text.splitlines(), 1) if _opens_step(line)]
     # Written in another way (inline tables), the steps have no line of their own.
     places = [f"{source}:{n}" for n in lines] if len(lines) == len(steps) else []
-    return build(
+    recipe = build(
         data.get("name", ""),
         steps,
         source=source,
@@ -77,6 +79,7 @@ def parse(text: str, source: str) -> Recipe:
         confirm=data.get("confirm", ""),
         places=places,
     )
+    return replace(recipe, variant_of=data.get("variant_of", ""))
 
 
 def build(

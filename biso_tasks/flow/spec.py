@@ -51,12 +51,14 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Named steps that form a DAG: every step's `needs` is filled in."""
+    """Named steps that form a DAG: every step's `needs` is filled in. A `variant_of` another recipe
+    has the same steps by name, made otherwise: what changes the one changes the other."""
 
     name: str
     help: str
     steps: tuple[StepSpec, ...]
     confirm: str = ""
+    variant_of: str = ""
 
     def names(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps)

@@ -12,6 +12,7 @@ from biso_tasks.values import Secret
 
 __all__ = [
     "Action",
+    "BackupStore",
     "Change",
     "Check",
     "Effects",
@@ -61,6 +62,18 @@ class Environment(Protocol):
         """The folder with `config.php`, on the environment's host."""
 
 
+class BackupStore(Protocol):
+    """`[backup]` of biso.toml: where backup sets are kept."""
+
+    @property
+    def environment(self) -> str:
+        """The name of the environment that is backed up."""
+
+    @property
+    def path(self) -> str:
+        """The store, on that environment's host; sets lie in its `sets`."""
+
+
 class Site(Protocol):
     """The whole biso.toml, read and checked."""
 
@@ -75,6 +88,10 @@ class Site(Protocol):
     @property
     def state(self) -> Path:
         """The folder with journals and reports, on this machine."""
+
+    @property
+    def backup(self) -> BackupStore:
+        """Where backup sets are kept."""
 
     @property
     def environments(self) -> Sequence[Environment]:
@@ -169,6 +186,11 @@ class StepContext(Protocol):
         """The step's parameters, as recipe and site set them."""
 
     @property
+    def values(self) -> Mapping[str, str]:
+        """What `{set.path}` and its like stand for in a site's own commands, as far as the run has
+        come. The recipe `backup` has `set.id`, `set.path` and `set.store`."""
+
+    @property
     def stage(self) -> Stage | None:
         """The stage, where the recipe has built one before this step; None while planning."""
 
@@ -176,9 +198,20 @@ class StepContext(Protocol):
     def cancelled(self) -> bool:
         """Whether the step shall stop: a long action looks now and then, and raises StepFailed."""
 
-    def run(self, argv: Sequence[str], on: str | None = None) -> bytes:
-        """Run a command on the environment's host (or another's, with `on`); what it printed.
-        Nothing goes through a shell. Raises StepFailed when it ends with another code than 0."""
+    def run(
+        self,
+        argv: Sequence[str],
+        on: str | None = None,
+        *,
+        stdin: bytes = b"",
+        login: bool = False,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Run a command on the environment's host (or another's, with `on`); what it printed, up to
+        64 MiB. It runs as the application's user, with `login` as the one who connects, to whom
+        backup sets belong. Nothing goes through a shell; a secret travels on `stdin` and nowhere
+        else. It may take `timeout` seconds (an hour), unless the step itself has a `timeout`.
+        Raises StepFailed when it ends with another code than 0."""
 
     def note(self, text: str) -> None:
         """A line for the screen and the journal: no secrets, no personal data."""

@@ -10,7 +10,7 @@ from biso_tasks.errors import Interrupted, Refused
 from biso_tasks.ui.terminal import Stream, line
 from biso_tasks.ui.text import clean
 
-__all__ = ["confirm"]
+__all__ = ["confirm", "must_ask"]
 
 
 def confirm(
@@ -30,19 +30,8 @@ def confirm(
     asked; Interrupted for Ctrl-C. The question goes to `stream` (default: stderr).
     """
     name = name_to_type
-    if not name:
+    if not must_ask(name, yes=yes, interactive=interactive, production=production, given=given):
         return
-    if given is not None:
-        if given != name:
-            raise Refused(
-                f'--confirm says "{clean(given)}", but the target is "{name}": nothing was changed',
-                hint=f"if {name} is meant: --confirm {name}",
-            )
-        return
-    if yes and not production:
-        return
-    if not interactive:
-        raise _nobody(name, yes=yes, production=production)
     kind = "the production environment" if production else "the environment"
     Stream(stream or sys.stderr).put(
         [line("To go on, type the name of ", kind, " that will be changed: ", (name, "strong"))]
@@ -58,6 +47,27 @@ def confirm(
         raise Refused(
             f"{what}: nothing was changed", hint="start again, and read the plan once more"
         )
+
+
+def must_ask(
+    name: str, *, yes: bool, interactive: bool, production: bool = False, given: str | None = None
+) -> bool:
+    """Whether the name has to be typed still. Raises Refused where what was given is another name,
+    or nobody can be asked: that needs no plan, so it can be known before anything is contacted."""
+    if not name:
+        return False
+    if given is not None:
+        if given != name:
+            raise Refused(
+                f'--confirm says "{clean(given)}", but the target is "{name}": nothing was changed',
+                hint=f"if {name} is meant: --confirm {name}",
+            )
+        return False
+    if yes and not production:
+        return False
+    if not interactive:
+        raise _nobody(name, yes=yes, production=production)
+    return True
 
 
 def _nobody(name: str, *, yes: bool, production: bool) -> Refused:

@@ -27,7 +27,8 @@ run = ["echo", "all is well"]
 """
 TASKS = (
     "refresh-test", "rollback", "recover", "anonymize", "doctor", "init", "runs", "report",
-    "plugins", "hooks", "demo", "test",
+    "plugins", "hooks", "demo", "test", "backup", "list", "show", "pin", "unpin", "verify",
+    "restore", "baseline", "reset-test", "prune", "schedule",
 )  # fmt: skip
 
 
@@ -151,9 +152,11 @@ def test_production_is_never_a_target_and_nothing_is_contacted(site: Path) -> No
         ("refresh-test", "--to", "prod", "--yes"),
         ("refresh-test", "--from", "test", "--to", "prod", "--yes", "--confirm", "prod"),
         ("anonymize", "--env", "prod", "--yes", "--confirm", "prod"),
-        ("rollback", "--env", "prod", "--yes", "--confirm", "prod"),
+        ("rollback", "--env", "prod", "--yes"),
+        ("restore", "latest", "--to", "prod", "--yes"),
+        ("restore", "latest", "--to", "prod", "--yes", "--confirm", "test"),
     ):
         done = run(site, *words, "--json")
         assert done.returncode == 3, (words, done.stderr)
         assert json.loads(done.stdout)["error"]["kind"] == "refused"
-        assert "production environment" in done.stderr
+        assert "production environment" in done.stderr or '"prod"' in done.stderr

@@ -1,0 +1,214 @@
+"""What the steps of a stage share, wherever its content comes from: a live instance or a set."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from biso_tasks.actions.target import TargetWork
+from biso_tasks.config.model import Refresh as RefreshConfig
+from biso_tasks.database.admin import admin
+from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.pair import check_pair
+from biso_tasks.database.server import Server
+from biso_tasks.database.settings import Settings
+from biso_tasks.database.snapshot import Counts
+from biso_tasks.errors import Refused
+from biso_tasks.files.sync import Method
+from biso_tasks.host.route import Route
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.serving import ask
+from biso_tasks.privacy.classify import Classified
+from biso_tasks.privacy.originals import Originals
+from biso_tasks.privacy.prove import Proof
+from biso_tasks.stage.model import Stage, StagedDatabase
+from biso_tasks.stage.swap import Swapped
+from biso_tasks.stage.view import StageView
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = ["StageSurvey", "StageWork", "identity", "require_known", "require_pair", "url_note"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSurvey:
+    """What was looked at on the target before a plan was made. The plan rests on these facts; they
+    are read again when execution starts. Facts are by the number of the stage's database."""
+
+    target: Instance
+    stage: Stage
+    target_facts: tuple[ServerFacts, ...]
+    route: Route
+    method: Method
+    services: tuple[str, ...]
+    in_maintenance: bool
+    previous: dict[str, Any] | None
+    notes: tuple[str, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The facts that the printed plan depends on."""
+        return {
+            self.target.name: identity(self.target),
+            "route": self.route,
+            "transfer": self.method,
+            "services": self.services,
+            "previous instance": self.previous,
+            "stage directory": self.target.layout.stage_dir,
+        }
+
+
+@dataclass(slots=True)
+class StageWork(TargetWork, ABC):
+    """The work of whatever builds a stage and swaps it in: what the steps hand on."""
+
+    anonymize: bool = True
+    keep_stage: bool = False
+    reading: ExitStack = field(default_factory=ExitStack)
+    counts: tuple[Counts, ...] = ()
+    inventories: tuple[tuple[Classified, ...], ...] = ()
+    originals: tuple[Originals, ...] = ()
+    proof: Proof | None = None
+    staged: bool = False
+    swapped: Swapped | None = None
+    access: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def facts(self) -> StageSurvey:
+        """What was surveyed."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """How plans and messages call what the stage's content comes from."""
+
+    @property
+    def raw(self) -> bool:
+        """Whether personal data is served once the stage is."""
+        return not self.anonymize
+
+    @abstractmethod
+    def source_facts(self, number: int) -> ServerFacts:
+        """What database `number` of the stage was where it comes from."""
+
+    @abstractmethod
+    def source_settings(self, number: int) -> Settings:
+        """The settings and access rights of that database as a whole."""
+
+    @abstractmethod
+    def original(self, number: int) -> AbstractContextManager[Connection]:
+        """A connection, in a read-only transaction, to the values before anything is masked."""
+
+    @abstractmethod
+    def give_grants(self, number: int) -> list[str]:
+        """Give the privileges inside database `number` of the stage; notes on what was left
+        behind."""
+
+    @abstractmethod
+    def target_server(self, number: int) -> Server:
+        """The server of database `number` of the stage, with the clients to load it."""
+
+    @property
+    def copied(self) -> list[int]:
+        """The numbers of the stage's databases whose content comes from the origin."""
+        databases = enumerate(self.stage.databases)
+        return [number for number, one in databases if one.content != "live-schema"]
+
+    @property
+    def config(self) -> RefreshConfig:
+        return self.session.site.refresh
+
+    @property
+    def target(self) -> Instance:
+        return self.facts.target
+
+    @property
+    def stage(self) -> Stage:
+        return self.facts.stage
+
+    def stage_view(self) -> StageView | None:
+        return StageView(self.stage) if self.staged else None
+
+    def stage_values(self) -> dict[str, str]:
+        """What a site's own commands may name of stage and target."""
+        stage, target = self.stage, self.target
+        return {
+            "run": self.run_id,
+            "stage.webroot": stage.webroot,
+            "stage.datadir": stage.datadir,
+            "stage.dbname": stage.main.stage,
+            "target.webroot": target.layout.webroot,
+            "target.datadir": target.layout.datadir,
+            "target.dbname": target.facts.database.dbname,
+        }
+
+
+def identity(instance: Instance) -> dict[str, Any]:
+    """What an instance is, as a plan depends on it."""
+    layout, facts = instance.layout, instance.facts
+    return {
+        "env": facts.env,
+        "database": (facts.database.host, facts.database.port, facts.database.dbname),
+        "webroot": (layout.webroot, layout.webroot_id),
+        "data dir": (layout.datadir, layout.datadir_id),
+        "host": layout.machine,
+    }
+
+
+def require_known(origin: str, target: Instance, unknown: tuple[str, ...]) -> None:
+    """Raises Refused where the target's code does not know migrations that the origin has."""
+    if unknown:
+        raise Refused(
+            f"{origin} has {len(unknown)} migration(s) that the code of {target.name} does "
+            f"not know: {', '.join(unknown[:5])}",
+            hint=f"deploy the same version of BISO on {target.name} first",
+        )
+
+
+def require_pair(
+    target: Instance,
+    databases: tuple[StagedDatabase, ...],
+    sources: tuple[ServerFacts, ...],
+    targets: tuple[ServerFacts, ...],
+) -> None:
+    """Raises Refused, with every reason, where the databases cannot come to the target's server."""
+    locale = target.environment.database.locale
+    problems: list[str] = []
+    for number, database in enumerate(databases):
+        there = _without_leftover(database, targets[number])
+        problems += check_pair(sources[number], there, stage=database.stage, locale=locale)
+    if problems:
+        raise Refused(
+            f"{target.name} cannot take this database: " + "; ".join(dict.fromkeys(problems)),
+            hint="nothing was touched; `biso doctor --for refresh-test` lists everything at once",
+        )
+
+
+def _without_leftover(database: StagedDatabase, facts: ServerFacts) -> ServerFacts:
+    """A stage that a killed run left is dropped under the lock, if it is the application's own."""
+    if database.stage not in facts.databases:
+        return facts
+    with admin(database.server) as role:
+        owners = role.rows(
+            "SELECT pg_get_userbyid(datdba)::text AS r FROM pg_database WHERE datname = {}",
+            database.stage,
+        )
+    if owners and owners[0][0] != database.server.dsn.user:
+        return facts
+    return replace(facts, databases=facts.databases - {database.stage})
+
+
+def url_note(target: Instance) -> list[str]:
+    """What to say of the site's address before a swap."""
+    url = target.environment.url
+    if not url:
+        return [f"{target.name} has no `url`: nobody asks the site after the swap"]
+    answer = ask(url, target.app)
+    if answer.good(maintenance=True):
+        return []
+    return [
+        f"{url} does not answer well now ({answer.detail}); if that stays so, it is swapped back"
+    ]

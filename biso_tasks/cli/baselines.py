@@ -1,0 +1,126 @@
+"""The commands that keep a state of a test instance and go back to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from biso_tasks.actions.backup import Backup
+from biso_tasks.actions.capturing import owner_of
+from biso_tasks.actions.restore import FromSet, describe_target
+from biso_tasks.actions.stores import baseline_store
+from biso_tasks.backup.store import Store, StoredSet
+from biso_tasks.cli.call import Call
+from biso_tasks.cli.restoring import said
+from biso_tasks.errors import Refused
+from biso_tasks.flow.journal import new_run_id
+from biso_tasks.session import Session
+from biso_tasks.stage import guards
+
+__all__ = ["baseline", "keep_baseline", "reset_test"]
+
+
+def baseline(call: Call, env: str, name: str) -> None:
+    session = call.session()
+    environment = env or session.site.refresh.to
+    guards.not_production(session.environment(environment), "baseline")
+    work = _run(call, session, environment, name, call.run_id)
+    if work.sealed is not None:
+        call.document |= {"set": work.sealed.id, "path": work.sealed.path, "name": name}
+        what = f"the baseline {name!r}" if name else "the baseline"
+        call.text(
+            f"{work.sealed.id} is {what} of {environment}. `biso reset-test` goes back to it."
+        )
+
+
+def keep_baseline(call: Call, session: Session, environment: str) -> None:
+    """The baseline that a site wants of each proven refresh: a run of its own, told beside the
+    refresh's."""
+    outcome, document = call.outcome, dict(call.document)
+    work = _run(call, session, environment, "", new_run_id("baseline"))
+    call.outcome, call.document = outcome, document
+    call.document["baseline"] = None if work.sealed is None else work.sealed.id
+
+
+def reset_test(call: Call, env: str, name: str) -> None:
+    session = call.session()
+    environment = env or session.site.refresh.to
+    guards.not_production(session.environment(environment), "reset-test")
+    store = baseline_store(session, environment)
+    found = _newest(store, environment, name)
+    manifest = found.manifest
+    if manifest is not None and manifest.personal and session.site.refresh.anonymize == "required":
+        raise Refused(
+            f"the baseline {found.id} of {environment} holds personal data, and the site says "
+            'anonymize = "required"',
+            hint="refresh instead: that is anonymised and proven",
+        )
+    work = FromSet(
+        session,
+        "reset-test",
+        call.run_id,
+        places={"target": environment},
+        anonymize=False,
+        store=store,
+        id=found.id,
+    )
+    work.look_again()
+    work.bind_values()
+    call.document["source"] = found.id
+    call.run_recipe(
+        session,
+        work,
+        confirm_name=environment,
+        header=describe_target(work),
+        facts=lambda: said(work),
+    )
+    if work.swapped is not None:
+        call.text(
+            f"{environment} is what it was at {found.moment:%Y-%m-%d %H:%M} UTC again; it was away "
+            f"for {work.swapped.downtime:.1f} s. `biso rollback --env {environment}` takes that "
+            "back."
+        )
+
+
+def _run(call: Call, session: Session, environment: str, name: str, run: str) -> Backup:
+    store = baseline_store(session, environment)
+    work = Backup(
+        session,
+        "baseline",
+        run,
+        places={"source": environment},
+        areas=("data", "database"),
+        maintenance=session.site.backup.maintenance,
+        store=store,
+    )
+    work.look_again()
+    work.bind_values()
+
+    def facts() -> dict[str, Any]:
+        return {"maintenance_seconds": round(work.maintenance_seconds, 3)}
+
+    call.run_recipe(session, work, recipe="baseline", facts=facts)
+    if work.sealed is not None:
+        with store.lock(owner_of(run)):
+            # The name is the pin's reason: who looks at the store reads why it is kept.
+            store.pin(work.sealed.id, name, None, datetime.now(UTC))
+            for old in store.list():
+                if old.id != work.sealed.id and _called(old) == name:
+                    store.remove(old.id)
+    return work
+
+
+def _newest(store: Store, environment: str, name: str) -> StoredSet:
+    known = [one for one in store.list() if one.environment == environment and one.good]
+    found = [one for one in known if not name or _called(one) == name]
+    if not found:
+        names = sorted({_called(one) for one in known} - {""})
+        raise Refused(
+            f"{environment} has no baseline" + (f" called {name!r}" if name else ""),
+            hint=f"there are: {', '.join(names)}" if names else "`biso baseline` keeps one",
+        )
+    return found[-1]
+
+
+def _called(one: StoredSet) -> str:
+    return one.pin.reason if one.pin else ""

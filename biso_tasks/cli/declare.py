@@ -1,0 +1,75 @@
+"""How a task is declared: a signature and a docstring. What it does is in `commands`, imported only
+when a task runs, so that `--list` stays quick.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import Task, task
+
+__all__ = ["CHANGING", "READING", "declare", "run"]
+
+READING: Final[Mapping[str, tuple[Any, str]]] = {
+    "json": (False, "one JSON document on stdout, all else on stderr"),
+    "verbose": (False, "show more"),
+}
+"""The options of a task that changes nothing: default and help."""
+
+CHANGING: Final[Mapping[str, tuple[Any, str]]] = {
+    "confirm": ("", "the target's name, instead of typing it"),
+    "plan": (False, "print what would be done, and change nothing"),
+    "yes": (False, "do not ask (production: give --confirm NAME as well)"),
+    **READING,
+}
+"""The options of a task that changes something."""
+
+
+def run(command: str, **arguments: Any) -> None:
+    """Run a command; its exit code becomes the program's."""
+    # Paramiko, psycopg and rich belong to what a task does, not to naming it.
+    code = import_module("biso_tasks.cli.commands").run(command, arguments)
+    if code:
+        raise Exit(code=code)
+
+
+def declare(
+    *,
+    called: str = "",
+    common: Mapping[str, tuple[Any, str]] = CHANGING,
+    fixed: Mapping[str, Any] | None = None,
+    **help: str,
+) -> Callable[[Callable[..., None]], Task[Any]]:
+    """Make a task of a function that has only a signature and a docstring: its parameters, then the
+    `common` options, go to the command of the task's name, or `fixed["command"]`. The task is
+    `called` like the function; `help` is by parameter."""
+
+    def made(function: Callable[..., None]) -> Task[Any]:
+        own = called or function.__name__.replace("_", "-")
+        extra = dict(fixed or {})
+        command = extra.pop("command", own)
+
+        def body(c: Context, **arguments: Any) -> None:
+            run(command, **extra, **arguments)
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters = [
+            inspect.Parameter("c", kind),
+            *inspect.signature(function).parameters.values(),
+            *(
+                inspect.Parameter(option, kind, default=default)
+                for option, (default, _) in common.items()
+            ),
+        ]
+        body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        body.__doc__ = function.__doc__
+        texts = {**help, **{option: text for option, (_, text) in common.items()}}
+        result: Task[Any] = task(name=own, help=texts)(body)
+        return result
+
+    return made

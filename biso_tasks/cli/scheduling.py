@@ -1,0 +1,148 @@
+"""`schedule`: shows the timers of this site for this machine, installs them, removes them again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from biso_tasks.actions.schedule import (
+    Agenda,
+    Timetable,
+    agenda,
+    program,
+    require_starts,
+)
+from biso_tasks.actions.schedule_cron import Crontab
+from biso_tasks.actions.schedule_systemd import Units, system_folder, user_folder
+from biso_tasks.cli.call import Call, find_site
+from biso_tasks.config.model import Site
+from biso_tasks.errors import Refused, UsageError
+from biso_tasks.host.local import LocalHost
+from biso_tasks.ui.table import table
+from biso_tasks.ui.text import clean
+
+__all__ = ["schedule"]
+
+
+def schedule(call: Call, kind: str = "", user: bool = False, remove: bool = False) -> None:
+    """Without --yes and with --plan, nothing is changed."""
+    if kind not in ("", "systemd", "cron"):
+        raise UsageError(f"--kind {kind!r} is no kind of timer", hint="--kind systemd, --kind cron")
+    site = find_site()
+    host = LocalHost("this machine")
+    call.stack.callback(host.close)
+    places: tuple[Timetable, ...] = (
+        Units(host, system_folder(), user=False),
+        Units(host, user_folder(), user=True),
+        Crontab(host),
+    )
+    if remove:
+        # Whatever biso.toml says now: what it said once is taken away.
+        _remove(call, Agenda(site.name, str(site.file)), places, kind)
+        return
+    mine = _chosen(places, kind or _kind_here(), user)
+    wanted = agenda(site, program())
+    _show(call, site, wanted, mine)
+    if call.options.plan or not call.options.yes:
+        return
+    for other in places:
+        if other is not mine and other.present(wanted):
+            raise Refused(
+                f"this site is scheduled already, in {other.where}: every job would run twice",
+                hint="`biso schedule --remove` first",
+            )
+    if wanted.jobs:
+        require_starts(host, wanted)
+    changed = mine.present(wanted) != mine.planned(wanted)
+    mine.install(wanted)
+    call.document |= {"installed": bool(wanted.jobs), "changed": changed}
+    call.text(f"{'Installed' if changed else 'Installed already, and active'}: {mine.where}")
+
+
+def _remove(call: Call, wanted: Agenda, places: tuple[Timetable, ...], kind: str) -> None:
+    found = [
+        (place, pieces)
+        for place in places
+        if kind in ("", place.kind) and (pieces := place.present(wanted))
+    ]
+    call.document |= {
+        "installed": bool(found) and call.options.plan,
+        "changed": bool(found) and not call.options.plan,
+        "pieces": [
+            {"where": place.where, "name": piece.name, "text": piece.text}
+            for place, pieces in found
+            for piece in pieces
+        ],
+    }
+    for place, pieces in found:
+        if not call.options.plan:
+            place.remove(wanted)
+        verb = "Would be removed" if call.options.plan else "Removed"
+        call.text(f"{verb} from {place.where}: {', '.join(piece.name for piece in pieces)}")
+    if not found:
+        call.text("Nothing of this site is scheduled here by this user.")
+
+
+def _kind_here() -> str:
+    """systemd where it runs this machine, else cron where that is."""
+    if Path("/run/systemd/system").is_dir():
+        return "systemd"
+    if shutil.which("crontab"):
+        return "cron"
+    raise Refused(
+        "neither systemd nor cron runs on this machine",
+        hint="apt install cron; or see what it would be with --kind systemd or --kind cron",
+    )
+
+
+def _chosen(places: tuple[Timetable, ...], kind: str, user: bool) -> Timetable:
+    system, own, crontab = places
+    if kind == "cron":
+        return crontab
+    return own if user or os.geteuid() != 0 else system
+
+
+def _show(call: Call, site: Site, wanted: Agenda, mine: Timetable) -> None:
+    planned, present = mine.planned(wanted), mine.present(wanted)
+    notes = [*mine.notes(), *_notes(site)] if planned else []
+    call.document |= {
+        "kind": mine.kind,
+        "where": mine.where,
+        "jobs": [
+            {"name": job.name, "at": str(job.at), "command": list(wanted.command(job))}
+            for job in wanted.jobs
+        ],
+        "pieces": [{"name": piece.name, "text": piece.text} for piece in planned],
+        "notes": notes,
+        "installed": bool(planned) and present == planned,
+        "changed": False,
+    }
+    for piece in planned:
+        call.text(f"--- {piece.name}")
+        call.text("".join(f"{clean(line)}\n" for line in piece.text.splitlines()))
+    if not planned:
+        call.text("Nothing is to run by itself: every time in [schedule] is empty.")
+    else:
+        call.text(table([(str(job.at), f"biso {' '.join(job.words)}") for job in wanted.jobs]))
+    for note in notes:
+        call.text(f"Note: {note}")
+    if present == planned:
+        state = "installed as shown" if planned else "not installed"
+    else:
+        state = "installed, but not as shown" if present else "not installed"
+    hint = "" if present == planned or call.options.yes else ": --yes installs it"
+    call.text(f"{mine.where}: {state}{hint}")
+
+
+def _notes(site: Site) -> list[str]:
+    """root runs what lies in the site's folder: whoever may write there is root."""
+    if os.geteuid() != 0:
+        return []
+    owner = site.root.stat().st_uid
+    if owner == 0:
+        return []
+    return [
+        f"root would run the plugins in {site.root}, which belongs to another user (uid {owner}): "
+        "whoever writes there acts as root. Install it as that user, without sudo"
+    ]

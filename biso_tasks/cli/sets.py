@@ -1,0 +1,181 @@
+"""The commands that look at backup sets, and at one of them; pins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from biso_tasks.actions.doctor_sets import ages
+from biso_tasks.actions.set_age import stale
+from biso_tasks.actions.stores import find_store, own_store, visited_store
+from biso_tasks.backup.store import StoredSet
+from biso_tasks.cli.call import Call
+from biso_tasks.config.duration import duration
+from biso_tasks.errors import UsageError
+from biso_tasks.files.space import human
+from biso_tasks.ui.table import Cell, table
+
+__all__ = ["list_sets", "pin", "show", "unpin"]
+
+
+def list_sets(call: Call, env: str, from_: str) -> None:
+    session = call.session(observed=False)
+    if from_:
+        store, _ = visited_store(session, from_)
+    else:
+        store = own_store(session, env or session.site.backup.environment)
+    found = store.list()
+    call.document["sets"] = [_as_json(one) for one in found]
+    now = datetime.now(UTC)
+    rows: list[tuple[Cell, ...]] = [
+        (
+            one.id,
+            (one.state, _STYLES.get(one.state, "")),
+            _age(now - one.moment),
+            human(one.size) if one.manifest else "",
+            ", ".join(one.areas),
+            _remarks(one, now),
+        )
+        for one in found
+    ]
+    if not rows:
+        call.text(f"{store} holds no set yet: `biso backup` makes one")
+        return
+    call.text(table(rows, head=("set", "state", "age", "size", "areas", "")))
+    if not from_:
+        complaints = stale(
+            ages(found, env or session.site.backup.environment),
+            session.site.schedule.max_age,
+            now,
+        )
+        call.document["stale"] = list(complaints)
+        for line in complaints:
+            call.text(f"! {line}")
+
+
+def show(call: Call, set_: str, from_: str) -> None:
+    session = call.session(observed=False)
+    store, id = find_store(session, set_, from_)
+    found = store.read(id)
+    manifest, status = found.manifest, found.status
+    call.document |= {
+        "set": id,
+        "path": found.path,
+        "state": status.state,
+        "manifest": manifest.as_dict(),
+    }
+    lines: list[tuple[str, str]] = [
+        ("set", id),
+        ("path", found.path),
+        ("state", f"{status.state} (good since {status.good.when}, run {status.good.run})"),
+        ("of", f"{manifest.environment} ({manifest.role}), site {manifest.site}"),
+        ("made", f"{manifest.created} by run {manifest.run} on {manifest.machine}"),
+        ("areas", ", ".join(manifest.areas)),
+        ("size", human(manifest.size)),
+        ("personal data", "yes" if manifest.personal else "no: anonymised"),
+        (
+            "maintenance",
+            f"{manifest.options.maintenance}, {manifest.options.maintenance_seconds:.2f} s",
+        ),
+        *(
+            (area, f"{tree.files} files, {human(tree.bytes)}")
+            for area, tree in manifest.trees.items()
+        ),
+        *(
+            (one.key, f"{one.dbname}: {len(one.counts.tables)} tables, {one.counts.rows} rows, "
+             f"{human(one.bytes)} in {one.file}, pg_dump {one.pg_dump}")
+            for one in manifest.databases
+        ),
+        *(("left out", one) for one in manifest.missing),
+        *(("vanished", one) for one in manifest.vanished[:10]),
+    ]  # fmt: skip
+    if status.verified is not None:
+        lines.append(("verified", f"{status.verified.when}, run {status.verified.run}"))
+    if status.drilled is not None:
+        lines.append(("drilled", f"{status.drilled.when}, run {status.drilled.run}"))
+    if status.damaged is not None:
+        lines.append(("damaged", f"{status.damaged.when}: {status.damaged.text}"))
+    if status.pin is not None:
+        until = status.pin.until or "for good"
+        lines.append(("pinned", f"{status.pin.reason or 'no reason given'} ({until})"))
+    call.text(table(lines))
+
+
+def pin(call: Call, set_: str, reason: str, until: str) -> None:
+    session = call.session(observed=False)
+    store, id = find_store(session, set_, "")
+    now = datetime.now(UTC)
+    moment = _until(until, now)
+    with store.lock({"run": call.run_id, "who": "pin", "since": now.isoformat()}):
+        store.pin(id, reason, moment, now)
+    call.document |= {"set": id, "pinned": True, "until": None if moment is None else str(moment)}
+    kept = "for good" if moment is None else f"until {moment:%Y-%m-%d %H:%M} UTC"
+    call.text(f"{id} is kept {kept}, whatever the retention says. `biso unpin {id}` ends that.")
+
+
+def unpin(call: Call, set_: str) -> None:
+    session = call.session(observed=False)
+    store, id = find_store(session, set_, "")
+    now = datetime.now(UTC)
+    with store.lock({"run": call.run_id, "who": "unpin", "since": now.isoformat()}):
+        store.unpin(id)
+    call.document |= {"set": id, "pinned": False}
+    call.text(f"{id} is no longer pinned: the retention decides.")
+
+
+def _until(text: str, now: datetime) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return now + timedelta(seconds=duration(text))
+        except ValueError as error:
+            raise UsageError(
+                f"--until: {text!r} is neither a date nor a duration",
+                hint="write 2027-01-31, or 30d",
+            ) from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment <= now:
+        raise UsageError(f"--until: {text} is over", hint="give a date to come, or 30d")
+    return moment
+
+
+_STYLES: dict[str, Any] = {"damaged": "bad", "partial": "bad", "drilled": "good"}
+
+
+def _remarks(one: StoredSet, now: datetime) -> str:
+    said = []
+    if one.pin is not None and one.pin.holds(now):
+        said.append(f"pinned: {one.pin.reason}" if one.pin.reason else "pinned")
+    if one.released:
+        said.append("released: anonymised")
+    if one.why:
+        said.append(one.why)
+    return "; ".join(said)
+
+
+def _as_json(one: StoredSet) -> dict[str, Any]:
+    status = one.status
+    pinned = status.pin if status else None
+    return {
+        "id": one.id,
+        "state": one.state,
+        "created": one.manifest.created if one.manifest else one.moment.isoformat(),
+        "bytes": one.size,
+        "areas": list(one.areas),
+        "verified": status.verified.when if status and status.verified else None,
+        "drilled": status.drilled.when if status and status.drilled else None,
+        "pinned": pinned is not None and pinned.holds(datetime.now(UTC)),
+        "pin": None if pinned is None else {"reason": pinned.reason, "until": pinned.until},
+        "why": one.why,
+    }
+
+
+def _age(age: timedelta) -> str:
+    seconds = int(age.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{max(0, seconds)} s"
