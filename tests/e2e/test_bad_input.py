@@ -91,6 +91,20 @@ def test_without_php_config_php_cannot_be_read(world: Any) -> None:
     assert "php" in fails(world, code=(1, 3)).lower()
 
 
+def test_too_little_room_for_a_second_copy(world: Any) -> None:
+    """A `df` that answers as it would on a full filesystem: to fill a real one that holds the data
+    dir as well would need one of its own for each run."""
+    df = world.hosts["test"].bin / "df"
+    df.unlink()
+    df.write_text("#!/bin/sh\necho ' Avail IFree Mounted on'; echo '4096 100000 /srv/voll'\n")
+    df.chmod(0o755)
+    try:
+        message = fails(world, code=(3,))
+    finally:
+        df.unlink()  # the next test's reset links the real one again
+    assert "/srv/voll" in message and "4.1 kB free" in message
+
+
 # -- databases --
 
 
