@@ -6,8 +6,10 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -78,7 +80,13 @@ PARTS = {
     "sudo": Part(_program("sudo"), "apt install sudo"),
     "pigz": Part(_program("pigz"), "apt install pigz"),
     "zstd": Part(_program("zstd"), "apt install zstd"),
+    "restic": Part(_program("restic"), "apt install restic"),
+    "rclone": Part(_program("rclone"), "apt install rclone"),
+    "s3 server": Part(
+        lambda: (Path(sysconfig.get_path("scripts")) / "rclone").exists(), "./biso test"
+    ),
     "setpriv": Part(_program("setpriv"), "apt install util-linux"),
+    "systemd": Part(_program("systemd-analyze"), "apt install systemd"),
     "namespaces": Part(_namespaces, "apt install iproute2 util-linux (and run as root)"),
     "locale de_CH.UTF-8": Part(
         _locale,
