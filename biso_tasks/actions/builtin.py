@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from biso_tasks.actions import (
+    baselining,
     capturing,
     filing,
     in_place,
@@ -40,6 +41,7 @@ def biso_actions(site: Site) -> Sequence[Action]:
         *in_place_filling.ACTIONS,
         *capturing.ACTIONS,
         *sealing.ACTIONS,
+        *baselining.ACTIONS,
         *verifying.ACTIONS,
         *unpacking.ACTIONS,
         *reading_back.ACTIONS,

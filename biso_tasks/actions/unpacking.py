@@ -18,6 +18,7 @@ from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.loads import load
 from biso_tasks.database.snapshot import count, differences, export
+from biso_tasks.database.template import copy_template
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.keep import keep_files
 from biso_tasks.files.listing import Listing, list_tree
@@ -61,13 +62,18 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
     for number, database in enumerate(work.stage.databases):
         target, dump = work.target_server(number), facts.dumps[number]
         with admin(target) as role:
+            version = facts.target_facts[number].version
+            if work.template and copy_template(
+                role, target, database.stage, work.id, version=version
+            ):
+                continue
             create(
                 role,
                 target,
                 database.stage,
                 work.source_facts(number),
                 locale=locale,
-                version=facts.target_facts[number].version,
+                version=version,
             )
         if dump is None:
             # A stand-in is made of the live one's schema.

@@ -63,6 +63,7 @@ def reset_test(call: Call, env: str, name: str) -> None:
         anonymize=False,
         store=store,
         id=found.id,
+        template=True,
     )
     work.look_again()
     work.bind_values()

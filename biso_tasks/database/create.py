@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.facts import ServerFacts
-from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.names import baseline_name, previous_name, stage_name
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused
@@ -13,12 +13,13 @@ __all__ = ["beside", "create", "drop", "exists", "locale_words", "oid"]
 
 
 def beside(server: Server, dbname: str) -> None:
-    """Raises Refused unless `dbname` is the stage or the previous of `server`'s live database."""
+    """Raises Refused unless `dbname` is the stage, previous or baseline of the live database."""
     live = server.dsn.dbname
-    if dbname not in (stage_name(live), previous_name(live)):
+    if dbname not in (stage_name(live), previous_name(live), baseline_name(live)):
         raise Refused(
-            f"{dbname!r} is neither the stage nor the previous of {live!r} and is left alone",
-            hint="only those two are ever made or dropped",
+            f"{dbname!r} is neither the stage nor the previous nor the baseline of {live!r} and is "
+            "left alone",
+            hint="only those are ever made or dropped",
         )
 
 
@@ -51,8 +52,8 @@ def create(
 
 
 def drop(admin: Admin, server: Server, dbname: str) -> bool:
-    """Drop the stage or the previous of `server`'s live database, ending its sessions; whether it
-    was there. Raises Refused for any other name."""
+    """Drop the stage, previous or baseline of `server`'s live database, ending its sessions;
+    whether it was there. Raises Refused for any other name."""
     beside(server, dbname)
     if not exists(admin, dbname):
         return False

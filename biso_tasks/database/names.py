@@ -1,5 +1,5 @@
-"""The names of the databases that stand beside a live one: stage, previous, and one only used
-inside the swap's transaction.
+"""The names of the databases that stand beside a live one: stage, previous, baseline, and one only
+used inside the swap's transaction.
 
 PostgreSQL truncates names to 63 bytes without an error, so `<63 bytes>__stage` would *be* the live
 database. Where the plain name is too long, it is cut at a character boundary and made unique by a
@@ -12,7 +12,7 @@ import hashlib
 
 from biso_tasks.errors import Refused
 
-__all__ = ["LIMIT", "live_name", "previous_name", "stage_name", "swap_name"]
+__all__ = ["LIMIT", "baseline_name", "live_name", "previous_name", "stage_name", "swap_name"]
 
 LIMIT = 63  # bytes: NAMEDATALEN - 1
 
@@ -25,6 +25,11 @@ def stage_name(db: str) -> str:
 def previous_name(db: str) -> str:
     """`<db>__previous`, at most 63 bytes, never `db` itself. Raises Refused (see `live_name`)."""
     return _beside(db, "__previous")
+
+
+def baseline_name(db: str) -> str:
+    """`<db>__baseline`, at most 63 bytes, never `db` itself. Raises Refused (see `live_name`)."""
+    return _beside(db, "__baseline")
 
 
 def swap_name(db: str) -> str:
@@ -43,9 +48,9 @@ def live_name(db: str) -> str:
             f"the database name {db!r} has {size} bytes; PostgreSQL keeps {LIMIT} of them",
             hint="write the name as the server shows it",
         )
-    if db.endswith(("__stage", "__previous", "__swap")):
+    if db.endswith(("__stage", "__previous", "__baseline", "__swap")):
         raise Refused(
-            f"the database {db!r} carries the name of a stage or of a previous instance",
+            f"the database {db!r} carries the name of a stage, a previous instance or a baseline",
             hint="the config must name the live database",
         )
     return db

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop
+from biso_tasks.database.template import drop_unfinished
 from biso_tasks.files.discard import discard
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
@@ -27,6 +28,8 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
         names = [database.stage] if "database" in kept else [database.stage, database.previous]
         with admin(database.server) as role:
             gone += [f"database {one}" for one in names if drop(role, database.server, one)]
+            half = drop_unfinished(role, database.server)
+            gone += [f"database {half}"] if half else []
     layout = instance.layout
     moving = (data_places(layout)[-1], webroot_places(layout)[-1])
     for path in (layout.stage, *moving, layout.in_place, *_outdated(instance.layout, kept)):
@@ -43,9 +46,13 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
 
 
 def _kept(instance: Instance) -> frozenset[Area]:
-    """What the previous instance consists of; everything where nobody wrote that down."""
-    previous = (instance.state.read("instance") or {}).get("previous")
-    return areas_of(previous) if isinstance(previous, dict) else frozenset(AREAS)
+    """What the previous instance consists of; everything where nobody wrote that down. "None": what
+    the last swap put aside was only a bare host's shell."""
+    record = instance.state.read("instance") or {}
+    previous = record.get("previous")
+    if isinstance(previous, dict):
+        return areas_of(previous)
+    return frozenset() if "previous" in record else frozenset(AREAS)
 
 
 def _outdated(layout: Layout, kept: Collection[Area]) -> tuple[str, ...]:

@@ -4,21 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biso_tasks.database.names import LIMIT, previous_name, stage_name, swap_name
+from biso_tasks.database.names import (
+    LIMIT,
+    baseline_name,
+    previous_name,
+    stage_name,
+    swap_name,
+)
 from biso_tasks.errors import Refused
 
 live = (
     st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
     .filter(lambda s: len(s.encode()) <= LIMIT)
-    .filter(lambda s: not s.endswith(("__stage", "__previous", "__swap")))
+    .filter(lambda s: not s.endswith(("__stage", "__previous", "__baseline", "__swap")))
 )
 
 
 @given(live)
 def test_a_derived_name_fits_and_is_never_the_live_name_or_another_derived_one(db: str) -> None:
-    names = [stage_name(db), previous_name(db), swap_name(db)]
+    names = [stage_name(db), previous_name(db), baseline_name(db), swap_name(db)]
     assert all(len(name.encode()) <= LIMIT for name in names)
-    assert len({db, *names}) == 4
+    assert len({db, *names}) == 5
 
 
 @given(live, live)
