@@ -19,8 +19,8 @@ from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output
 from biso_tasks.config.load import find, load
 from biso_tasks.config.model import Environment, Site
-from biso_tasks.errors import BisoError, ConfigError, ObserverFailed, Refused
-from biso_tasks.flow.interrupt import interruptible
+from biso_tasks.errors import BisoError, ConfigError, Interrupted, ObserverFailed, Refused
+from biso_tasks.flow.interrupt import interruptible, raising
 from biso_tasks.flow.journal import Journal, new_run_id
 from biso_tasks.flow.plan import Plan
 from biso_tasks.flow.run import Outcome, execute
@@ -183,9 +183,11 @@ def run_command(task: str, options: Options, body: Callable[[Call], None]) -> in
     started = time.monotonic()
     error: BisoError | None = None
     try:
-        with call.stack:
+        # Until the run has ended a signal stops what is begun; afterwards only its report is left.
+        with raising(lambda: call.outcome is not None), call.stack:
             body(call)
-    except BisoError as caught:
+    except (BisoError, KeyboardInterrupt) as raised:
+        caught = Interrupted(_EARLY) if isinstance(raised, KeyboardInterrupt) else raised
         error = caught
         error_text.show(caught, sys.stderr)
         if call.observed is not None and call.outcome is None:
@@ -216,6 +218,9 @@ def run_command(task: str, options: Options, body: Callable[[Call], None]) -> in
         }
     )
     return code
+
+
+_EARLY = "interrupted before anything was begun: nothing was changed"
 
 
 def find_site() -> Site:

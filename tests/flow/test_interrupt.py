@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from biso_tasks.flow.interrupt import AGAIN, FIRST, interruptible
+from biso_tasks.flow.interrupt import AGAIN, FIRST, interruptible, raising
 
 
 def wait_for(said: list[str], count: int) -> None:
@@ -79,3 +79,18 @@ with interruptible(cancel, lambda text: None):
     )
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", naive], timeout=2, capture_output=True)
+
+
+def struck(number: int, done: bool) -> None:
+    with raising(lambda: done):
+        os.kill(os.getpid(), number)
+        time.sleep(0.1 if done else 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_around_the_steps_a_signal_raises_until_all_is_done(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        struck(number, done=False)
+    struck(number, done=True)
+    assert signal.getsignal(number) == before
