@@ -21,6 +21,7 @@ from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance, read_instance
 from biso_tasks.instance.lock import lock
 from biso_tasks.instance.mending import look, mend
+from biso_tasks.values import Dsn
 
 __all__ = ["Session", "whoami"]
 
@@ -84,12 +85,16 @@ class Session:
     def instance(self, name: str) -> Instance:
         """The environment as it is found now. Raises BisoError with the remedy."""
         instance = read_instance(self.host(name), self.environment(name))
-        for dsn in (instance.facts.database, instance.facts.log):
-            if dsn is not None and len(dsn.password.reveal()) >= SHORTEST:
-                self._secrets.add(dsn.password.reveal())
+        self.keep_secret(instance.facts.database, instance.facts.log)
         if self.mends:
             self._mend(instance)
         return instance
+
+    def keep_secret(self, *databases: Dsn | None) -> None:
+        """From now on `redact` takes these passwords out."""
+        for dsn in databases:
+            if dsn is not None and len(dsn.password.reveal()) >= SHORTEST:
+                self._secrets.add(dsn.password.reveal())
 
     def _mend(self, instance: Instance) -> None:
         if look(instance).state != "dead":

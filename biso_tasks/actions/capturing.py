@@ -163,6 +163,8 @@ def _check(context: Context[Backup]) -> dict[str, Any]:
     problems: list[str] = []
     for area in work.trees:
         place = f"{work.sets.partial_path(work.id)}/{area}"
+        if work.maintenance == "none":
+            _take_as_copied(context, area, place)
         finish(work.keeper, place, work.listings[area])
         problems += [f"{area}/{one}" for one in check(work.keeper, place, work.listings[area])]
     if problems:
@@ -177,6 +179,30 @@ def _check(context: Context[Backup]) -> dict[str, Any]:
     return {"entries": sum(len(one.entries) for one in work.listings.values())}
 
 
+def _take_as_copied(context: Context[Backup], area: str, place: str) -> None:
+    """Nothing held the writers: what was written between the listing and the copy is recorded as it
+    was copied."""
+    work = context.work
+    there = {
+        one.path: one for one in list_tree(work.keeper, place, exclude=(), empty_ok=True).entries
+    }
+    entries, late = [], 0
+    for entry in work.listings[area].entries:
+        copied = there.get(entry.path)
+        if (
+            copied is not None
+            and copied.kind == entry.kind == "file"
+            and (copied.size, copied.mtime) != (entry.size, entry.mtime)
+        ):
+            entries.append(replace(entry, size=copied.size, mtime=copied.mtime))
+            late += 1
+        else:
+            entries.append(entry)
+    work.listings[area] = replace(work.listings[area], entries=tuple(entries))
+    if late:
+        context.note(f"{late} file(s) of the {area} tree were written while they were copied")
+
+
 def _release(work: Backup) -> None:
     """Maintenance off. Raises StepFailed where it had ended early: the set is no good one then."""
     window = work.window
@@ -184,8 +210,9 @@ def _release(work: Backup) -> None:
         return
     work.window = None
     try:
-        work.maintenance_seconds = 0.0 if window.was_on else window.close()
+        window.close()
     finally:
+        work.maintenance_seconds = 0.0 if window.was_on else window.seconds
         work.holding.close()
 
 

@@ -60,6 +60,9 @@ def _overrides(context: Context[StageWork]) -> dict[str, bool]:
 
 
 def _migrate(context: Context[StageWork]) -> dict[str, Any]:
+    """Not in a stand-in for a database that stays: it is empty, and remembers no migration."""
+    if not context.work.stage.main.swapped:
+        return {"migrations": 0}
     app = context.work.stage.app
     pending = app.pending_migrations()
     if pending:
@@ -68,6 +71,8 @@ def _migrate(context: Context[StageWork]) -> dict[str, Any]:
 
 
 def _describe_migrate(context: Context[StageWork]) -> Effects:
+    if not context.work.stage.main.swapped:
+        return Effects(changes=("nothing: the database stays as it is",))
     return Effects(changes=(f"applies pending migrations in {context.work.stage.called}",))
 
 
@@ -231,9 +236,11 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
         target = work.target_server(number)
         read = work.source_settings(number)
         with admin(target) as role:
+            # A shell's own are nobody's choice.
+            own = None if work.bare else settings.read(role, database.live)
             merged = settings.merge(
                 read,
-                settings.read(role, database.live),
+                own,
                 source_role=role_there,
                 role=target.dsn.user,
             )

@@ -15,11 +15,13 @@ from biso_tasks.instance.lock import lock
 from biso_tasks.instance.maintenance import mend
 from biso_tasks.session import Session, whoami
 from biso_tasks.stage import guards
+from biso_tasks.stage.bare import remove_folders
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.in_place import recover_in_place
 from biso_tasks.stage.intent import read_intent
 from biso_tasks.stage.lost import put_webroot_back
 from biso_tasks.stage.model import staged
+from biso_tasks.stage.shell import recover_shell
 from biso_tasks.stage.swap import finish
 
 __all__ = ["Recovered", "recover"]
@@ -51,8 +53,9 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
             return Recovered(name, ())
         instance.state.prepare()
         with lock(instance.host, instance.environment, instance.layout, owner):
-            done = _recover(instance)
+            done, folders = _recover(instance)
         instance.state.tidy()
+        remove_folders(instance, folders)
         found = ("the webroot, which was away, was put back",) if back else ()
         return Recovered(name, (*found, *done))
     except Locked as error:
@@ -70,7 +73,8 @@ def _staged(instance: Instance) -> bool:
     return False
 
 
-def _recover(instance: Instance) -> tuple[str, ...]:
+def _recover(instance: Instance) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What was done, and folders that may go when the lock has gone."""
     done = list(mend(instance))
     databases = staged(instance)
     document = instance.state.read("intent")
@@ -84,4 +88,5 @@ def _recover(instance: Instance) -> tuple[str, ...]:
         done += [f"the swap of run {intent.run} was finished: {what}", *notes]
     gone = discard_stage(instance, databases)
     done += [f"removed {what}" for what in gone]
-    return tuple(done)
+    shell, folders = recover_shell(instance, databases)
+    return (*done, *shell), folders

@@ -35,13 +35,23 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
+from biso_tasks.stage.shell import require_no_shell
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["FromSet", "SetSurvey", "survey_set"]
+__all__ = [
+    "FromSet",
+    "SetSurvey",
+    "contents",
+    "describe_target",
+    "dump_of",
+    "left_out",
+    "survey_set",
+    "usable_set",
+]
 
 _MARGIN = 1.3  # a load needs room for indexes being built and for WAL as well
 
@@ -66,13 +76,15 @@ class SetSurvey(StageSurvey):
 @dataclass(slots=True)
 class FromSet(StageWork):
     """The work of `restore`, `refresh-test --source SET`, `reset-test` and `verify --drill`. With
-    `whole`, all databases and files come as they are in the set; else what a refresh takes."""
+    `whole`, all databases and files come as they are in the set; else what a refresh takes. With
+    `template`, a database that is kept as the set's template is copied instead of loaded."""
 
     store: Store | None = None
     id: str = ""
     areas: frozenset[Area] = frozenset(("data", "database"))
     whole: bool = True
     drill: bool = False
+    template: bool = False
     read_back: bool = False
     survey: SetSurvey | None = None
 
@@ -165,20 +177,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
     """Look at set and target, and refuse what cannot be. Nothing is changed. Raises Refused, and
     ProofFailed for a set that cannot be relied on."""
     name = work.places["target"]
-    backup = store.read(work.id)
-    manifest = backup.manifest
-    if backup.status.state == "damaged":
-        damaged = backup.status.damaged
-        raise ProofFailed(
-            f"{work.id} is damaged: {damaged.text if damaged else 'it was found so'}",
-            hint="take another set (`biso list`); `biso verify --set` looks at this one again",
-        )
-    missing = sorted(work.areas - set(manifest.areas))
-    if missing:
-        raise Refused(
-            f"{work.id} has no {', '.join(missing)}: it holds {', '.join(manifest.areas)}",
-            hint="say with --only what of it is wanted, or take another set",
-        )
+    backup = usable_set(work, store)
     with ThreadPoolExecutor(8) as pool:
         target = session.instance(name)
         environment = target.environment
@@ -186,9 +185,10 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         work.require_free(target)
         guards.env_fits(target, anonymize=work.anonymize)
         require_no_intent(target)
+        require_no_shell(target, work.run_id)
         require_exchangeable(target, work.areas)
-        databases = staged(target, _contents(session, work, target, backup), areas=work.areas)
-        dumps = tuple(_dump_of(one, backup) for one in databases)
+        databases = staged(target, contents(session, work, target, backup), areas=work.areas)
+        dumps = tuple(dump_of(one, backup) for one in databases)
         unserved = pool.submit(require_unserved_by_config, target)
         route = pool.submit(choose_route, store.host, target.host, session.site.refresh.route)
         way = pool.submit(method, Access(store.host), access(target))
@@ -214,7 +214,10 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             services=running.result(),
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
-            notes=(*_notes(target, backup, databases), *(url_notes.result() if url_notes else ())),
+            notes=(
+                *left_out(target, backup, databases),
+                *(url_notes.result() if url_notes else ()),
+            ),
             store=store,
             backup=backup,
             dumps=dumps,
@@ -222,7 +225,27 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         )
 
 
-def _contents(
+def usable_set(work: FromSet, store: Store) -> BackupSet:
+    """The set, by its documents. Raises ProofFailed where it was found damaged, Refused where it
+    lacks an area that is wanted."""
+    backup = store.read(work.id)
+    if backup.status.state == "damaged":
+        damaged = backup.status.damaged
+        raise ProofFailed(
+            f"{work.id} is damaged: {damaged.text if damaged else 'it was found so'}",
+            hint="take another set (`biso list`); `biso verify --set` looks at this one again",
+        )
+    held = backup.manifest.areas
+    missing = sorted(work.areas - set(held))
+    if missing:
+        raise Refused(
+            f"{work.id} has no {', '.join(missing)}: it holds {', '.join(held)}",
+            hint="say with --only what of it is wanted, or take another set",
+        )
+    return backup
+
+
+def contents(
     session: Session, work: FromSet, target: Instance, backup: BackupSet
 ) -> dict[str, Content]:
     """What each further database of the target is filled with, by its config.php key."""
@@ -241,7 +264,8 @@ def _contents(
     }
 
 
-def _dump_of(database: StagedDatabase, backup: BackupSet) -> DatabaseDump | None:
+def dump_of(database: StagedDatabase, backup: BackupSet) -> DatabaseDump | None:
+    """The dump that a database of the stage is loaded from, None for a stand-in. Raises Refused."""
     if database.content == "live-schema":
         return None
     found = [one for one in backup.manifest.databases if one.key == database.key]
@@ -278,7 +302,7 @@ def _require_room(
     sources: tuple[ServerFacts, ...],
     dumps: tuple[DatabaseDump | None, ...],
 ) -> None:
-    trees = backup.manifest.trees
+    trees = {area: tree for area, tree in backup.manifest.trees.items() if area in work.areas}
     require_space(
         access(target),
         target.layout.stage_dir,
@@ -288,9 +312,10 @@ def _require_room(
     )
 
 
-def _notes(
+def left_out(
     target: Instance, backup: BackupSet, databases: tuple[StagedDatabase, ...]
 ) -> tuple[str, ...]:
+    """Notes on databases of the set that this target has no place for."""
     named = {one.key for one in databases if one.content == "copy"}
     left = [one for one in backup.manifest.databases if one.key not in named]
     return tuple(

@@ -62,8 +62,10 @@ class StageSurvey:
 
 @dataclass(slots=True)
 class StageWork(TargetWork, ABC):
-    """The work of whatever builds a stage and swaps it in: what the steps hand on."""
+    """The work of whatever builds a stage and swaps it in: what the steps hand on. `bare`: what it
+    takes the place of is only a shell that was made for it."""
 
+    bare: bool = False
     anonymize: bool = True
     keep_stage: bool = False
     reading: ExitStack = field(default_factory=ExitStack)

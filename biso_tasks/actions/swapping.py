@@ -123,8 +123,9 @@ def _swap(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     target, stage = work.target, work.stage
     document = record.after_swap(
-        target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas
-    )
+        target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas,
+        onto_bare=work.bare,
+    )  # fmt: skip
     work.swapped = _exchange(
         context, target, stage.swapped, document, rollback=False, incoming=stage, areas=stage.areas,
         running=work.facts.services, in_maintenance=work.facts.in_maintenance,
@@ -150,7 +151,11 @@ def _describe_swap(context: Context[StageWork]) -> Effects:
     return Effects(
         changes=(
             f"exchanges {' and '.join(places)} of {work.target.name} with the stage{stopped}; "
-            "what is served now is kept as the previous instance",
+            + (
+                "of the empty shell nothing is kept"
+                if work.bare
+                else "what is served now is kept as the previous instance"
+            ),
         ),
         destroys=destroys,
     )
@@ -232,7 +237,9 @@ def _exchange(
         target, intent, stage_maintenance=stage_maintenance, ours=context.work.require_ours
     )
     for note in swapped.notes:
-        context.note(note)
+        # Of a shell, that it was in maintenance is no news.
+        if not (isinstance(context.work, StageWork) and context.work.bare):
+            context.note(note)
     if rollback:
         discard_stage(target, [])
     return swapped

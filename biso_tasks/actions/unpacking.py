@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from biso_tasks.actions.capturing import owner_of
 from biso_tasks.actions.filing import file_policy, own_scratch, scratch
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.restore import FromSet
 from biso_tasks.actions.stagework import require_known
 from biso_tasks.actions.verifying import record
 from biso_tasks.backup.metadata import decode
-from biso_tasks.backup.verify import verify_set
+from biso_tasks.backup.verify import Problem, verify_set
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
@@ -19,7 +20,7 @@ from biso_tasks.database.create import create
 from biso_tasks.database.loads import load
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.template import copy_template
-from biso_tasks.errors import ProofFailed
+from biso_tasks.errors import Locked, ProofFailed, Refused
 from biso_tasks.files.keep import keep_files
 from biso_tasks.files.listing import Listing, list_tree
 from biso_tasks.files.placing import write_placeholders
@@ -43,13 +44,22 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
     work = context.work
     problems = verify_set(work.facts.store, work.id)
     if problems:
-        record(work.facts.store, work.id, work.run_id, problems)
+        _mark(context, problems)
         raise ProofFailed(
             f"{work.id} cannot be relied on: {problems[0]}"
             + (f" and {len(problems) - 1} more findings" if len(problems) > 1 else ""),
             hint="nothing was changed; take another set (`biso list`)",
         )
     return {"findings": 0}
+
+
+def _mark(context: Context[FromSet], problems: tuple[Problem, ...]) -> None:
+    work, store = context.work, context.work.facts.store
+    try:
+        with store.lock(owner_of(work.run_id)):
+            record(store, work.id, work.run_id, problems)
+    except Locked as error:
+        context.note(f"{work.id} is not marked as damaged: {error.message}")
 
 
 def _describe_verify(context: Context[FromSet]) -> Effects:
@@ -246,12 +256,25 @@ def _check(context: Context[FromSet]) -> dict[str, Any]:
             "the loaded database is not what was backed up: " + "; ".join(problems[:10]),
             hint="nothing was swapped; please report this with the run's journal",
         )
+    main = work.stage.main
     if "webroot" not in work.areas and work.copied:
         # The set's rows will be served by the code that is there.
-        main = work.stage.main
         unknown = unknown_migrations(main.staged_server, main.server, work.target.app)
         require_known(work.id, work.target, unknown)
+    if "webroot" in work.areas and "database" not in work.areas:
+        # The rows that are there will be served by the set's code. The stand-in remembers no
+        # migration, so that `migration list` names all that this code knows.
+        _require_rows_fit(work, unknown_migrations(main.server, main.staged_server, work.stage.app))
     return {"rows": sum(counts.rows for counts in work.counts), "problems": 0}
+
+
+def _require_rows_fit(work: FromSet, unknown: tuple[str, ...]) -> None:
+    if unknown:
+        raise Refused(
+            f"the database of {work.target.name} has {len(unknown)} migration(s) that the code in "
+            f"{work.id} does not know: {', '.join(unknown[:5])}",
+            hint="restore the database as well, or a set of the same version of BISO",
+        )
 
 
 def _recorded(work: FromSet, area: str) -> Listing:

@@ -8,7 +8,7 @@ from typing import Any
 
 from biso_tasks.actions.capturing import owner_of
 from biso_tasks.actions.kit import Context, Work
-from biso_tasks.backup.ids import BadSet
+from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem, verify_set
@@ -42,17 +42,21 @@ def verified(store: Store, id: str, run: str) -> tuple[Problem, ...]:
 def record(
     store: Store, id: str, run: str, problems: tuple[Problem, ...], *, drilled: bool = False
 ) -> None:
-    """Write down what a verification found. A set whose documents cannot be read is damaged by
-    that alone."""
+    """Write down what a verification found; `latest` is no set that was found damaged. One whose
+    documents cannot be read is damaged by that alone. The caller holds the store."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     text = "; ".join(str(one) for one in problems[:5])
+    turned = bool(problems)
     try:
         status = store.read(id).status
+        turned |= status.state == "damaged"
+        store.write_state(
+            id, status.after(Mark(when, run, text), problems=bool(problems), drilled=drilled)
+        )
     except BadSet:
-        return
-    store.write_state(
-        id, status.after(Mark(when, run, text), problems=bool(problems), drilled=drilled)
-    )
+        pass
+    if turned:
+        Store(store.host, store.path, parse_id(id).env).point()
 
 
 def _verify(context: Context[Verify]) -> dict[str, Any]:
@@ -62,6 +66,7 @@ def _verify(context: Context[Verify]) -> dict[str, Any]:
         for number, id in enumerate(work.ids):
             context.progress(number, len(work.ids), "sets")
             work.findings[id] = verified(store, id, work.run_id)
+        context.progress(len(work.ids), len(work.ids), "sets")
     bad = {id: found for id, found in work.findings.items() if found}
     for id, found in bad.items():
         for problem in found[:20]:

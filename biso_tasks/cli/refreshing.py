@@ -196,10 +196,13 @@ def rollback(call: Call, env: str) -> None:
     call.document["source"] = "previous"
 
     def said() -> dict[str, Any]:
-        swapped = work.swapped
+        swapped, facts = work.swapped, work.facts
+        # A restore of files alone left no previous database.
+        main = facts.databases[0] if facts.databases else None
+        kept = main.previous if main else facts.target.layout.previous
         return {
             "downtime_seconds": None if swapped is None else round(swapped.downtime, 3),
-            "previous": None if swapped is None else work.facts.databases[0].previous,
+            "previous": None if swapped is None else kept,
         }
 
     production = session.environment(name).role == "production"

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any, cast
 
 from biso_tasks.actions.backup import read_areas
+from biso_tasks.actions.bare import Bare, describe_bare
 from biso_tasks.actions.capturing import owner_of
 from biso_tasks.actions.restore import FromSet, describe_target
 from biso_tasks.actions.stores import find_store
 from biso_tasks.actions.verifying import record
 from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
+from biso_tasks.cli.pieces import read_piece, restore_path, restore_table
 from biso_tasks.errors import Refused
 from biso_tasks.session import Session
+from biso_tasks.stage.bare import is_bare
 from biso_tasks.stage.model import Area
 
 __all__ = ["drill", "raw_needs_anonymising", "restore"]
 
 
 def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, path: str) -> None:
+    piece = read_piece(only, table, path)
     session = call.session()
     if to:
         call.require_named(session.environment(to))
@@ -27,9 +31,16 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     name = to or manifest.environment
     environment = session.environment(name)
     call.require_named(environment)
+    if table:
+        restore_table(call, session, name, store, id, table)
+        return
+    if piece:
+        restore_path(call, session, name, store, id, piece)
+        return
     wanted = read_areas(only) if only else manifest.areas
     areas = cast("frozenset[Area]", frozenset(wanted))
-    work = FromSet(
+    bare = is_bare(session.host(name), environment)
+    work = (Bare if bare else FromSet)(
         session,
         "restore",
         call.run_id,
@@ -45,20 +56,26 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     call.run_recipe(
         session,
         work,
+        recipe="restore-bare" if isinstance(work, Bare) else "",
         confirm_name=name,
         production=environment.role == "production",
         header=(
             *describe_target(work),
+            *(describe_bare(work) if isinstance(work, Bare) else ()),
             ("areas", ", ".join(area for area in manifest.areas if area in areas)),
             *_privacy(work),
         ),
         facts=lambda: said(work),
     )
-    if work.swapped is not None:
+    if work.swapped is None:
+        return
+    serves = f"{name} serves {id} ({', '.join(sorted(areas))})"
+    if bare:
+        call.text(f"{serves}, where nothing was before: there is no previous instance")
+    else:
         call.text(
-            f"{name} serves {id} ({', '.join(sorted(areas))}); it was away for "
-            f"{work.swapped.downtime:.1f} s. `biso rollback --env {name}` brings back what served "
-            "before."
+            f"{serves}; it was away for {work.swapped.downtime:.1f} s. `biso rollback --env "
+            f"{name}` brings back what served before."
         )
 
 
@@ -120,10 +137,11 @@ def raw_needs_anonymising(
 
 def said(work: FromSet) -> dict[str, Any]:
     """What the JSON says of a stage that was made of a set."""
-    swapped = work.swapped
+    swapped, stage = work.swapped, work.stage
+    kept = stage.main.previous if stage.main.swapped else work.target.layout.previous
     return {
         "downtime_seconds": None if swapped is None else round(swapped.downtime, 3),
-        "previous": None if swapped is None else work.stage.main.previous,
+        "previous": None if swapped is None or work.bare else kept,
         "proof": None if work.proof is None else work.proof.as_json(),
     }
 

@@ -24,7 +24,7 @@ def list_sets(call: Call, env: str, from_: str) -> None:
         store, _ = visited_store(session, from_)
     else:
         store = own_store(session, env or session.site.backup.environment)
-    found = store.list()
+    found = [one for one in store.list() if env in ("", one.environment)]
     call.document["sets"] = [_as_json(one) for one in found]
     now = datetime.now(UTC)
     rows: list[tuple[Cell, ...]] = [

@@ -21,10 +21,6 @@ from biso_tasks.values import Dsn
 
 __all__ = ["Ground", "Made", "look", "make", "make_roles", "unmake"]
 
-_REMEDY = (
-    'set `admin = { user = "postgres", run_as = "postgres" }` under [environments.{}.database]: '
-    "the role that makes roles and databases"
-)
 # Whatever a person or a program may have put there; what came with an extension is not counted.
 _CONTENT = """
 SELECT what FROM (
@@ -89,7 +85,7 @@ def look(server: Server, environment: str) -> Ground:
             raise
         raise Refused(
             f"{error.message}; and there is nobody who could make the role {dsn.user!r}",
-            hint=_REMEDY.format(environment),
+            hint=_remedy(environment),
         ) from error
     may_role, may_database = bool(rights[0] or rights[1]), bool(rights[0] or rights[2])
     if (not ground.role and not may_role) or (ground.database == "missing" and not may_database):
@@ -97,7 +93,7 @@ def look(server: Server, environment: str) -> Ground:
         raise Refused(
             f"{environment}: there is no {what} {dsn.dbname if ground.role else dsn.user!r} on the "
             f"server at {dsn.host or 'its socket'}:{dsn.port}, and {own!r} may not make one",
-            hint=_REMEDY.format(environment),
+            hint=_remedy(environment),
         )
     if owners:
         _require_empty(server, environment, str(owners[0][0]))
@@ -220,6 +216,13 @@ def _require_password(server: Server, there: bool, environment: str) -> None:
                 hint=f'give it that one (`ALTER ROLE "{dsn.user}" PASSWORD …`), or name another '
                 f"role: user under [environments.{environment}.database]",
             ) from error
+
+
+def _remedy(environment: str) -> str:
+    return (
+        f'set `admin = {{ user = "postgres", run_as = "postgres" }}` under '
+        f"[environments.{environment}.database]: the role that makes roles and databases"
+    )
 
 
 def _roles(role: Admin) -> set[str]:

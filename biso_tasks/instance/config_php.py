@@ -8,21 +8,56 @@ from __future__ import annotations
 
 import base64
 import json
+import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import Refused, StepFailed
+from biso_tasks.host.command import Result, script
+from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import App
 from biso_tasks.values import Dsn, Secret
 
-__all__ = ["Facts", "leaves", "read_facts"]
+__all__ = ["Facts", "leaves", "read_facts", "read_planned"]
 
 Value = str | int | float | bool | None | dict[str, "Value"]
 
 _MARKER = b"\n@biso-facts "
+
+# A config.php that is nowhere yet, run where it will stand, below a folder that is gone again when
+# this ends: what it derives from __DIR__ then begins with that folder's path, which is printed
+# first. In memory where that can be, since it holds passwords. On stdin the files, then PHP's own.
+# $1 the webroot, $2 a folder that realpath() may ask for, $3 how many files, then name and length
+# of each, the config's name, PHP's words.
+_PLANNED = r"""
+umask 077
+memory=/dev/shm
+[ -d "$memory" ] && [ -w "$memory" ] || memory=${TMPDIR:-/tmp}
+at=$(mktemp -d "$memory/.biso.XXXXXXXX")
+trap 'rm -rf -- "$at"' EXIT
+trap 'exit 143' HUP INT TERM
+webroot=$1 n=$3
+mkdir -p -- "$at$webroot" "$at$2"
+shift 3
+for (( ; n > 0; n-- )); do
+  mkdir -p -- "$(dirname -- "$at$webroot/$1")"
+  head -c "$2" > "$at$webroot/$1"
+  shift 2
+done
+config=$at$webroot/$1
+shift
+printf '%s\0' "$at"
+cd -- "$at$webroot"
+words=()
+for word; do
+  [ "$word" != @config@ ] || word=$config
+  words+=("$word")
+done
+"${words[@]}"
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +90,54 @@ def read_facts(app: App, environment: Environment, *, overrides: bool = True) ->
     Raises Refused where the file is missing, unreadable, broken, or lacks a key, naming it.
     """
     where = f"{environment.name}: {app.webroot}/{environment.config}"
-    stub = files("biso_tasks.instance").joinpath("read_config.php").read_bytes()
-    result = app.php(
-        "-d", "display_errors=stderr", "-d", "log_errors=0", "--",
-        f"{app.inside}/{environment.config}", environment.key("datadir"),
-        stdin=stub, ok=None,
-    )  # fmt: skip
+    arguments = _arguments(environment, f"{app.inside}/{environment.config}")
+    result = app.php(*arguments, stdin=_stub(), ok=None)
     if result.code == 66 and b"biso-unreadable" in result.err:
         raise Refused(
             f"{where} cannot be read",
             hint="check webroot, config and run_as of this environment in biso.toml",
         )
-    _, marker, tail = (b"\n" + result.out).rpartition(_MARKER)
-    if not marker:
-        raise StepFailed(
-            f"{where}: PHP did not evaluate it (exit {result.code}): {_first_line(result.error)}",
-            hint=f"run there: {' '.join(environment.php)} -v, and set `php` in biso.toml if needed",
-        )
-    answer = json.loads(tail)
-    if not answer["complete"]:
-        raise Refused(
-            f"{where} is broken PHP: {answer['error']}",
-            hint="mend the file; BISO cannot run either",
-        )
-    values = _untag(answer["values"])
-    assert isinstance(values, dict)
-    return _facts(values, answer, environment, where, overrides)
+    return _judge(
+        result, environment, where, overrides, "", "mend the file; BISO cannot run either"
+    )
+
+
+def read_planned(
+    host: Host,
+    environment: Environment,
+    webroot: str,
+    texts: Mapping[str, bytes],
+    *,
+    beside: str = "/",
+) -> Facts:
+    """Evaluate a config.php that is not there yet, as if it stood in `webroot` of `host`: `texts`
+    are the files, by their paths below the webroot, the config's own among them. `beside` is a
+    folder that it may look for. What biso.toml says of the database is left aside. Nothing stays on
+    the host. A data dir that is relative is one below the webroot.
+
+    Raises as `read_facts`. Not for a container's PHP, which sees no such folder.
+    """
+    where = f"{environment.name}: {webroot}/{environment.config}, as it would be"
+    given = [word for path, text in texts.items() for word in (path, str(len(text)))]
+    run = script(
+        _PLANNED, webroot, beside, str(len(texts)), *given, environment.config, *environment.php,
+        *_arguments(environment, "@config@"),
+    )  # fmt: skip
+    stdin = b"".join(texts.values()) + _stub()
+    result = host.run(run.as_user(environment.run_as), stdin=stdin, ok=None, timeout=60)
+    at, nul, out = result.out.partition(b"\0")
+    prefix = at.decode("utf-8", "surrogateescape") if nul else ""
+    facts = _judge(
+        Result(result.code, out if nul else b"", result.err),
+        environment,
+        where,
+        False,
+        prefix,
+        "does it need other files? Put a config.php of this environment's own into the webroot, "
+        "and make its database: an existing target keeps its own",
+    )
+    datadir = posixpath.normpath(posixpath.join(webroot, facts.datadir))
+    return replace(facts, datadir=datadir)
 
 
 def leaves(value: Value, path: str = "") -> Iterator[tuple[str, str | int | float | bool | None]]:
@@ -90,6 +147,43 @@ def leaves(value: Value, path: str = "") -> Iterator[tuple[str, str | int | floa
             yield from leaves(item, f"{path}.{key}" if path else key)
     else:
         yield path, value
+
+
+def _arguments(environment: Environment, config: str) -> tuple[str, ...]:
+    """PHP's own, which reads the stub on stdin."""
+    settings = ("-d", "display_errors=stderr", "-d", "log_errors=0")
+    return (*settings, "--", config, environment.key("datadir"))
+
+
+def _stub() -> bytes:
+    return files("biso_tasks.instance").joinpath("read_config.php").read_bytes()
+
+
+def _judge(
+    result: Result, environment: Environment, where: str, overrides: bool, prefix: str, remedy: str
+) -> Facts:
+    """`prefix` is no part of any path; `remedy` is for what PHP cannot run."""
+    _, marker, tail = (b"\n" + result.out).rpartition(_MARKER)
+    if not marker:
+        raise StepFailed(
+            f"{where}: PHP did not evaluate it (exit {result.code}): {_first_line(result.error)}",
+            hint=f"run there: {' '.join(environment.php)} -v, and set `php` in biso.toml if needed",
+        )
+    answer = json.loads(tail)
+    if not answer["complete"]:
+        said = str(answer["error"])
+        said = said.replace(prefix, "") if prefix else said
+        raise Refused(f"{where} is broken PHP: {said}", hint=remedy)
+    values = _untag(answer["values"])
+    values = _without(values, prefix) if prefix else values
+    assert isinstance(values, dict)
+    return _facts(values, answer, environment, where, overrides)
+
+
+def _without(value: Value, prefix: str) -> Value:
+    if isinstance(value, dict):
+        return {key: _without(item, prefix) for key, item in value.items()}
+    return value.replace(prefix, "") if isinstance(value, str) else value
 
 
 def _facts(

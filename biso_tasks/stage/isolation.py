@@ -19,15 +19,21 @@ __all__ = ["check", "wrapper"]
 _HARMLESS_KEYS = {"user", "username", "role", "owner", "password", "passwd", "pass", "host", "env"}
 
 
-def wrapper(original: str, values: Mapping[str, Any]) -> bytes:
-    """A config.php that requires `original` (a file name beside it), then sets `values`.
+def wrapper(
+    original: str,
+    values: Mapping[str, Any],
+    *,
+    about: str = "The stage of a test refresh: the original first, then the stage's own places.",
+) -> bytes:
+    """A config.php that requires `original` (a file name beside it), then sets `values`; `about`
+    is its comment.
 
     A wrapper, since lines appended to the original would be text after its end tag, or never run
     after its `return`. `env` is never among the values: the anonymiser's own guard stays real.
     """
     lines = [
         "<?php",
-        "// The stage of a test refresh: the original first, then the stage's own places.",
+        f"// {about}",
         f"require __DIR__ . '/' . {_php(original)};",
         *(f"Config::set({_php(key)}, {_php(value)});" for key, value in values.items()),
     ]

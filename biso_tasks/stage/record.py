@@ -29,10 +29,17 @@ def after_refresh(instance: Instance, *, run: str, raw: bool, source: str) -> di
 
 
 def after_swap(
-    instance: Instance, *, run: str, raw: bool, source: str, areas: Collection[Area]
+    instance: Instance,
+    *,
+    run: str,
+    raw: bool,
+    source: str,
+    areas: Collection[Area],
+    onto_bare: bool = False,
 ) -> dict[str, Any]:
     """The record once `areas` of the stage of `run` are served. `source` is an environment or a
-    set's id, `raw` says whether personal data came in with them."""
+    set's id, `raw` says whether personal data came in with them; `onto_bare`, that what served
+    before was only a shell, to which there is no way back."""
     record = instance.state.read("instance") or {}
     stays = _known(record.get("current"))
     named = _named(areas)
@@ -45,7 +52,7 @@ def after_swap(
             "since": since,
             "areas": named,
         },
-        "previous": {**stays, "until": since, "areas": named},
+        "previous": None if onto_bare else {**stays, "until": since, "areas": named},
     }
 
 

@@ -16,7 +16,11 @@ from biso_tasks.stage.exchange import require_vacant
 from biso_tasks.stage.isolation import wrapper
 from biso_tasks.stage.model import Stage, access
 
-__all__ = ["finish_webroot", "fit_webroot", "wrap_config"]
+__all__ = ["BEHIND", "finish_webroot", "fit_webroot", "wrap_config"]
+
+BEHIND = "config.biso-set.php"
+"""What a live config.php requires that was made by a restore onto a bare host (`bare_config.py`):
+it stands beside it, and belongs to the instance like it."""
 
 _ORIGINAL = "config.biso-original.php"
 
@@ -67,6 +71,9 @@ def fit_webroot(stage: Stage) -> None:
         behind = inside(real_path(instance.host, live), layout.webroot)
         if behind not in ("", config):
             _bring(stage, behind)
+        required = posixpath.join(posixpath.dirname(config), BEHIND)
+        if _there(stage, f"{layout.webroot}/{required}"):
+            _bring(stage, required)
     elif not _there(stage, _config(stage)):
         raise Refused(
             f"{instance.name}: neither {live} nor the webroot of the set holds a {config}",

@@ -1,0 +1,113 @@
+"""`restore --table` and `restore --path`: single pieces of a backup set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from biso_tasks.actions.path_piece import OnePath
+from biso_tasks.actions.restore import describe_target
+from biso_tasks.actions.table_piece import OneTable
+from biso_tasks.backup.store import Store
+from biso_tasks.cli.call import Call
+from biso_tasks.database.snapshot import label
+from biso_tasks.errors import Refused, UsageError
+from biso_tasks.files.piece import read_piece_path
+from biso_tasks.session import Session
+
+__all__ = ["read_piece", "restore_path", "restore_table"]
+
+
+def read_piece(only: str, table: str, path: str) -> str:
+    """The path as it will be used, "" where there is none. Raises UsageError for options that
+    exclude each other, before anything is contacted."""
+    given = [
+        f"--{name}" for name, value in (("only", only), ("table", table), ("path", path)) if value
+    ]
+    if len(given) > 1:
+        raise UsageError(
+            f"{' and '.join(given)} exclude each other", hint="restore one piece after the other"
+        )
+    return read_piece_path(path) if path else ""
+
+
+def restore_table(
+    call: Call, session: Session, name: str, store: Store, id: str, table: str
+) -> None:
+    _require_not_raw(session, name, store, id, "a table")
+    work = OneTable(
+        session,
+        "restore",
+        call.run_id,
+        places={"target": name},
+        anonymize=False,
+        store=store,
+        id=id,
+        wanted=table,
+    )
+
+    def said() -> dict[str, Any]:
+        done = [".".join(work.place.parts)] if work.restored else []
+        return {"restored": done, "rows": work.rows if done else 0}
+
+    _run(call, session, work, name, "restore-table", said)
+    if work.restored:
+        call.text(
+            f"{label(work.table)} of {id} is in {work.target.facts.database.dbname} of {name} as "
+            f"{label(work.place)}: {work.rows} rows, as they were backed up. What is live was not "
+            "touched; drop that schema when it is not needed any more."
+        )
+
+
+def restore_path(call: Call, session: Session, name: str, store: Store, id: str, path: str) -> None:
+    _require_not_raw(session, name, store, id, "a file")
+    work = OnePath(
+        session,
+        "restore",
+        call.run_id,
+        places={"target": name},
+        anonymize=False,
+        store=store,
+        id=id,
+        path=path,
+    )
+
+    def said() -> dict[str, Any]:
+        if not work.restored:
+            return {"restored": [], "replaced": None}
+        return {"restored": [path], "replaced": work.replaced or None}
+
+    _run(call, session, work, name, "restore-path", said)
+    if work.restored:
+        kept = f" What stood there is kept: {work.replaced}" if work.replaced else ""
+        call.text(f"{path} of {id} is in the data dir of {name}.{kept}")
+
+
+def _run(
+    call: Call, session: Session, work: OneTable | OnePath, name: str, recipe: str, said: Any
+) -> None:
+    work.look_again()
+    work.bind_values()
+    call.document["source"] = work.id
+    call.run_recipe(
+        session,
+        work,
+        recipe=recipe,
+        confirm_name=name,
+        production=session.environment(name).role == "production",
+        header=describe_target(work),
+        facts=said,
+    )
+
+
+def _require_not_raw(session: Session, name: str, store: Store, id: str, what: str) -> None:
+    """A single piece cannot be anonymised: the proof needs the whole."""
+    if (
+        session.environment(name).role == "test"
+        and session.site.refresh.anonymize
+        and store.read(id).manifest.personal
+    ):
+        raise Refused(
+            f"{id} holds personal data, and {name} is a test environment of a site that "
+            f"anonymises: {what} alone cannot be anonymised",
+            hint="take an anonymised set (`biso list`), or restore data and database together",
+        )
