@@ -14,39 +14,46 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import CommandFailed
 
-__all__ = ["SUMS", "UNCOVERED", "Summed", "hash_set", "make_sums", "parse_sums"]
+__all__ = ["SUMS", "UNCOVERED", "Summed", "Unreadable", "hash_set", "make_sums", "parse_sums"]
 
 SUMS: Final = "SHA256SUMS"
 UNCOVERED: Final = frozenset({SUMS, "state.toml"})
 _LINE: Final = re.compile(r"(\\?)([0-9a-f]{64})  (.+)", re.ASCII | re.DOTALL)
+# Of find, and of a sha256sum below xargs, that said what they cannot read. All else is a program
+# that was ended, or never began: it says nothing of the files.
+_CANNOT_READ: Final = (1, 123)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\"}
 
 # Each job writes a file of its own: lines of two that share a pipe may be cut into each other.
-# Names on stdin end with NUL bytes; the sums come out in one order, whichever job was faster.
+# Names on stdin end with NUL bytes; the sums come out in one order, whichever job was faster. Where
+# the exit code of a pipeline is asked for, -e holds in none of its parts.
 _HASH: Final = r"""
 sums_of() {
   jobs=$(nproc 2>/dev/null || echo 2)
   [ "$jobs" -le 4 ] || jobs=4
-  mkdir -- "$1/jobs"
+  mkdir -- "$1/jobs" || return
   xargs -0 -r -n 200 -P "$jobs" bash --norc -c \
-    'd=$1; shift; exec sha256sum -- "$@" >>"$d/$$"' biso "$1/jobs"
+    'd=$1; shift; exec sha256sum -- "$@" >>"$d/$$"' biso "$1/jobs" || return
   find "$1/jobs" -type f -exec cat -- {} +
 }
 sorted() { sort -k 2; }
 """
-# $1 sets, $2 the set's directory.
+# $1 sets, $2 the set's directory. Exit 75: ended by a signal; 76: there was no room for the sums.
 _ALL: Final = (
     _HASH
     + r"""
 export LC_ALL=C
 umask 077
 cd -- "$1"
-work=$(mktemp -d -p "$PWD" .work-XXXXXXXX)
+work=$(mktemp -d -p "$PWD" .work-XXXXXXXX) || exit 76
 trap 'rm -rf -- "$work"' EXIT
-trap 'exit 1' HUP INT TERM PIPE
+trap 'exit 75' HUP INT TERM PIPE
 cd -- "$2"
+code=0
 find . -type f ! -path ./SHA256SUMS ! -path ./state.toml -printf '%P\0' |
-  sums_of "$work" | sorted
+  sums_of "$work" | sorted || code=$?
+[ "$code" = 0 ] || head -c 4096 /dev/zero >"$work/room" || exit 76
+exit "$code"
 """
 )
 # $3 the set before, $4 the checksum of its SHA256SUMS; "" for none. What has the inode there that
@@ -93,6 +100,10 @@ tr -cd '\0' <"$work/here" | wc -c
 )
 
 
+class Unreadable(StepFailed):
+    """Something of a set cannot be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summed:
     """How many files the set has, and how many of them were not read for their sum."""
@@ -120,7 +131,7 @@ def make_sums(store: Store, id: str, previous: StoredSet | None) -> Summed:
 
 def hash_set(store: Store, id: str) -> dict[str, str]:
     """The SHA-256 of every regular file of a sealed set, by its path in the set. All of it is read.
-    Raises StepFailed."""
+    Raises Unreadable where that cannot be, StepFailed where the look at it was cut off."""
     return parse_sums(_run(store, _ALL, str(parse_id(id))).out)
 
 
@@ -155,7 +166,8 @@ def _run(store: Store, text: str, *args: str) -> Result:
     try:
         return store.host.run(script(text, f"{store.path}/sets", *args), timeout=None)
     except CommandFailed as error:
-        raise StepFailed(
+        kind = Unreadable if error.result.code in _CANNOT_READ else StepFailed
+        raise kind(
             f"{store}: checksums of {args[0]}: {error.result.error or error.message}",
             hint=error.hint,
         ) from error

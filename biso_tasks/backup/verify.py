@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from biso_tasks.backup.checksums import SUMS, UNCOVERED, hash_set, parse_sums
+from biso_tasks.backup.checksums import SUMS, UNCOVERED, Unreadable, hash_set, parse_sums
 from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.manifest import MANIFEST, DatabaseDump, Manifest
 from biso_tasks.backup.metadata import TREES, decode
@@ -15,12 +15,13 @@ from biso_tasks.backup.state import STATE, SetState
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
-from biso_tasks.host.command import script
+from biso_tasks.host.command import Command, Result, script
 
 __all__ = ["Problem", "verify_set"]
 
 _DOCUMENTS: Final = (MANIFEST, "METADATA", "RESTORE.md")
 _TRAILER: Final = b"-- PostgreSQL database dump complete"
+_OWN_CODES: Final = 125  # above: a signal, or a program that could not be started
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
 # Exit 66: there is no such file, or it is a symbolic link.
 _READ: Final = r"""
@@ -79,7 +80,7 @@ def _problems(store: Store, id: str) -> Iterator[Problem]:
     unreadable = None
     try:
         found = hash_set(store, id)
-    except StepFailed as error:
+    except Unreadable as error:
         found, unreadable = {}, error
     if unreadable is not None:
         yield Problem("changed", "", f"not everything can be read: {unreadable.message}")
@@ -203,7 +204,7 @@ def _dump(
         yield Problem("dump", dump.file, "is not the dump that the manifest names")
     path = store.set_path(id)
     if dump.format == "plain":
-        end = store.host.run(script(_END, path, dump.file), timeout=None, ok=None)
+        end = _judged(store, script(_END, path, dump.file))
         if end.code != 0:
             yield Problem("dump", dump.file, f"cannot be read to its end: {end.error}")
         elif _TRAILER not in end.out:
@@ -211,9 +212,21 @@ def _dump(
         return
     major = dump.pg_dump.partition(".")[0]
     read = script(_ARCHIVE, path, dump.file, major if major.isdigit() else "0")
-    done = store.host.run(read, timeout=None, ok=None)
+    done = _judged(store, read)
     if done.code != 0:
         yield Problem("dump", dump.file, f"pg_restore cannot read it: {done.error}")
+
+
+def _judged(store: Store, command: Command) -> Result:
+    """What a program says of a dump. Raises StepFailed where it was ended, or never began: that is
+    nothing against the dump."""
+    done = store.host.run(command, timeout=None, ok=None)
+    if done.code > _OWN_CODES:
+        raise StepFailed(
+            f"{store}: a program that reads a dump ended with {done.code}: {done.error}",
+            hint="was it killed, for want of memory? run the task again",
+        )
+    return done
 
 
 def _read(store: Store, id: str, name: str) -> bytes | None:

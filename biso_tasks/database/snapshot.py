@@ -9,7 +9,7 @@ one snapshot. Nothing is written.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,8 @@ def export(server: Server, *, lock_timeout: float = 60.0) -> Iterator[Snapshot]:
         try:
             yield Snapshot(connection, str(found[0]))
         finally:
-            if not connection.closed:
+            # A server that is gone has let go of it as well: nothing is left to be undone.
+            with suppress(psycopg.OperationalError):
                 connection.execute("ROLLBACK")
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from biso_tasks.files.access import Access
-from biso_tasks.files.carry import Way, carry, keeps_owners, way_between
+from biso_tasks.files.carry import Way, carry, keeps_owners, listed, way_between
 from biso_tasks.files.crew import Progress
 from biso_tasks.files.difference import changes, contradictions, keepable, topmost
 from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
@@ -19,6 +20,14 @@ from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import command, script
 
 __all__ = ["Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
+
+_THERE: Final = r"""
+cd -- "$1"
+while IFS= read -r -d '' name; do
+  [ -e "$name" ] || [ -L "$name" ] || continue
+  printf '%s\0' "$name"
+done
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +108,29 @@ def catch_up(
 ) -> CaughtUp:
     """Bring a captured tree from `before` (`Captured.listing`) to `now`, while production waits:
     only what differs between the two is touched, in one round trip, none where nothing does.
-    Raises what `capture` raises."""
+    Raises what `capture` raises, also where something that is there did not arrive."""
     changed, removed = changes(before.entries, now.entries)
     if not changed and not removed:
         return CaughtUp((), (), ())
     gone = topmost(removed)
+    way = way_between(source, root, target, target_root)
     vanished, _ = carry(
         target,
         target_root,
-        way_between(source, root, target, target_root),
+        way,
         remove=topmost([*gone, *_replaced(before.entries, changed)]),
         bring=[entry.path for entry in changed],
         link_dest=link_dest,
         cancel=cancel,
     )
+    late = _still_there(source, root, vanished)
+    if late:
+        # Made anew meanwhile, or rsync ended well without having brought them.
+        again, _ = carry(
+            target, target_root, way, remove=(), bring=late, link_dest=link_dest, cancel=cancel
+        )
+        _require_gone(source, root, again)
+        vanished = tuple(path for path in vanished if path in again or path not in late)
     return CaughtUp(tuple(entry.path for entry in changed), tuple(gone), vanished)
 
 
@@ -165,6 +183,27 @@ def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entr
         replace(entry, mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
         for entry in entries
     ]
+
+
+def _still_there(source: Access, root: str, paths: Sequence[str]) -> list[str]:
+    """Those of `paths` that are in the tree now. What did not arrive has been deleted, or else it
+    is missing in the set."""
+    if not paths:
+        return []
+    ask = source.reader(script(_THERE, root))
+    out = source.host.run(ask, stdin=listed(paths), timeout=None).out
+    names = out.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    return [name.removeprefix("./") for name in names]
+
+
+def _require_gone(source: Access, root: str, paths: Sequence[str]) -> None:
+    left = _still_there(source, root, paths)
+    if left:
+        raise FilesError(
+            f"{source.host.name}: {len(left)} path(s) of {root} did not arrive, although they are "
+            f"there and rsync ended well: {left[0]!r}",
+            hint="does something make and remove files there all the time? run the task again",
+        )
 
 
 def _replaced(before: Sequence[Entry], changed: Sequence[Entry]) -> list[str]:

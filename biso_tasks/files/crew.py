@@ -27,7 +27,8 @@ Progress = Callable[[int], None]
 
 _GRACE: Final = 5.0  # seconds in which the others end by themselves once one has failed
 _ANSWER: Final = 120.0  # seconds in which a started process must say its first word
-_PROGRESS: Final = re.compile(r"\s*([\d,.]+)\s+\d+%\s")
+# What else rsync has to say may follow in the same line.
+_PROGRESS: Final = re.compile(r"\s*([\d,.]+)\s+\d+%(?:\s+\S+/s\s+[\d:?]+)?(?:\s+\([^)]*\))?")
 
 
 class Messages:
@@ -52,11 +53,12 @@ class Messages:
 
     def _take(self, line: str) -> None:
         told = _PROGRESS.match(line)
-        if told is None:
-            if line.strip():
-                self._lines.append(line.rstrip())
-        elif self._progress is not None:
-            self._progress(int(re.sub(r"\D", "", told[1])))
+        if told is not None:
+            line = line[told.end() :].lstrip()
+            if self._progress is not None:
+                self._progress(int(re.sub(r"\D", "", told[1])))
+        if line.strip():
+            self._lines.append(line.rstrip())
 
     def lines(self, wait: float = 2.0) -> list[str]:
         self._thread.join(wait)

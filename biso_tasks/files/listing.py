@@ -160,8 +160,19 @@ def _find(prune: Sequence[str]) -> Command:
     for path in dict.fromkeys(prune):
         escaped = "".join(f"\\{c}" if c in "\\*?[" else c for c in path)
         words += ["(", "-path", f"./{escaped}", "-prune", "-o", "-true", ")"]
-    readable = ("(", "-readable", "-printf", "r\\0", "-o", "-printf", "-\\0", ")")
-    return Command((*words, *readable, "-printf", _FORMAT))
+    # Each branch prints a whole record: -readable does not notice that a file is gone, -printf does
+    # and prints nothing then, so that a record in two parts would shift all that follow.
+    readable = (
+        "(",
+        "-readable",
+        "-printf",
+        rf"r\0{_FORMAT}",
+        "-o",
+        "-printf",
+        rf"-\0{_FORMAT}",
+        ")",
+    )
+    return Command((*words, *readable))
 
 
 def _entries(stream: IO[bytes] | None) -> Iterator[Entry]:

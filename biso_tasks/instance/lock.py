@@ -81,9 +81,11 @@ def lock_folder(
         if answer.startswith("busy"):
             raise _locked(what, answer)
         if answer != "held":
+            held.wait(2)  # its output ends a moment before it does
+            why = answer or held.failure().message
             raise StepFailed(
-                f"{what}: no lock could be taken in {folder}: {answer or 'no answer'}",
-                hint="is `flock` (util-linux) on that host, and the directory writable?",
+                f"{what}: no lock could be taken in {folder}: {why}",
+                hint="is `flock` (util-linux) there, the directory writable, the disk not full?",
             )
         yield held
     finally:

@@ -50,6 +50,18 @@ def test_an_impatient_server_does_not_end_the_exporter(one: Any, fresh: Callable
         plain.execute("SELECT 1")
 
 
+def test_a_server_that_ended_the_session_has_let_go_of_it_as_well(
+    one: Any, fresh: Callable[..., str]
+) -> None:
+    """What a run cleans up after a restart of PostgreSQL must not fail on what is gone."""
+    server = one.server(fresh(one, "biso", "biso_app", *FEW))
+    with export(server), one.superuser("biso") as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = 'biso' AND pid <> pg_backend_pid()"
+        )
+
+
 def test_no_migration_comes_between_and_a_running_one_is_told(
     one: Any, fresh: Callable[..., str]
 ) -> None:

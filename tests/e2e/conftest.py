@@ -34,6 +34,8 @@ import pytest
 import tomli_w
 from psycopg import sql
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.demo.data import HARMLESS, PLANTED, log_database_sql, records
 from biso_tasks.demo.tree import write_tree

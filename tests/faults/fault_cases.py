@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
-from fault_world import recipes
+from fault_world import SWAPS, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
 SHARES = 8
@@ -70,27 +71,82 @@ class ExchangeCase:
 
 
 def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe in each manner; in a quick run each step of the main job in one,
-    the manners taking turns, and the swap of the others."""
+    """Each step of each recipe that builds a stage, in each manner; in a quick run each step of the
+    main job in one, the manners taking turns, and of the others the swap and what no recipe before
+    them does."""
     cases = []
-    for recipe, steps in recipes().items():
+    known: set[str] = set()
+    staging = [name for name, steps in recipes().items()
+               if any(step.uses in (*SWAPS, "read-back") for step in steps)]  # fmt: skip
+    for recipe in sorted(staging, key=lambda name: (*_ORDER, name).index(name)):
+        steps = recipes()[recipe]
         for number, step in enumerate(steps):
             if everything:
-                cases += [StepCase(recipe, step.name, manner) for manner in STEP_MANNERS]
-                for cut in (("prod",), ("test",)):
-                    cases += [
-                        StepCase(recipe, step.name, manner, "ssh", cut) for manner in LINK_MANNERS
-                    ]
-            elif recipe == "refresh-test" or step.uses.startswith("swap"):
+                cases += _all_manners(recipe, step.name, (("prod",), ("test",)))
+            elif step.uses not in known or step.uses in SWAPS:
                 manner = STEP_MANNERS[number % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
+        known |= {step.uses for step in steps}
     return cases
+
+
+def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
+    """Each step of each recipe that seals a set, in each manner; in a quick run each step of
+    `backup` in one, with the middle of those in which most is under way."""
+    cases = []
+    for recipe, steps in recipes().items():
+        if not any(step.uses == "set-seal" for step in steps):
+            continue
+        for number, step in enumerate(steps):
+            if everything:
+                where = "prod" if recipe == "backup" else "test"
+                cases += _all_manners(recipe, step.name, ((where,),))
+            elif recipe == "backup":
+                # Shifted, so that the window is killed in its middle.
+                manner = STEP_MANNERS[(number + 4) % len(STEP_MANNERS)]
+                cases.append(StepCase(recipe, step.name, manner))
+    if not everything:
+        cases.append(StepCase("backup", "seal", Manner("kill", "middle")))
+        cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
+    return cases
+
+
+def _all_manners(recipe: str, step: str, cuts: tuple[tuple[str, ...], ...]) -> list[StepCase]:
+    return [
+        *(StepCase(recipe, step, manner) for manner in STEP_MANNERS),
+        *(StepCase(recipe, step, manner, "ssh", cut) for cut in cuts for manner in LINK_MANNERS),
+    ]
+
+
+def at_step(world: World, case: StepCase) -> dict[str, Any]:
+    """The fault of a case, for `world.run`. A step's middle is that of its verbs in maintenance,
+    where there are such; a step without any verb has no middle: its beginning stands for it."""
+    of = "test" if case.recipe == "baseline" else "prod"
+    if case.manner.side == "middle":
+        verbs = world.points(case.recipe, "again").get(case.step, [])
+        kept_out = [n for n, verb in enumerate(verbs, 1) if verb.endswith("(in maintenance)")]
+        numbers = kept_out or range(1, len(verbs) + 1)
+        if numbers:
+            return world.spec(
+                scope=case.step, call=numbers[(len(numbers) - 1) // 2], side="during",
+                delay=0.05, act=case.manner.act, cut=case.cut, of=of,
+            )  # fmt: skip
+    side = "after" if case.manner.side == "after" else "before"
+    return world.spec(step=case.step, side=side, act=case.manner.act, cut=case.cut, of=of)
+
+
+CODES = {"kill": {-9}, "fail": {0, 1, 6}, "down": {0, 1, 6}, "cut": {0, 1, 6}, "term": {130, 0},
+         "int2": {130, 0}}  # fmt: skip
+"""What a run may end with, by how it was ended."""
+
+_ORDER = ("refresh-test", "restore")
+"""Whose steps are taken first, where several recipes have them."""
 
 
 def exchange_cases(*, everything: bool = EVERYTHING) -> list[ExchangeCase]:
     """Each verb between writing the intent and removing it, in each manner, dealt into shares."""
     swaps = [name for name, steps in recipes().items()
-             if any(step.uses.startswith("swap") for step in steps)]  # fmt: skip
+             if any(step.uses in SWAPS for step in steps)]  # fmt: skip
     cases = []
     for recipe in swaps:
         for number, manner in enumerate(EXCHANGE_MANNERS):

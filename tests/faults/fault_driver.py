@@ -33,6 +33,7 @@ from biso_tasks.host.protocol import CommandFailed, Unreachable
 from biso_tasks.host.ssh import SshHost
 from biso_tasks.instance.state import State
 
+IN_MAINTENANCE = " (in maintenance)"
 SPEC: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 
 
@@ -58,6 +59,8 @@ class Faults:
     def around(
         self, what: str, verb: Callable[[], Any], failure: Callable[[str], Exception]
     ) -> Any:
+        if SPEC.get("flag") and Path(SPEC["flag"]).exists():
+            what += IN_MAINTENANCE
         with self.lock:
             here = False
             for scope in self.scopes():
@@ -112,6 +115,8 @@ class Faults:
             for session in sessions(SPEC["sshd"]):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(session.pid, signal.SIGSTOP)
+        elif act == "fill":
+            fill(Path(SPEC["fill"]), SPEC["leave"])
         elif act == "pause":
             while Path(SPEC["resume"]).exists():
                 time.sleep(0.02)
@@ -141,7 +146,30 @@ def cut(pids: list[int]) -> None:
                 os.kill(session.pid, signal.SIGKILL)
 
 
+def fill(place: Path, leave: int) -> None:
+    """Leave so many bytes of the filesystem that `place` is the filler of."""
+    free = os.statvfs(place.parent)
+    with contextlib.suppress(OSError):  # a step beside this one may take some of it
+        place.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - leave)))
+
+
 FAULTS = Faults()
+_start = threading.Thread.start
+
+
+def start(self: threading.Thread) -> None:
+    """What a step does in threads of its own is the step's as well."""
+    name, work = getattr(FAULTS.step, "name", ""), self.run
+
+    def run() -> None:
+        FAULTS.step.name = name
+        work()
+
+    self.run = run  # type: ignore[method-assign]
+    _start(self)
+
+
+threading.Thread.start = start  # type: ignore[method-assign]
 
 
 def command_failed(text: str) -> Exception:

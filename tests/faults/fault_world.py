@@ -22,8 +22,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,16 @@ HERE = Path(__file__).parent
 DRIVER = HERE / "fault_driver.py"
 LIVE, STAGE, PREVIOUS = "biso_test", "biso_test__stage", "biso_test__previous"
 _IGNORED = {"maintenance.on"}
-_SWAPS = ("swap", "swap-previous")
+# Databases that are kept by the tests, and beside a baseline by the product.
+_APART = "_kept_|__baseline$"
+# Each instance's own, and in a stage another one; compared by itself.
+_CONFIG = {"config.php", "config.biso-original.php"}
 
 
-STRATEGIES = {"refresh-in-place": "refresh-test"}
-"""Recipes that a task runs where the site's strategy says so: they promise something else while
-they run, and have tests of their own."""
+SWAPS = ("swap", "swap-previous")
+ELSEWHERE = ("refresh-in-place", "restore-bare", "restore-path", "restore-table")
+"""Recipes that promise something else while they run, or need another world than this one; they
+have tests of their own."""
 
 
 def recipes() -> dict[str, list[Any]]:
@@ -57,15 +61,17 @@ def recipes() -> dict[str, list[Any]]:
     found = [parse(one.read_text("utf-8"), one.name) for one in folder.iterdir()
              if one.name.endswith(".toml")]  # fmt: skip
     ordered = sorted(found, key=lambda one: one.name)
-    return {one.name: list(one.steps) for one in ordered if one.name not in STRATEGIES}
+    return {one.name: list(one.steps) for one in ordered if one.name not in ELSEWHERE}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One instance's contents. Equal means: the same rows, sequences, objects, files, modes."""
+    """One instance's contents. Equal means: the same rows, sequences, objects, files, modes. No
+    `webroot`: it is not exchanged, so there is but one."""
 
     database: str
     tree: str
+    webroot: str = ""
 
 
 @dataclass
@@ -98,6 +104,7 @@ class World:
     over: str = "ssh"
     prod_before: Picture | None = None
     acl: dict[str, Any] = field(default_factory=dict)
+    config: bytes = b""
     counted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
 
     @property
@@ -112,13 +119,36 @@ class World:
     def stage_dir(self) -> Path:
         return self.test.webroot.parent / ".biso-tasks-webroot"
 
+    @property
+    def prod_stage_dir(self) -> Path:
+        return self.prod.webroot.parent / ".biso-tasks-webroot"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "backups"
+
+    @property
+    def queues(self) -> list[Path]:
+        """Each there while that environment's queue runner runs."""
+        return [self.folder / f"running-{name}-queue" for name in ("prod", "test")]
+
+    def words(self, recipe: str) -> tuple[str, ...]:
+        """The command that runs a recipe without asking."""
+        made = {
+            "refresh-from-set": ("refresh-test", "--source", "latest"),
+            "restore": ("restore", "latest", "--to", "test"),
+            "drill": ("verify", "--drill"),
+        }
+        asking = () if recipe == "recover" else ("--yes",)
+        return (*made.get(recipe, (recipe,)), *asking, "--json")
+
     # --- states -----------------------------------------------------------------------------------
 
     def reset(self, state: str) -> None:
         """Back to "first" (never refreshed) or "again" (a previous instance is there)."""
         self._stop_leftovers()
         cluster = self.test.cluster
-        ours = "datname ~ '^biso_test' AND NOT datname ~ '_kept_'"
+        ours = f"datname ~ '^biso_test' AND NOT datname ~ '{_APART}'"
         keep = f"SELECT datname FROM pg_database WHERE {ours}"
         for name in cluster.psql(keep).split():
             cluster.psql(f'DROP DATABASE "{name}" (FORCE)')
@@ -129,6 +159,7 @@ class World:
             )
             self._settings(dbname)
         self._trees(state, back=True)
+        self._store(back=True)
         self.state = state
 
     def keep(self, state: str) -> None:
@@ -140,6 +171,15 @@ class World:
             self.test.cluster.psql(f"ALTER DATABASE {kept} ALLOW_CONNECTIONS false")
         self._trees(state, back=False)
         self.base[state] = (self.picture(LIVE), self.picture(PREVIOUS))  # type: ignore[assignment]
+
+    def _store(self, *, back: bool) -> None:
+        """The sets: one of production, one baseline of test."""
+        kept = self.folder / "kept-store"
+        one, other = (kept, self.store) if back else (self.store, kept)
+        _same(one, other)
+        shutil.rmtree(self.prod_stage_dir, ignore_errors=True)
+        for queue in self.queues:
+            queue.touch()
 
     def _alone(self, dbname: str) -> None:
         self.test.cluster.psql(
@@ -164,7 +204,7 @@ class World:
                 shutil.rmtree(other, ignore_errors=True)
                 continue
             other.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["rsync", "-aH", "--delete", f"{one}/", f"{other}/"], check=True)
+            _same(one, other)
 
     # --- pictures ---------------------------------------------------------------------------------
 
@@ -179,7 +219,12 @@ class World:
         tree = tree_picture(places[dbname])
         if not database and not tree:
             return None
-        return Picture(database, tree)
+        code = {
+            LIVE: self.test.webroot,
+            STAGE: self.stage_dir / "stage" / "webroot",
+            PREVIOUS: self.stage_dir / "previous" / "webroot",
+        }
+        return Picture(database, tree, tree_picture(code[dbname], without={"data", *_CONFIG}))
 
     def database(self, instance: Instance, dbname: str) -> str:
         cluster = instance.cluster
@@ -207,7 +252,7 @@ class World:
             " 'acl', (SELECT array_agg(a::text ORDER BY 1) FROM unnest(datacl) a),"
             " 'open', datallowconn,"
             " 'set', (SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = d.oid)))"
-            " FROM pg_database d WHERE datname ~ '^biso' AND NOT datname ~ '_kept_'"
+            f" FROM pg_database d WHERE datname ~ '^biso' AND NOT datname ~ '{_APART}'"
         )
         return dict(json.loads(rows))
 
@@ -238,9 +283,11 @@ class World:
             "resume": str(where / "resume"),
             "trace": str(where / "trace.json"),
             "sshd": self.sshd(*fault.pop("cut", ("prod", "test"))),
-            "postmaster": self.test.cluster.process.pid,
+            "flag": str((self.test if fault.get("of") == "test" else self.prod).datadir
+                        / "maintenance.on"),
+            "postmaster": getattr(self.site, fault.get("of", "test")).cluster.process.pid,
             **fault,
-        }
+        }  # fmt: skip
 
     def start(
         self, spec: dict[str, Any], *words: str, there: bool = False
@@ -289,9 +336,11 @@ class World:
                 raise AssertionError(f"it hung for {seconds:.0f} s: {self._said(child)}")
             if capture.exists():
                 stage = self.picture(STAGE)
+                if stage and "restore" not in map(str, child.args):  # type: ignore[union-attr]
+                    stage = replace(stage, webroot="")  # it goes with the stage
                 capture.unlink()
             if restart.exists():
-                self.restart_database()
+                self.restart_database(spec.get("of", "test"))
                 restart.unlink()
             time.sleep(0.01)
         out, err = self._said(child)
@@ -302,15 +351,16 @@ class World:
         where = self.folder / "fault"
         return tuple((where / f"{name}.{kind}").read_text("utf-8") for kind in ("out", "err"))  # type: ignore[return-value]
 
-    def restart_database(self) -> None:
-        before = self.test.cluster
+    def restart_database(self, name: str) -> None:
+        instance: Instance = getattr(self.site, name)
+        before = instance.cluster
         for _ in range(500):
             if not before.running():
                 break
             time.sleep(0.02)
         cluster = start_cluster(before.directory, bins=before.bins)
         assert cluster.port == before.port
-        object.__setattr__(self.site.test, "cluster", cluster)
+        object.__setattr__(instance, "cluster", cluster)
 
     def recover(self) -> Run:
         """From another machine, right away."""
@@ -326,7 +376,7 @@ class World:
         problems = []
         if (live, previous) == (old, before):
             served = "old"
-        elif new is not None and (live, previous) == (new, old):
+        elif new is not None and (live, previous) == _exchanged(new, old):
             served = "new"
         else:
             served = "neither"
@@ -335,6 +385,8 @@ class World:
         status, text = self.ask()
         if status != 200:
             problems.append(f"the site answers {status}: {text[:200]}")
+        if (self.test.webroot / "config.php").read_bytes() != self.config:
+            problems.append("test's own config.php is not served")
         databases = self.databases()
         wanted = {LIVE} | ({PREVIOUS} if previous else set())
         if set(databases) != wanted:
@@ -349,6 +401,7 @@ class World:
             problems.append("production was changed")
         if (self.prod.datadir / "maintenance.on").exists():
             problems.append("production is in maintenance")
+        problems += [f"{one.name} does not" for one in self.queues if not one.exists()]
         assert not problems, "; ".join(problems) + f"\n{run.err[-3000:]}"
         return served
 
@@ -360,7 +413,8 @@ class World:
         if status != 200:
             return f"broken: {status} {text[:100]}"
         old, before = self.base[self.state]
-        known = {"old": old, "new": before if rollback else run.stage}
+        new = before if rollback else run.stage
+        known = {"old": old, "new": new and _exchanged(new, old)[0]}
         return _which(self.picture(LIVE), known)
 
     def left_behind(self, *, seconds: float = 8) -> list[str]:
@@ -382,6 +436,8 @@ class World:
             found += [
                 f"{one.name} is left" for one in self.stage_dir.iterdir() if one.name not in known
             ]
+        if self.prod_stage_dir.exists():
+            found += [f"{one.name} of production is left" for one in self.prod_stage_dir.iterdir()]
         until = time.monotonic() + seconds
         while (more := [*self._processes(), *self._files(), *self._sessions()]) and (
             time.monotonic() < until
@@ -460,9 +516,9 @@ class World:
         if key not in self.counted:
             self.reset(state)
             spec = self.spec()
-            run = self.run(spec, recipe, *(() if recipe == "recover" else ("--yes",)), "--json")
+            run = self.run(spec, *self.words(recipe))
             assert run.code == 0, run.err
-            if recipe != "recover":
+            if any(step.uses in SWAPS for step in recipes().get(recipe, [])):
                 assert self.check(run, rollback=recipe == "rollback") == "new"
             self.counted[key] = json.loads(Path(spec["trace"]).read_text("utf-8"))
         return self.counted[key]
@@ -489,14 +545,22 @@ def build(folder: Path) -> World:
             (checkout / "biso.toml").write_text(world_config(demo, world.url, over), "utf-8")
     world._settings(LIVE)
     world.acl = world.databases()[LIVE]
-    world.prod_before = world.prod_picture()
+    world.config = (demo.test.webroot / "config.php").read_bytes()
+    for queue in world.queues:
+        queue.touch()
     world.keep("first")
     world.state = "first"
     ready(world)
     world.over = "local"
-    run = world.run(world.spec(), "refresh-test", "--yes", "--json")
-    assert run.code == 0, run.err
+    for recipe in ("backup", "refresh-test", "baseline"):
+        run = world.run(world.spec(), *world.words(recipe))
+        assert run.code == 0, run.err
+    # What production has and its set has not: it has to be copied by the next one.
+    for number in range(6):
+        (demo.prod.datadir / f"neu {number}.pdf").write_bytes(os.urandom(3000))
+    world.prod_before = world.prod_picture()
     world.keep("again")
+    world._store(back=False)
     return world
 
 
@@ -513,29 +577,48 @@ def ready(world: World) -> None:
 def world_config(demo: DemoSite, url: str, over: str) -> str:
     """biso.toml as any machine may have it: nothing in it is relative."""
     php = str(demo.test.php)
-    common = {"php": [php], "biso_cli": [php, "biso-cli"], "services": {"kind": "none"}}
+    common = {"php": [php], "biso_cli": [php, "biso-cli"]}
+    prod, test = (_services(demo.root / f"running-{name}") for name in ("prod", "test"))
     ssh = demo.home / "ssh"
     return tomli_w.dumps(
         {
             "site": {"name": "faults"},
             "environments": {
                 "prod": {"role": "production", "ssh": demo.prod.ssh * (over == "ssh"),
-                         "webroot": str(demo.prod.webroot), **common},
+                         "webroot": str(demo.prod.webroot), "services": prod, **common},
                 "test": {"role": "test", "ssh": demo.test.ssh * (over == "ssh"), "url": url,
-                         "webroot": str(demo.test.webroot), **common},
+                         "webroot": str(demo.test.webroot), "services": test, **common},
             },
             "ssh": {"config": str(ssh / "config"), "known_hosts": str(ssh / "known_hosts")},
             "refresh": {"from": "prod", "to": "test", "files": {"import/**": "skip"}},
+            "backup": {"path": str(demo.root / "backups"), "hold": ["queue"]},
         }
     )  # fmt: skip
 
 
-def tree_picture(folder: Path) -> str:
-    """Names, kinds, modes, owners, contents and (of files) times; "" where there is nothing."""
+def _same(one: Path, other: Path) -> None:
+    # Without the window, two files of one second and one size are the same to rsync.
+    options = ["-aH", "--delete", "--modify-window=-1"]
+    subprocess.run(["rsync", *options, f"{one}/", f"{other}/"], check=True)
+
+
+def _services(file: Path) -> dict[str, Any]:
+    """A queue runner: it runs while the file is there."""
+    name = str(file) + "-{service}"
+    return {"kind": "command", "stop": ["queue"], "stop_command": ["rm", "-f", name],
+            "start_command": ["touch", name], "status_command": ["test", "-e", name]}  # fmt: skip
+
+
+def tree_picture(folder: Path, *, without: Collection[str] = ()) -> str:
+    """Names, kinds, modes, owners, contents and (of files) times; "" where there is nothing.
+    `without` names at its top."""
     if not folder.exists():
         return ""
     lines = []
     for parent, names, leaves in os.walk(folder):
+        if Path(parent) == folder:
+            names[:] = [name for name in names if name not in without]
+            leaves = [name for name in leaves if name not in without]
         for name in [*names, *leaves]:
             if name in _IGNORED:
                 continue
@@ -554,6 +637,14 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
+def _exchanged(new: Picture, old: Picture) -> tuple[Picture, Picture]:
+    """What is live and what is previous once `new` is served in the place of `old`. A webroot that
+    does not come stays, and is none of the previous instance's."""
+    if new.webroot:
+        return new, old
+    return replace(new, webroot=old.webroot), replace(old, webroot="")
+
+
 def _kept(state: str, dbname: str) -> str:
     return f"biso_test_kept_{state}_{'live' if dbname == LIVE else 'previous'}"
 
@@ -566,4 +657,6 @@ def _which(picture: Picture | None, known: Mapping[str, Picture | None]) -> str:
             return name
     rows = [name for name, one in known.items() if one and one.database == picture.database]
     trees = [name for name, one in known.items() if one and one.tree == picture.tree]
-    return f"a mix: rows of {rows or 'no run'}, files of {trees or 'no run'}"
+    codes = [name for name, one in known.items() if one and one.webroot == picture.webroot]
+    mix = ((rows, "rows"), (trees, "files"), (codes, "webroot"))
+    return "a mix: " + ", ".join(f"{what} of {names or 'no run'}" for names, what in mix)

@@ -464,6 +464,28 @@ def test_a_file_that_vanishes_is_reported_and_comes_with_the_next_listing(world:
     assert picture(world.store / "first") == picture(world.src)
 
 
+def test_what_is_there_and_does_not_arrive_is_no_file_that_vanished(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An rsync that ends well and brings nothing: at first, and each time."""
+    then = world.capture("first").listing
+    (world.src / "new").write_text("x")
+    now = world.listing()
+    fake = tmp_path / "bin" / "rsync"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\ncat >/dev/null\nmv $0 $0.away 2>/dev/null\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    found = world.catch_up("first", then, now)
+    assert (found.changed, found.vanished) == (("new",), ())
+    assert (world.store / "first/new").read_text() == "x"
+    (world.src / "newer").write_text("x")
+    fake.write_text("#!/bin/sh\ncat >/dev/null\n")
+    fake.chmod(0o755)
+    with pytest.raises(FilesError, match=r"1 path.*did not arrive.*'newer'"):
+        world.catch_up("first", now, world.listing())
+
+
 def test_the_check_names_what_differs(world: World) -> None:
     listing = world.capture("first").listing
     root = world.store / "first"

@@ -6,6 +6,8 @@ import getpass
 import os
 import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,34 @@ def test_a_socket_is_special(here: Access, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(tmp_path / "s"))
         assert list_tree(here, str(tmp_path)).entries[0].kind == "special"
+
+
+CHURN = """
+import os, sys
+turn = 0
+while True:
+    turn += 1
+    path = os.path.join(sys.argv[1], str(turn % 50))
+    if os.path.exists(path):
+        os.unlink(path)
+    open(path, "w").close()
+"""
+
+
+def test_a_tree_is_read_while_its_files_come_and_go(here: Access, tmp_path: Path) -> None:
+    """A file that is deleted under find's hands must not shift the records of those that follow."""
+    writer = subprocess.Popen([sys.executable, "-c", CHURN, tmp_path])
+    try:
+        (tmp_path / "stays").write_text("12345")
+        end, vanished = time.monotonic() + 60, 0
+        while vanished < 10 and time.monotonic() < end:
+            listing = list_tree(here, str(tmp_path))
+            vanished += listing.vanished
+            sizes = {entry.path: entry.size for entry in listing.entries}
+            assert sizes.pop("stays") == 5
+            assert set(sizes.values()) <= {0}
+            assert set(sizes) <= {str(number) for number in range(50)}
+        assert vanished >= 10, "nothing was deleted at the right moment"
+    finally:
+        writer.kill()
+        writer.wait()
