@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 
-from biso_tasks.actions import (
+from biso_tasks.actions import locking
+from biso_tasks.actions.in_place import filling as in_place_filling
+from biso_tasks.actions.in_place import steps as in_place
+from biso_tasks.actions.live import filing, staging
+from biso_tasks.actions.sets import (
     baselining,
     capturing,
-    filing,
     furnishing,
-    in_place,
-    in_place_filling,
-    locking,
-    naming,
     path_piece,
-    preparing,
     pruning,
     reading_back,
     sealing,
-    staging,
-    swapping,
     table_piece,
     unpacking,
     verifying,
 )
+from biso_tasks.actions.staged import naming, preparing, swapping
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import Action, RecipeText, Site
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from biso_tasks.actions.backup import Backup, read_areas
-from biso_tasks.actions.stores import own_store
+from biso_tasks.actions.sets.backup import Backup, read_areas
+from biso_tasks.actions.sets.stores import own_store
 from biso_tasks.cli.call import Call
 from biso_tasks.files.space import human
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from biso_tasks.actions.backup import Backup
-from biso_tasks.actions.capturing import owner_of
-from biso_tasks.actions.restore import FromSet, describe_target
-from biso_tasks.actions.stores import baseline_store
+from biso_tasks.actions.sets.backup import Backup
+from biso_tasks.actions.sets.capturing import owner_of
+from biso_tasks.actions.sets.restore import FromSet, describe_target
+from biso_tasks.actions.sets.stores import baseline_store
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said

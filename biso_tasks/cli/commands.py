@@ -6,7 +6,7 @@ import webbrowser
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from biso_tasks.actions.doctor import checks
+from biso_tasks.actions.doctor.checks import checks
 from biso_tasks.actions.kit import Work
 from biso_tasks.actions.recover import Recovered
 from biso_tasks.actions.recover import recover as recover_one

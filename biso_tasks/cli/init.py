@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
-from biso_tasks.actions.looking import Seen, look, webroots
+from biso_tasks.actions.doctor.looking import Seen, look, webroots
 from biso_tasks.cli.call import Call
 from biso_tasks.config.load import FILE, parse
 from biso_tasks.config.write import InitFacts, render

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from biso_tasks.actions.pruning import Prune, decide, old_previous
-from biso_tasks.actions.stores import find_store, own_store, visited_store
-from biso_tasks.actions.verifying import Verify
+from biso_tasks.actions.sets.pruning import Prune, decide, old_previous
+from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
+from biso_tasks.actions.sets.verifying import Verify
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import drill as run_drill
 from biso_tasks.errors import Refused, UsageError

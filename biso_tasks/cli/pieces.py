@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from biso_tasks.actions.path_piece import OnePath
-from biso_tasks.actions.restore import describe_target
-from biso_tasks.actions.table_piece import OneTable
+from biso_tasks.actions.sets.path_piece import OnePath
+from biso_tasks.actions.sets.restore import describe_target
+from biso_tasks.actions.sets.table_piece import OneTable
 from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
 from biso_tasks.database.snapshot import label

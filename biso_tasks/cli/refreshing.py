@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from biso_tasks.actions.refresh import Refresh
-from biso_tasks.actions.restore import FromSet, describe_target
-from biso_tasks.actions.stores import find_store
-from biso_tasks.actions.swapping import Rollback
+from biso_tasks.actions.live.refresh import Refresh
+from biso_tasks.actions.sets.restore import FromSet, describe_target
+from biso_tasks.actions.sets.stores import find_store
+from biso_tasks.actions.staged.swapping import Rollback
 from biso_tasks.cli.baselines import keep_baseline
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said as said_of_set

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from biso_tasks.actions.backup import read_areas
-from biso_tasks.actions.bare import Bare, describe_bare
-from biso_tasks.actions.capturing import owner_of
-from biso_tasks.actions.restore import FromSet, describe_target
-from biso_tasks.actions.stores import find_store
-from biso_tasks.actions.verifying import record
+from biso_tasks.actions.sets.backup import read_areas
+from biso_tasks.actions.sets.bare import Bare, describe_bare
+from biso_tasks.actions.sets.capturing import owner_of
+from biso_tasks.actions.sets.restore import FromSet, describe_target
+from biso_tasks.actions.sets.stores import find_store
+from biso_tasks.actions.sets.verifying import record
 from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.pieces import read_piece, restore_path, restore_table

@@ -6,15 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
-from biso_tasks.actions.schedule import (
+from biso_tasks.actions.schedule.agenda import (
     Agenda,
     Timetable,
     agenda,
     program,
     require_starts,
 )
-from biso_tasks.actions.schedule_cron import Crontab
-from biso_tasks.actions.schedule_systemd import Units, system_folder, user_folder
+from biso_tasks.actions.schedule.cron import Crontab
+from biso_tasks.actions.schedule.systemd import Units, system_folder, user_folder
 from biso_tasks.cli.call import Call, find_site
 from biso_tasks.config.model import Site
 from biso_tasks.errors import Refused, UsageError

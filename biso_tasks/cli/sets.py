@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from biso_tasks.actions.doctor_sets import ages
-from biso_tasks.actions.set_age import stale
-from biso_tasks.actions.stores import find_store, own_store, visited_store
+from biso_tasks.actions.doctor.sets import ages
+from biso_tasks.actions.sets.set_age import stale
+from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
 from biso_tasks.backup.store import StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.config.duration import duration

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from biso_tasks.actions import doctor_environment
-from biso_tasks.actions.checklist import Sheet
-from biso_tasks.actions.doctor import checks
-from biso_tasks.actions.doctor_pair import topic
-from biso_tasks.actions.sudoers import (
+from biso_tasks.actions.doctor import environment as doctor_environment
+from biso_tasks.actions.doctor.checklist import Sheet
+from biso_tasks.actions.doctor.checks import checks
+from biso_tasks.actions.doctor.pair import topic
+from biso_tasks.actions.doctor.sudoers import (
     SudoRule,
     check_sudo,
     may_without_password,

@@ -24,10 +24,17 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from biso_tasks.actions import schedule_systemd
-from biso_tasks.actions.schedule import Agenda, Job, Timetable, agenda, program, require_starts
-from biso_tasks.actions.schedule_cron import Crontab, cron_fields
-from biso_tasks.actions.schedule_systemd import Units, on_calendar, unit_name
+from biso_tasks.actions.schedule import systemd as schedule_systemd
+from biso_tasks.actions.schedule.agenda import (
+    Agenda,
+    Job,
+    Timetable,
+    agenda,
+    program,
+    require_starts,
+)
+from biso_tasks.actions.schedule.cron import Crontab, cron_fields
+from biso_tasks.actions.schedule.systemd import Units, on_calendar, unit_name
 from biso_tasks.cli import commands, scheduling
 from biso_tasks.config.findings import CONTROL, BadConfig
 from biso_tasks.config.load import parse

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biso_tasks.actions.set_age import SetAge, stale
+from biso_tasks.actions.sets.set_age import SetAge, stale
 from biso_tasks.config.model import MaxAge
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from biso_tasks.actions import looking
-from biso_tasks.actions.doctor import checks
+from biso_tasks.actions.doctor import looking
+from biso_tasks.actions.doctor.checks import checks
 from biso_tasks.cli import init as module
 from biso_tasks.cli.call import Options, run_command
 from biso_tasks.cli.init import init, shipped_plugins

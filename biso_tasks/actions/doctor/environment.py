@@ -1,0 +1,318 @@
+"""What `doctor` says of one environment: its host, sudo, config.php, files, databases and, where
+something is swapped in, services, url and the place for the stage.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from biso_tasks.actions.doctor.checklist import Looked, Sheet
+from biso_tasks.actions.doctor.sudoers import check_sudo
+from biso_tasks.config.model import Environment
+from biso_tasks.database.admin import admin
+from biso_tasks.database.facts import Client, ServerFacts, probe
+from biso_tasks.database.server import Server
+from biso_tasks.errors import BisoError, Refused
+from biso_tasks.files.space import human
+from biso_tasks.host.command import command, script
+from biso_tasks.host.protocol import Host
+from biso_tasks.instance import services
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.layout import require_live
+from biso_tasks.instance.serving import ask
+from biso_tasks.session import Session
+from biso_tasks.stage import guards
+from biso_tasks.stage.model import access, staged
+from biso_tasks.stage.record import previous_of
+from biso_tasks.stage.swap import require_no_intent
+
+__all__ = ["dotted", "look"]
+
+_TOOLS = r"""
+printf 'bash %s\n' "${BASH_VERSION%%(*}"
+for name in rsync flock; do
+  type -P "$name" >/dev/null || { printf '%s \n' "$name"; continue; }
+  printf '%s %s\n' "$name" "$("$name" --version 2>/dev/null | head -n 1 || true)"
+done
+for name in realpath stat du df sync install find tar cp mv timeout; do
+  type -P "$name" >/dev/null || printf 'missing %s\n' "$name"
+done
+"""
+_CLOCK = "date +%s.%N"
+# A dangling link is no file that cannot be read; what no copy takes along need not be readable.
+_UNREADABLE = r"""
+find "$1" -path "$1/tmp" -prune -o -name '*.log' -prune -o -type "$2" \
+  \( ! -readable -o -type d ! -executable \) -print -quit 2>/dev/null || true
+"""
+_STAGE_PLACE = r"""
+at=$1
+while [ ! -d "$at" ]; do at=$(dirname -- "$at"); done
+parent=$(dirname -- "$2")
+[ -w "$at" ] && at_writable=1 || at_writable=0
+[ -w "$parent" ] && parent_writable=1 || parent_writable=0
+printf '%s\0%s\0%s\0%s\0%s\0' "$at" "$at_writable" "$parent_writable" \
+  "$(stat -c %d -- "$at")" "$(stat -c %d -- "$2")"
+"""
+
+
+def look(session: Session, name: str, task: str, *, writes: bool, anonymize: bool) -> Looked:
+    """All lines of one environment; with `writes`, what only matters where `task` changes it."""
+    found = Looked(Sheet(name), session.environment(name))
+    try:
+        _look(found, session, task, writes=writes, anonymize=anonymize)
+    except BisoError as error:  # the connection was lost in the middle
+        found.sheet.bad("connection", error.message, error.hint)
+    return found
+
+
+def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize: bool) -> None:
+    sheet, environment, name = found.sheet, found.environment, found.environment.name
+    host = sheet.attempt("connection", lambda: _connected(session, name), _where)
+    if host is None or not _tools(sheet, host):
+        return
+    found.host = host
+    found.clock = _clock(host)
+    hold = session.site.backup.hold if task == "backup" else None
+    granted = check_sudo(sheet, host, environment, writes=writes, hold=hold)
+    found.root_granted = granted.get("root", True)
+    user = environment.host_user
+    if user and not granted.get(user, True):
+        return  # config.php, biso-cli and all files are looked at as that user
+    if not _webroot(sheet, host, environment):
+        return
+    instance = sheet.attempt("config.php", lambda: session.instance(name), _config)
+    if instance is None:
+        return
+    found.instance = instance
+    _application(sheet, instance, anonymize=anonymize)
+    found.databases = _databases(sheet, instance, writes=writes)
+    if writes:
+        _swap(sheet, session, instance, task)
+
+
+def _webroot(sheet: Sheet, host: Host, environment: Environment) -> bool:
+    """Whether it can be entered: what PHP says of one that is not there misleads. A line only where
+    it cannot."""
+    enter = script('cd -- "$1"', environment.webroot).as_user(environment.host_user)
+    if host.run(enter, ok=None).code == 0:
+        return True
+    who = environment.host_user or host.login
+    sheet.bad(
+        "webroot",
+        f"{environment.webroot} is not there, or {who} may not enter it",
+        f"correct environments.{environment.name}.webroot, or open its folders to {who}",
+    )
+    return False
+
+
+def _config(instance: Instance) -> str:
+    environment, facts = instance.environment, instance.facts
+    without = "" if facts.pgsql else ", which has no pgsql extension"
+    return f"{environment.webroot}/{environment.config}, run by PHP {facts.php}{without}"
+
+
+def _connected(session: Session, name: str) -> Host:
+    host = session.host(name)
+    host.run(command("true"), timeout=60)
+    return host
+
+
+def _where(host: Host) -> str:
+    return f"{host.address}, host key known" if host.address else f"this machine, as {host.login}"
+
+
+def _tools(sheet: Sheet, host: Host) -> bool:
+    try:
+        lines = host.run(script(_TOOLS)).text.splitlines()
+    except BisoError as error:
+        sheet.bad("tools", error.message, error.hint or "install bash and coreutils there")
+        return False
+    versions = dict(line.partition(" ")[::2] for line in lines if not line.startswith("missing "))
+    missing = [line.partition(" ")[2] for line in lines if line.startswith("missing ")]
+    if missing:
+        sheet.bad(
+            "tools", f"not there: {', '.join(missing)}", "apt install coreutils findutils tar"
+        )
+    else:
+        sheet.good("tools", f"bash {versions['bash']}, GNU coreutils")
+    if versions.get("flock"):
+        sheet.good("flock", versions["flock"].removeprefix("flock from "))
+    else:
+        sheet.bad("flock", "not there, so no lock can be held", "apt install util-linux")
+    rsync = re.search(r"version v?(\S+)", versions.get("rsync", ""))
+    sheet.good("rsync", f"rsync {rsync[1]}" if rsync else "not there: a tar stream will be used")
+    return True
+
+
+def _clock(host: Host) -> float | None:
+    """How many seconds the host's clock is ahead of this machine's."""
+    before = time.time()
+    result = host.run(script(_CLOCK), ok=None)
+    middle = (before + time.time()) / 2
+    try:
+        return float(result.text) - middle
+    except ValueError:
+        return None
+
+
+def _application(sheet: Sheet, instance: Instance, *, anonymize: bool) -> None:
+    facts, layout, environment = instance.facts, instance.layout, instance.environment
+    sheet.guard(
+        "env",
+        partial(guards.env_fits, instance, anonymize=anonymize),
+        f"config.php says {facts.env!r}, which fits the role {environment.role}",
+    )
+    mount = " (a mount point)" if layout.datadir_is_mount else ""
+    places = f"webroot {layout.webroot}, data dir {layout.datadir}{mount}"
+    if not sheet.guard("places", partial(require_live, layout, environment), places):
+        return
+    sheet.attempt("biso-cli", instance.app.pending_migrations, _pending)
+    files = access(instance)
+    # As root nothing is closed to rsync, but folders are still listed as the application's user.
+    find = files.reader(script(_UNREADABLE, layout.datadir, "d" if files.root else "f,d"))
+    closed = sheet.attempt(
+        "data dir",
+        lambda: instance.host.run(find, timeout=600).text,
+        lambda path: "" if path else f"{layout.user} can read everything in it",
+    )
+    if closed:
+        remedy = f"make it readable for {layout.user}, or correct `run_as` or `sudo`"
+        sheet.bad("data dir", f"{layout.user} may not read {closed}", remedy)
+
+
+def _pending(lines: Sequence[str]) -> str:
+    return f"answers; pending migrations: {len(lines)}" if lines else "answers; nothing is pending"
+
+
+def _databases(sheet: Sheet, instance: Instance, *, writes: bool) -> tuple[ServerFacts, ...]:
+    found: list[ServerFacts] = []
+    for number, database in enumerate(staged(instance)):
+        label, one = "log database" if number else "database", database.server
+        facts = sheet.attempt(label, partial(probe, one), partial(_database, one))
+        if facts is None:
+            break  # what follows is matched to the other side by its number
+        found.append(facts)
+        if not number:
+            _clients(sheet, facts)
+        if writes and one.admin_user is not None:
+            sheet.attempt(f"admin of the {label}", partial(_admin, one), "answers as {}".format)
+    return tuple(found)
+
+
+def _database(server: Server, facts: ServerFacts) -> str:
+    place = f"{server.dsn.host or 'the local socket'}:{server.dsn.port}"
+    return (
+        f"PostgreSQL {dotted(facts.version)}, {facts.dbname} with {human(facts.bytes)} "
+        f"as {facts.role} at {place}"
+    )
+
+
+def _admin(server: Server) -> str:
+    with admin(server) as role:
+        role.rows("SELECT 1 AS one")
+        return role.user
+
+
+def _clients(sheet: Sheet, facts: ServerFacts) -> None:
+    if facts.clients:
+        sheet.good("client programs", "; ".join(_client(one) for one in facts.clients))
+    else:
+        sheet.bad("client programs", "no psql and no pg_dump", "apt install postgresql-client")
+
+
+def _client(one: Client) -> str:
+    versions = (("psql", one.psql), ("pg_dump", one.pg_dump))
+    parts = [f"{name} {at[0]}.{at[1]}" for name, at in versions if at is not None]
+    return ", ".join(parts) + (f" in {one.bindir}" if one.bindir else "")
+
+
+def dotted(number: int) -> str:
+    """server_version_num as people write it: 150018 is 15.18."""
+    return f"{number // 10000}.{number % 10000}"
+
+
+def _swap(sheet: Sheet, session: Session, instance: Instance, task: str) -> None:
+    environment = instance.environment
+    sheet.guard("swap", partial(require_no_intent, instance), "none was interrupted")
+    if task == "rollback":
+        sheet.attempt(
+            "previous instance",
+            partial(previous_of, instance),
+            lambda one: f"served until {one.get('until')}",
+        )
+    sheet.attempt(
+        "services",
+        partial(services.running, instance.host, environment),
+        partial(_services, environment),
+    )
+    _url(sheet, instance)
+    if instance.layout.datadir_id:
+        sheet.attempt(
+            "stage directory",
+            lambda: _stage_place(session, instance),
+            lambda there: (
+                f"{instance.layout.stage_dir}, on the filesystem of the data dir"
+                + ("" if there else "; it is made when needed")
+            ),
+        )
+
+
+def _url(sheet: Sheet, instance: Instance) -> None:
+    url = instance.environment.url
+    if url is None:
+        sheet.good("url", "none is set: nobody asks the site after a swap")
+        return
+    answer = ask(url, instance.app)
+    if answer.good(maintenance=instance.in_maintenance()):
+        sheet.good("url", f"{url} answers: {answer.detail}")
+    else:
+        remedy = "mend the site, or correct `url`: a swap would be taken back"
+        sheet.bad("url", f"{url} answers badly: {answer.detail}", remedy)
+
+
+def _services(environment: Environment, up: Sequence[str]) -> str:
+    if environment.services.kind == "none":
+        return 'kind = "none": nothing is stopped for a swap'
+    down = [name for name in environment.services.stop if name not in up]
+    said = f"running: {', '.join(up)}" if up else "none runs"
+    return said + (f"; stopped, and left so: {', '.join(down)}" if down else "")
+
+
+def _stage_place(session: Session, instance: Instance) -> bool:
+    """Whether the directory is there already. Raises Refused where it could not serve."""
+    layout, environment = instance.layout, instance.environment
+    remedy = (
+        f"set environments.{instance.name}.stage_dir to a directory on the filesystem of the data "
+        "dir, outside every document root"
+    )
+    for other in session.site.environments:
+        same = session.host(other.name).address == instance.host.address
+        root = other.webroot.rstrip("/")
+        if same and (layout.stage_dir == root or layout.stage_dir.startswith(root + "/")):
+            raise Refused(
+                f"{layout.stage_dir} lies in the webroot of {other.name}, so that the web server "
+                "would serve data that is not anonymised yet",
+                hint=remedy,
+            )
+    look = script(_STAGE_PLACE, layout.stage_dir, layout.datadir).as_user(environment.host_user)
+    fields = instance.host.run(look).out.decode("utf-8", "surrogateescape").split("\0")
+    at, at_writable, parent_writable, device, data_device, *_ = fields
+    if device != data_device:
+        raise Refused(
+            f"{at} is on another filesystem than {layout.datadir}, so that one cannot take the "
+            "other's place",
+            hint=remedy,
+        )
+    parent = layout.datadir.rpartition("/")[0]
+    closed = [at] if at_writable == "0" else []
+    closed += [parent] if parent_writable == "0" and not layout.datadir_is_mount else []
+    if closed and not environment.sudo:
+        raise Refused(
+            f"{layout.user} may not write into {' and '.join(dict.fromkeys(closed))}, where the "
+            "stage stands and the data dir is renamed",
+            hint=f"set environments.{instance.name}.sudo, or give that folder to {layout.user}",
+        )
+    return at == layout.stage_dir

@@ -1,0 +1,1 @@
+"""The documented procedure, where a site cannot stage."""

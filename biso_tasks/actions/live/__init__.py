@@ -1,0 +1,1 @@
+"""A stage made of a live instance."""

@@ -1,0 +1,1 @@
+"""Backup sets: made, verified, kept, and made something of."""

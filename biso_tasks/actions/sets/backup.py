@@ -1,0 +1,286 @@
+"""What a backup works on: the instance as it is found, the store, and what its steps hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from biso_tasks.actions.staged.work import identity
+from biso_tasks.actions.target import TargetWork
+from biso_tasks.backup.ids import SetId, new_id
+from biso_tasks.backup.manifest import AREAS
+from biso_tasks.backup.metadata import TREES
+from biso_tasks.backup.store import BackupSet, Store, StoredSet
+from biso_tasks.database.dumps import Dumped
+from biso_tasks.database.facts import ServerFacts, probe
+from biso_tasks.database.pair import pick_dump
+from biso_tasks.database.server import Server
+from biso_tasks.database.settings import Settings
+from biso_tasks.database.snapshot import Counts, Snapshot
+from biso_tasks.errors import Refused, UsageError
+from biso_tasks.files.access import Access
+from biso_tasks.files.capture import Captured
+from biso_tasks.files.listing import Listing
+from biso_tasks.files.space import require_space
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.layout import inside, require_live
+from biso_tasks.instance.maintenance import Window
+from biso_tasks.session import Session
+from biso_tasks.stage import guards
+from biso_tasks.stage.model import staged
+from biso_tasks.stage.space import tree_size
+from biso_tasks.stage.swap import require_no_intent
+from biso_tasks.stage.view import InstanceView
+
+__all__ = ["Backup", "Part", "read_areas", "survey_backup"]
+
+# Of the set before; what changed since is not known yet.
+_GROWTH = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One database that is backed up: `stem` is its dump's name without stamp and suffix, `server`
+    has the clients that dump it."""
+
+    key: str
+    stem: str
+    server: Server
+    facts: ServerFacts
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSurvey:
+    """What a backup rests on. `previous` is the set whose unchanged files it shares."""
+
+    instance: Instance
+    areas: tuple[str, ...]
+    parts: tuple[Part, ...]
+    previous: StoredSet | None
+    in_maintenance: bool
+    personal: bool
+    notes: tuple[str, ...]
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            self.instance.name: identity(self.instance),
+            "databases": [(part.key, part.server.dsn.dbname) for part in self.parts],
+            "maintenance": "on" if self.in_maintenance else "off",
+            "the set before": self.previous.id if self.previous else "none",
+        }
+
+
+@dataclass(slots=True)
+class Backup(TargetWork):
+    """The work of `backup`. `maintenance` is what is done in this run: short, whole or none."""
+
+    areas: tuple[str, ...] = AREAS
+    maintenance: str = "short"
+    store: Store | None = None
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
+    survey: BackupSurvey | None = None
+    storing: ExitStack = field(default_factory=ExitStack)
+    reading: ExitStack = field(default_factory=ExitStack)
+    holding: ExitStack = field(default_factory=ExitStack)
+    building: bool = False
+    window: Window | None = None
+    maintenance_seconds: float = 0.0
+    drained: tuple[str, ...] = ()
+    listings: dict[str, Listing] = field(default_factory=dict)
+    captured: dict[str, Captured] = field(default_factory=dict)
+    vanished: list[str] = field(default_factory=list)
+    snapshots: tuple[Snapshot, ...] = ()
+    counts: tuple[Counts, ...] = ()
+    dumped: tuple[Dumped, ...] = ()
+    settings: tuple[Settings, ...] = ()
+    missing: tuple[str, ...] = ()
+    sealed: BackupSet | None = None
+
+    @property
+    def facts(self) -> BackupSurvey:
+        assert self.survey is not None
+        return self.survey
+
+    @property
+    def target(self) -> Instance:
+        return self.facts.instance
+
+    @property
+    def sets(self) -> Store:
+        assert self.store is not None
+        return self.store
+
+    @property
+    def id(self) -> str:
+        return new_id(self.moment, self.places["source"])
+
+    @property
+    def stamp(self) -> str:
+        return SetId.at(self.moment)
+
+    @property
+    def trees(self) -> tuple[str, ...]:
+        return tuple(area for area in TREES if area in self.areas)
+
+    @property
+    def keeper(self) -> Access:
+        """The login, to whom all sets belong."""
+        return Access(self.target.host)
+
+    def fingerprint(self) -> Mapping[str, Any]:
+        return self.facts.fingerprint()
+
+    def look_again(self) -> None:
+        self.survey = survey_backup(
+            self.session, self.places["source"], self.areas, self.sets, self.require_free
+        )
+
+    def bind_values(self) -> None:
+        """What a recipe's `when` and a site's own commands may name."""
+        self.conditions = {"database": "database" in self.areas}
+        self.notes = list(self.facts.notes)
+        layout = self.target.layout
+        self.values = {
+            "run": self.run_id,
+            "set.id": self.id,
+            "set.path": self.sets.set_path(self.id),
+            "set.store": self.sets.path,
+            "source.webroot": layout.webroot,
+            "source.datadir": layout.datadir,
+            "source.dbname": self.target.facts.database.dbname,
+        }
+
+
+def read_areas(only: str) -> tuple[str, ...]:
+    """The areas that `--only` names, all for "". Raises UsageError."""
+    if not only:
+        return AREAS
+    wanted = {word.strip() for word in only.split(",") if word.strip()}
+    unknown = sorted(wanted - set(AREAS))
+    if unknown or not wanted:
+        raise UsageError(
+            f"--only: there is no area {', '.join(unknown) or only!r}",
+            hint=f"areas are: {', '.join(AREAS)}; several with commas between",
+        )
+    return tuple(area for area in AREAS if area in wanted)
+
+
+def survey_backup(
+    session: Session,
+    name: str,
+    areas: Sequence[str],
+    store: Store,
+    require_free: Callable[[Instance], None],
+) -> BackupSurvey:
+    """Look at the instance and refuse what cannot be backed up. Nothing is changed. Raises
+    Refused."""
+    instance = session.instance(name)
+    require_live(instance.layout, instance.environment)
+    require_free(instance)
+    guards.env_fits(instance, anonymize=False)
+    require_no_intent(instance)
+    _require_outside(instance, store)
+    with ThreadPoolExecutor(4) as pool:
+        previous = pool.submit(store.previous, name)
+        in_maintenance = pool.submit(instance.in_maintenance)
+        parts = tuple(pool.map(_part, _databases(session, instance) if "database" in areas else ()))
+        notes = _require_space(instance, store, areas, parts, previous.result())
+        if in_maintenance.result():
+            notes += (f"{name} is in maintenance now, and stays so",)
+        return BackupSurvey(
+            instance=instance,
+            areas=tuple(areas),
+            parts=parts,
+            previous=previous.result(),
+            in_maintenance=in_maintenance.result(),
+            personal=_personal(instance),
+            notes=notes,
+        )
+
+
+def _personal(instance: Instance) -> bool:
+    """Whether there is personal data in it: in all that is not known to have been anonymised."""
+    if instance.environment.role == "production":
+        return True
+    current = (instance.state.read("instance") or {}).get("current") or {}
+    return current.get("raw") is not False
+
+
+def _require_outside(instance: Instance, store: Store) -> None:
+    for what, tree in (
+        ("webroot", instance.layout.webroot),
+        ("data dir", instance.layout.datadir),
+    ):
+        if store.path.rstrip("/") == tree or inside(store.path, tree):
+            raise Refused(
+                f"{instance.name}: the backups at {store.path} would lie in the {what} {tree}: "
+                "the web server could serve them, and each set would hold all others",
+                hint="set path in [backup] to a directory outside both",
+            )
+
+
+def _databases(session: Session, instance: Instance) -> list[tuple[str, str, Server]]:
+    """Key, stem and server of each database that is backed up. Raises Refused for a log database
+    that nothing handles."""
+    main = instance.environment.key("gaia.db")
+    log = instance.environment.key("log.db")
+    handled = {main: "biso"}
+    for _, extras in session.hooks.collect("biso_databases", instance=InstanceView(instance)):
+        for extra in extras:
+            if extra.backup:
+                handled[extra.key] = f"biso_{extra.label}"
+    known = staged(instance, dict.fromkeys(handled, "copy"))
+    unhandled = instance.facts.dsn(log) is not None and log not in handled
+    if session.site.backup.log_database == "ignore":
+        handled.pop(log, None)
+    elif unhandled and any(one.key == log for one in known):
+        raise Refused(
+            f"{instance.name}: config.php names a log database ({log}), and no plugin backs it up",
+            hint="put the plugin log_database.py into a folder of `plugins`, or say log_database = "
+            '"ignore" in [backup]',
+        )
+    return [(one.key, handled[one.key], one.server) for one in known if one.key in handled]
+
+
+def _part(given: tuple[str, str, Server]) -> Part:
+    key, stem, server = given
+    facts = probe(server)
+    client = pick_dump(facts, facts)
+    if client is None:
+        raise Refused(
+            f"{server.host.name} has no pg_dump that can dump {server} (PostgreSQL {facts.major})",
+            hint=f"install postgresql-client-{facts.major} there",
+        )
+    return Part(key, stem, replace(server, bindir=client.bindir), facts)
+
+
+def _require_space(
+    instance: Instance,
+    store: Store,
+    areas: Sequence[str],
+    parts: Sequence[Part],
+    previous: StoredSet | None,
+) -> tuple[str, ...]:
+    """Raises Refused where the set has no room: unchanged files are shared with the set before."""
+    needed, inodes = sum(part.facts.bytes for part in parts), 0
+    shared = previous.areas if previous else ()
+    for area in areas:
+        if area in TREES:
+            layout = instance.layout
+            size, count = tree_size(
+                instance, layout.webroot if area == "webroot" else layout.datadir
+            )
+            needed += int(size * _GROWTH) if area in shared else size
+            inodes += count
+    require_space(
+        Access(instance.host),
+        store.path,
+        bytes_needed=needed,
+        inodes_needed=inodes,
+        purpose="a backup set",
+    )
+    return ()

@@ -1,0 +1,272 @@
+"""Steps that capture an instance into a set: its files while the site works, then a moment of
+maintenance with the snapshot of the databases and what changed of the files meanwhile."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.backup import Backup
+from biso_tasks.backup.metadata import TREES
+from biso_tasks.database.drain import watch
+from biso_tasks.database.snapshot import export
+from biso_tasks.errors import Refused
+from biso_tasks.files.capture import CaughtUp, capture, catch_up, check, finish
+from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
+from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import Command
+from biso_tasks.instance.busy import busy_files
+from biso_tasks.instance.maintenance import leased
+from biso_tasks.session import whoami
+from biso_tasks.stage.model import access, own_directory
+
+__all__ = ["ACTIONS", "owner_of"]
+
+
+def owner_of(run: str) -> dict[str, str]:
+    """Who holds a lock, for a colleague."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"run": run, "who": whoami(), "since": since}
+
+
+def _open(context: Context[Backup]) -> None:
+    work = context.work
+    store = work.sets
+    store.prepare()
+    work.storing.enter_context(store.lock(owner_of(work.run_id)))
+    for name in store.sweep():
+        context.note(f"removed {name}, which an interrupted run had left")
+    place = store.begin(work.id, work.areas)
+    work.building = True
+    if "database" in work.areas:
+        work.target.host.run(Command(("mkdir", "-m", "0700", "-p", "--", f"{place}/db")))
+
+
+def _describe_open(context: Context[Backup]) -> Effects:
+    work = context.work
+    before = work.facts.previous
+    shared = f"; unchanged files are shared with {before.id}" if before else ""
+    return Effects(changes=(f"makes {work.sets.set_path(work.id)}{shared}",))
+
+
+def _files(context: Context[Backup]) -> dict[str, Any]:
+    """While the site works: what changes meanwhile is caught up with in the window."""
+    work = context.work
+    for area in work.trees:
+        listing = _list(context, area)
+        work.captured[area] = capture(
+            access(work.target),
+            _root(work, area),
+            work.keeper,
+            f"{work.sets.partial_path(work.id)}/{area}",
+            listing,
+            link_dest=_link_dest(work, area),
+            cancel=context.cancel,
+            progress=lambda done: context.progress(done, None, "B"),
+        )
+    return {
+        "files": sum(one.files for one in work.captured.values()),
+        "bytes": sum(one.bytes for one in work.captured.values()),
+        "copied": sum(one.copied for one in work.captured.values()),
+    }
+
+
+def _describe_files(context: Context[Backup]) -> Effects:
+    work = context.work
+    places = " and ".join(_root(work, area) for area in work.trees) or "no files"
+    return Effects(changes=(f"copies {places} while the site works",))
+
+
+def _window(context: Context[Backup]) -> dict[str, Any]:
+    """The one moment that all areas are of. Without maintenance the snapshot comes first: a row may
+    lack its file's newest version then, and a file that was deleted since is named."""
+    work = context.work
+    config = context.site.backup
+    with ExitStack() as watching:
+        main = work.facts.parts[0].server if work.facts.parts else None
+        watcher = None if main is None else watching.enter_context(watch(main))
+        if work.maintenance != "none":
+            work.window = work.holding.enter_context(
+                leased(
+                    work.target,
+                    owner_of(work.run_id),
+                    longest=config.max_maintenance,
+                    hold=config.hold,
+                )
+            )
+            for note in work.window.notes:
+                context.note(note)
+            if watcher is not None:
+                work.drained = watcher.drain(
+                    cancel=context.cancel,
+                    also=lambda: bool(busy_files(work.target)) if "data" in work.areas else False,
+                )
+                for note in work.drained:
+                    context.note(note)
+    work.snapshots = tuple(
+        work.reading.enter_context(export(part.server)) for part in work.facts.parts
+    )
+    # Production waits: both trees at the same time.
+    with ThreadPoolExecutor(len(TREES)) as pool:
+        done = list(pool.map(lambda area: _catch_up(context, area), work.trees))
+    if work.maintenance == "short":
+        _release(work)
+    if work.vanished:
+        context.note(f"{len(work.vanished)} file(s) were deleted while they were read")
+    return {
+        "changed": sum(len(one.changed) for one in done),
+        "removed": sum(len(one.removed) for one in done),
+        "maintenance_seconds": round(work.maintenance_seconds, 3),
+    }
+
+
+def _catch_up(context: Context[Backup], area: str) -> CaughtUp:
+    work = context.work
+    now = _list(context, area)
+    done = catch_up(
+        access(work.target),
+        _root(work, area),
+        work.keeper,
+        f"{work.sets.partial_path(work.id)}/{area}",
+        work.captured[area].listing,
+        now,
+        link_dest=_link_dest(work, area),
+        cancel=context.cancel,
+    )
+    gone = set(done.vanished)
+    work.vanished += [f"{area}/{path}" for path in done.vanished]
+    entries = tuple(one for one in now.entries if one.path not in gone and one.kind != "special")
+    work.listings[area] = replace(now, entries=entries)
+    return done
+
+
+def _describe_window(context: Context[Backup]) -> Effects:
+    work = context.work
+    name = work.target.name
+    if work.maintenance == "none":
+        return Effects(changes=("nothing: takes a snapshot, without maintenance",))
+    held = context.site.backup.hold
+    until = "until the set is checked" if work.maintenance == "whole" else "for a moment"
+    stopped = f", {', '.join(held)} stopped meanwhile" if held else ""
+    if work.facts.in_maintenance:
+        return Effects(changes=(f"{name} is in maintenance and stays so{stopped}",))
+    return Effects(changes=(f"{name} goes into maintenance {until}{stopped}",))
+
+
+def _check(context: Context[Backup]) -> dict[str, Any]:
+    """The trees against what was listed in the window; then the site is let go, at the latest."""
+    work = context.work
+    problems: list[str] = []
+    for area in work.trees:
+        place = f"{work.sets.partial_path(work.id)}/{area}"
+        if work.maintenance == "none":
+            _take_as_copied(context, area, place)
+        finish(work.keeper, place, work.listings[area])
+        problems += [f"{area}/{one}" for one in check(work.keeper, place, work.listings[area])]
+    if problems:
+        raise Refused(
+            f"the copy of the files is not what was there: {'; '.join(problems[:5])}"
+            + (f" and {len(problems) - 5} more" if len(problems) > 5 else ""),
+            hint="does something write there in spite of maintenance? the set is not kept as good; "
+            "run the backup again",
+        )
+    if work.maintenance == "whole":
+        _release(work)
+    return {"entries": sum(len(one.entries) for one in work.listings.values())}
+
+
+def _take_as_copied(context: Context[Backup], area: str, place: str) -> None:
+    """Nothing held the writers: what was written between the listing and the copy is recorded as it
+    was copied."""
+    work = context.work
+    there = {
+        one.path: one for one in list_tree(work.keeper, place, exclude=(), empty_ok=True).entries
+    }
+    entries, late = [], 0
+    for entry in work.listings[area].entries:
+        copied = there.get(entry.path)
+        if (
+            copied is not None
+            and copied.kind == entry.kind == "file"
+            and (copied.size, copied.mtime) != (entry.size, entry.mtime)
+        ):
+            entries.append(replace(entry, size=copied.size, mtime=copied.mtime))
+            late += 1
+        else:
+            entries.append(entry)
+    work.listings[area] = replace(work.listings[area], entries=tuple(entries))
+    if late:
+        context.note(f"{late} file(s) of the {area} tree were written while they were copied")
+
+
+def _release(work: Backup) -> None:
+    """Maintenance off. Raises StepFailed where it had ended early: the set is no good one then."""
+    window = work.window
+    if window is None:
+        return
+    work.window = None
+    try:
+        window.close()
+    finally:
+        work.maintenance_seconds = 0.0 if window.was_on else window.seconds
+        work.holding.close()
+
+
+def _undo_window(context: Context[Backup]) -> None:
+    work = context.work
+    work.window = None
+    work.holding.close()
+    work.reading.close()
+
+
+def _close(context: Context[Backup]) -> None:
+    """Runs whatever happened: the site is out of maintenance, the store is free. What was copied of
+    a set that was not sealed stays for the next run, and is never listed as good."""
+    work = context.work
+    try:
+        work.holding.close()
+    finally:
+        work.window = None
+        work.reading.close()
+        work.storing.close()
+    if work.building and work.sealed is None:
+        context.note("the set was not sealed; the next backup goes on with its files")
+
+
+def _list(context: Context[Backup], area: str) -> Listing:
+    work = context.work
+    instance, further = work.target, context.site.backup.exclude
+    layout = instance.layout
+    if area == "data":
+        exclude = (*DATA_EXCLUDES, *own_directory(instance), *further)
+    else:
+        # Anchored, or every `data` deeper down would be lost as well.
+        lifted = layout.datadir_in_webroot
+        exclude = (*((f"/{lifted}/",) if lifted else ()), *further)
+    return list_tree(access(instance), _root(work, area), exclude=exclude)
+
+
+def _root(work: Backup, area: str) -> str:
+    layout = work.target.layout
+    return layout.webroot if area == "webroot" else layout.datadir
+
+
+def _link_dest(work: Backup, area: str) -> str | None:
+    before = work.facts.previous
+    if before is None or area not in before.areas:
+        return None
+    return f"{work.sets.set_path(before.id)}/{area}"
+
+
+ACTIONS = (
+    Action("set-open", _open, "Begin a backup set", _describe_open),
+    Action("set-files", _files, "Copy the files while the site works", _describe_files),
+    Action("set-window", _window, "Maintenance, snapshot, what changed of the files",
+           _describe_window, _undo_window),
+    Action("set-check-files", _check, "Compare the copied files with what was listed"),
+    Action("set-close", _close, "Let go of site and store"),
+)  # fmt: skip

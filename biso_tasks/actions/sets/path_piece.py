@@ -1,0 +1,177 @@
+"""`restore --path`: one file or folder of the data dir, checked against the set's checksums, put in
+the place of what stands there now, which is kept.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.restore import FromSet, survey_set
+from biso_tasks.backup.checksums import SUMS, parse_sums
+from biso_tasks.backup.metadata import decode
+from biso_tasks.errors import ProofFailed, Refused
+from biso_tasks.files.listing import Entry
+from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece, sums_of
+from biso_tasks.files.slots import Slot
+from biso_tasks.files.sync import transfer
+from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import Command
+from biso_tasks.stage.model import Area, access
+
+__all__ = ["ACTIONS", "OnePath"]
+
+
+@dataclass(slots=True)
+class OnePath(FromSet):
+    """The work of `restore --path`: `path` of the data dir; `entries` is what the set recorded of
+    it, `parents` of the folders above it, `sums` the checksums of the set's files."""
+
+    areas: frozenset[Area] = frozenset(("data",))
+    path: str = ""
+    entries: tuple[Entry, ...] = ()
+    parents: dict[str, Entry] | None = None
+    sums: dict[str, str] | None = None
+    slot: Slot | None = None
+    restored: bool = False
+
+    @property
+    def replaced(self) -> str:
+        """Where what stood there is kept, "" where nothing did."""
+        assert self.slot is not None
+        return self.slot.previous if self.slot.live_id else ""
+
+    @property
+    def staged_at(self) -> str:
+        return f"{self.stage.datadir}/{posixpath.basename(self.path)}"
+
+    def look_again(self) -> None:
+        assert self.store is not None
+        whole = survey_set(self.session, self, self.store)
+        self.survey = replace(whole, notes=())
+        self._read_record()
+        layout = self.target.layout
+        self.slot = piece_slot(
+            access(self.target),
+            layout.datadir,
+            self.path,
+            staged=self.staged_at,
+            kept=f"{layout.stage_dir}/replaced/{self.run_id}/{self.path}",
+            moving=f"{layout.stage_dir}/moving",
+        )
+
+    def fingerprint(self) -> Mapping[str, object]:
+        return {**self.facts.fingerprint(), "path": (self.path, len(self.entries), self.replaced)}
+
+    def _read_record(self) -> None:
+        """Only what was sealed counts: SHA256SUMS by its own checksum, METADATA by that."""
+        sums = self._file(SUMS)
+        if hashlib.sha256(sums).hexdigest() != self.backup.status.sums:
+            raise self._unreliable(f"{SUMS} is not the file that was sealed")
+        self.sums = parse_sums(sums)
+        metadata = self._file("METADATA")
+        if hashlib.sha256(metadata).hexdigest() != self.sums.get("METADATA"):
+            raise self._unreliable("METADATA is not what was sealed")
+        _, *tree = decode(metadata)["data"]
+        self.entries = piece_of(tree, self.path)
+        if not self.entries:
+            near = difflib.get_close_matches(self.path, [entry.path for entry in tree], 3)
+            raise Refused(
+                f"{self.id} has no {self.path!r} in its data dir",
+                hint=f"did you mean {', '.join(near)}?" if near else "take another set",
+            )
+        datadir = self.target.layout.datadir
+        self.parents = {
+            f"{datadir}/{entry.path}": entry
+            for entry in tree
+            if self.path.startswith(f"{entry.path}/")
+        }
+
+    def _file(self, name: str) -> bytes:
+        path = f"{self.backup.path}/{name}"
+        return self.facts.store.host.run(Command(("cat", "--", path)), timeout=None).out
+
+    def _unreliable(self, why: str) -> ProofFailed:
+        return ProofFailed(
+            f"{self.id} cannot be relied on: {why}",
+            hint="nothing was changed; take another set (`biso list`)",
+        )
+
+
+def _bring(context: Context[OnePath]) -> dict[str, Any]:
+    work = context.work
+    assert work.sums is not None
+    folder = posixpath.dirname(work.path)
+    files, root = access(work.target), work.stage.datadir
+    transfer(
+        work.keeper,
+        posixpath.join(work.backup.path, "data", folder).rstrip("/"),
+        files,
+        root,
+        work.entries,
+        route=work.facts.route,
+        using=work.facts.method,
+        recorded=True,
+        cancel=context.cancel,
+    )
+    regular = [entry.path for entry in work.entries if entry.kind == "file"]
+    found = parse_sums(sums_of(files, root, regular))
+    for path in regular:
+        inside = posixpath.join("data", folder, path)
+        if found.get(path) != work.sums.get(inside):
+            raise ProofFailed(
+                f"{inside!r} of {work.id} is not what was sealed",
+                hint="nothing was changed; `biso verify --set` reads all of this set; take another",
+            )
+    for note in apply_piece(
+        files, root, work.entries, fallback_owner=work.target.environment.owner
+    ):
+        context.note(note)
+    return {"files": len(regular)}
+
+
+def _describe_bring(context: Context[OnePath]) -> Effects:
+    work = context.work
+    return Effects(
+        changes=(
+            f"copies {len(work.entries)} entries from {work.backup.path}/data to "
+            f"{work.staged_at}, checks them against {SUMS}",
+        )
+    )
+
+
+def _place(context: Context[OnePath]) -> None:
+    work = context.work
+    assert work.slot is not None
+    assert work.parents is not None
+    work.require_ours()
+    # As it stands now, with what was brought.
+    now = piece_slot(
+        access(work.target),
+        work.target.layout.datadir,
+        work.path,
+        staged=work.slot.stage,
+        kept=work.slot.previous,
+        moving=work.slot.moving,
+    )
+    work.slot = now
+    put_piece(access(work.target), now, work.parents, fallback_owner=work.target.environment.owner)
+    work.restored = True
+
+
+def _describe_place(context: Context[OnePath]) -> Effects:
+    work = context.work
+    live = f"{work.target.layout.datadir}/{work.path}"
+    kept = f"; what stands there now is kept: {work.replaced}" if work.replaced else ""
+    return Effects(changes=(f"puts it in place: {live}{kept}",))
+
+
+ACTIONS = (
+    Action("bring-path", _bring, "Copy one path of the data dir beside it", _describe_bring),
+    Action("place-path", _place, "Put one path of the data dir in place", _describe_place),
+)

@@ -1,0 +1,338 @@
+"""What is made of a backup set: a restore, a refresh, a drill. What was looked at before, and what
+the steps hand on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
+from biso_tasks.backup.manifest import DatabaseDump, grants_file
+from biso_tasks.backup.store import BackupSet, Store
+from biso_tasks.database import grantfile
+from biso_tasks.database.connect import connect
+from biso_tasks.database.facts import ServerFacts, probe
+from biso_tasks.database.pair import check_dump, untrusted_extensions
+from biso_tasks.database.server import Server
+from biso_tasks.database.settings import Settings
+from biso_tasks.database.snapshot import quiet
+from biso_tasks.errors import ProofFailed, Refused
+from biso_tasks.files.access import Access
+from biso_tasks.files.space import require_space
+from biso_tasks.files.sync import method
+from biso_tasks.host.command import Command
+from biso_tasks.host.route import choose_route
+from biso_tasks.instance import services
+from biso_tasks.instance.instance import Instance
+from biso_tasks.instance.layout import require_live
+from biso_tasks.instance.mounts import require_fresh_binds
+from biso_tasks.session import Session
+from biso_tasks.stage import guards
+from biso_tasks.stage.exchange import require_exchangeable
+from biso_tasks.stage.exposure import require_unserved_by_config
+from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
+from biso_tasks.stage.shell import require_no_shell
+from biso_tasks.stage.swap import require_no_intent
+from biso_tasks.stage.view import InstanceView
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = [
+    "FromSet",
+    "SetSurvey",
+    "contents",
+    "describe_target",
+    "dump_of",
+    "left_out",
+    "survey_set",
+    "usable_set",
+]
+
+_MARGIN = 1.3  # a load needs room for indexes being built and for WAL as well
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSurvey(StageSurvey):
+    """`dumps` are by the number of the stage's database, None for a stand-in; `source_facts` are
+    what the dumped databases were, or what the live one is that a stand-in is like."""
+
+    store: Store
+    backup: BackupSet
+    dumps: tuple[DatabaseDump | None, ...]
+    source_facts: tuple[ServerFacts, ...]
+
+    def fingerprint(self) -> dict[str, object]:
+        return {
+            **StageSurvey.fingerprint(self),
+            "the set": (self.backup.path, self.backup.status.sums, self.backup.status.state),
+        }
+
+
+@dataclass(slots=True)
+class FromSet(StageWork):
+    """The work of `restore`, `refresh-test --source SET`, `reset-test` and `verify --drill`. With
+    `whole`, all databases and files come as they are in the set; else what a refresh takes. With
+    `template`, a database that is kept as the set's template is copied instead of loaded."""
+
+    store: Store | None = None
+    id: str = ""
+    areas: frozenset[Area] = frozenset(("data", "database"))
+    whole: bool = True
+    drill: bool = False
+    template: bool = False
+    read_back: bool = False
+    survey: SetSurvey | None = None
+
+    @property
+    def facts(self) -> SetSurvey:
+        assert self.survey is not None
+        return self.survey
+
+    @property
+    def backup(self) -> BackupSet:
+        return self.facts.backup
+
+    @property
+    def origin(self) -> str:
+        return f"set {self.id}"
+
+    @property
+    def raw(self) -> bool:
+        return self.backup.manifest.personal and not self.anonymize
+
+    @property
+    def keeper(self) -> Access:
+        """Who reads the set: the login of its host."""
+        return Access(self.facts.store.host)
+
+    def fingerprint(self) -> Mapping[str, object]:
+        return self.facts.fingerprint()
+
+    def look_again(self) -> None:
+        assert self.store is not None
+        self.survey = survey_set(self.session, self, self.store)
+
+    def bind_values(self) -> None:
+        """What a recipe's `when` and a site's own commands may name."""
+        target = self.target
+        self.conditions = {
+            "anonymize": self.anonymize,
+            "test": target.environment.role == "test" and not self.drill,
+        }
+        self.notes = list(self.facts.notes)
+        self.values = {**self.stage_values(), "set.id": self.id, "set.path": self.backup.path}
+
+    def source_facts(self, number: int) -> ServerFacts:
+        return self.facts.source_facts[number]
+
+    def source_settings(self, number: int) -> Settings:
+        dump = self.facts.dumps[number]
+        assert dump is not None
+        return Settings.from_dict(dump.facts["settings"])
+
+    @contextmanager
+    def original(self, number: int) -> Iterator[Connection]:
+        # Nothing is masked in the stage yet: its values are the set's.
+        with connect(self.stage.databases[number].staged_server, autocommit=True) as connection:
+            quiet(connection)
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield connection
+
+    def give_grants(self, number: int) -> list[str]:
+        """By the set's own SQL, as the role that owns the new database."""
+        dump = self.facts.dumps[number]
+        assert dump is not None
+        path = f"{self.backup.path}/{grants_file(dump.stem)}"
+        text = self.facts.store.host.run(Command(("cat", "--", path))).text
+        notes: list[str] = []
+        with connect(self.stage.databases[number].staged_server, autocommit=True) as connection:
+            connection.add_notice_handler(
+                lambda notice: (
+                    notes.append(notice.message_primary or "")
+                    if notice.severity_nonlocalized == "WARNING"
+                    else None
+                )
+            )
+            connection.execute(grantfile.parts(text)[0].encode())
+        return notes
+
+    def target_server(self, number: int) -> Server:
+        facts = self.facts.target_facts[number]
+        fit = [one for one in facts.clients if one.psql is not None]
+        # The newest: it knows what an older one writes as well.
+        client = max(fit, key=lambda one: one.psql or (0, 0))
+        return replace(self.stage.databases[number].server, bindir=client.bindir)
+
+    def untrusted(self, number: int) -> tuple[str, ...]:
+        """Extensions of database `number` that only a superuser may create on the target."""
+        return untrusted_extensions(self.source_facts(number), self.facts.target_facts[number])
+
+
+def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
+    """Look at set and target, and refuse what cannot be. Nothing is changed. Raises Refused, and
+    ProofFailed for a set that cannot be relied on."""
+    name = work.places["target"]
+    backup = usable_set(work, store)
+    with ThreadPoolExecutor(8) as pool:
+        target = session.instance(name)
+        environment = target.environment
+        require_live(target.layout, environment)
+        work.require_free(target)
+        guards.env_fits(target, anonymize=work.anonymize)
+        require_no_intent(target)
+        require_no_shell(target, work.run_id)
+        require_exchangeable(target, work.areas)
+        databases = staged(target, contents(session, work, target, backup), areas=work.areas)
+        dumps = tuple(dump_of(one, backup) for one in databases)
+        unserved = pool.submit(require_unserved_by_config, target)
+        route = pool.submit(choose_route, store.host, target.host, session.site.refresh.route)
+        way = pool.submit(method, Access(store.host), access(target))
+        require_fresh_binds(target.host, environment, target.layout)
+        running = pool.submit(services.running, target.host, environment)
+        in_maintenance = pool.submit(target.in_maintenance)
+        record = pool.submit(target.state.read, "instance")
+        url_notes = pool.submit(url_note, target) if not work.drill else None
+        there = tuple(pool.map(probe, [database.server for database in databases]))
+        sources = tuple(
+            facts if dump is None else ServerFacts.from_document(dump.facts)
+            for dump, facts in zip(dumps, there, strict=True)
+        )
+        unserved.result()
+        _require_fit(target, databases, sources, there)
+        _require_room(target, backup, work, sources, dumps)
+        return SetSurvey(
+            target=target,
+            stage=Stage(target, work.run_id, databases, areas=work.areas),
+            target_facts=there,
+            route=route.result(),
+            method=way.result(),
+            services=running.result(),
+            in_maintenance=in_maintenance.result(),
+            previous=(record.result() or {}).get("previous"),
+            notes=(
+                *left_out(target, backup, databases),
+                *(url_notes.result() if url_notes else ()),
+            ),
+            store=store,
+            backup=backup,
+            dumps=dumps,
+            source_facts=sources,
+        )
+
+
+def usable_set(work: FromSet, store: Store) -> BackupSet:
+    """The set, by its documents. Raises ProofFailed where it was found damaged, Refused where it
+    lacks an area that is wanted."""
+    backup = store.read(work.id)
+    if backup.status.state == "damaged":
+        damaged = backup.status.damaged
+        raise ProofFailed(
+            f"{work.id} is damaged: {damaged.text if damaged else 'it was found so'}",
+            hint="take another set (`biso list`); `biso verify --set` looks at this one again",
+        )
+    held = backup.manifest.areas
+    missing = sorted(work.areas - set(held))
+    if missing:
+        raise Refused(
+            f"{work.id} has no {', '.join(missing)}: it holds {', '.join(held)}",
+            hint="say with --only what of it is wanted, or take another set",
+        )
+    return backup
+
+
+def contents(
+    session: Session, work: FromSet, target: Instance, backup: BackupSet
+) -> dict[str, Content]:
+    """What each further database of the target is filled with, by its config.php key."""
+    held = {one.key for one in backup.manifest.databases}
+    if work.whole:
+        return dict.fromkeys(held, "copy")
+    said = session.site.refresh.log_database
+    wanted = {target.environment.key("log.db"): said}
+    for _, extras in session.hooks.collect("biso_databases", instance=InstanceView(target)):
+        for extra in extras:
+            wanted[extra.key] = extra.refresh or said
+    # A set has no schema without its rows: the live one's does as well.
+    return {
+        key: "copy" if how == "copy" and key in held else "live-schema"
+        for key, how in wanted.items()
+    }
+
+
+def dump_of(database: StagedDatabase, backup: BackupSet) -> DatabaseDump | None:
+    """The dump that a database of the stage is loaded from, None for a stand-in. Raises Refused."""
+    if database.content == "live-schema":
+        return None
+    found = [one for one in backup.manifest.databases if one.key == database.key]
+    if not found:
+        raise Refused(
+            f"{backup.id} holds no database of the key {database.key!r}",
+            hint="config_keys of the environment say how config.php calls its databases",
+        )
+    return found[0]
+
+
+def _require_fit(
+    target: Instance,
+    databases: tuple[StagedDatabase, ...],
+    sources: tuple[ServerFacts, ...],
+    there: tuple[ServerFacts, ...],
+) -> None:
+    locale = target.environment.database.locale
+    problems: list[str] = []
+    for database, source, facts in zip(databases, sources, there, strict=True):
+        known = replace(facts, databases=facts.databases - {database.stage})
+        problems += check_dump(source, known, stage=database.stage, locale=locale)
+    if problems:
+        raise Refused(
+            f"{target.name} cannot take this set: " + "; ".join(dict.fromkeys(problems)),
+            hint="nothing was touched; `biso doctor` lists what else is missing",
+        )
+
+
+def _require_room(
+    target: Instance,
+    backup: BackupSet,
+    work: FromSet,
+    sources: tuple[ServerFacts, ...],
+    dumps: tuple[DatabaseDump | None, ...],
+) -> None:
+    trees = {area: tree for area, tree in backup.manifest.trees.items() if area in work.areas}
+    require_space(
+        access(target),
+        target.layout.stage_dir,
+        bytes_needed=sum(one.bytes for one in trees.values()),
+        inodes_needed=sum(one.files for one in trees.values()),
+        purpose=f"a stage of {work.id}",
+    )
+
+
+def left_out(
+    target: Instance, backup: BackupSet, databases: tuple[StagedDatabase, ...]
+) -> tuple[str, ...]:
+    """Notes on databases of the set that this target has no place for."""
+    named = {one.key for one in databases if one.content == "copy"}
+    left = [one for one in backup.manifest.databases if one.key not in named]
+    return tuple(
+        f"{one.dbname} ({one.key}) of the set is left out"
+        for one in left
+        if target.facts.dsn(one.key) is None
+    )
+
+
+def describe_target(work: FromSet) -> tuple[tuple[str, str], ...]:
+    """What stands above the plan."""
+    target, manifest = work.target, work.backup.manifest
+    return (
+        ("set", f"{work.id}, made {manifest.created} of {manifest.environment}"),
+        (
+            "to",
+            f"{target.name}: {target.host.address or 'this machine'}, database "
+            f"{target.facts.database.dbname}, {target.layout.webroot}",
+        ),
+    )

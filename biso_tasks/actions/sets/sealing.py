@@ -1,0 +1,207 @@
+"""Steps that make a set of what was captured: rows counted and dumped in the window's snapshot,
+what a restore needs beside them written down, everything checked and sealed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from typing import Any
+
+from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.backup import Backup, Part
+from biso_tasks.backup.checksums import make_sums
+from biso_tasks.backup.guide import GUIDE, guide
+from biso_tasks.backup.manifest import (
+    MANIFEST,
+    DatabaseDump,
+    Manifest,
+    Options,
+    Places,
+    Tree,
+    grants_file,
+)
+from biso_tasks.backup.metadata import encode
+from biso_tasks.database import settings
+from biso_tasks.database.admin import admin
+from biso_tasks.database.dumps import Dumped, dump, suspicious
+from biso_tasks.database.grantfile import grants_sql
+from biso_tasks.database.grants import read as read_grants
+from biso_tasks.database.roles import globals_sql
+from biso_tasks.database.snapshot import Snapshot
+from biso_tasks.errors import StepFailed
+from biso_tasks.files.space import human
+from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import Command
+
+__all__ = ["ACTIONS"]
+
+
+def _count(context: Context[Backup]) -> dict[str, Any]:
+    """The rows of the very snapshot that is dumped."""
+    work = context.work
+    work.counts = tuple(one.counts() for one in work.snapshots)
+    return {"rows": sum(counts.rows for counts in work.counts)}
+
+
+def _dump(context: Context[Backup]) -> dict[str, Any]:
+    work = context.work
+
+    def one(part: Part, snapshot: Snapshot) -> Dumped:
+        return dump(
+            part.server,
+            snapshot,
+            f"{work.sets.partial_path(work.id)}/db",
+            f"{part.stem}_{work.stamp}",
+            format=context.site.backup.format,
+            jobs=_JOBS,
+            cancel=context.cancel,
+        )
+
+    # Side by side: each is bound by a server process of its own.
+    with ThreadPoolExecutor(len(work.snapshots)) as pool:
+        work.dumped = tuple(pool.map(one, work.facts.parts, work.snapshots))
+    return {"bytes": sum(one.bytes for one in work.dumped)}
+
+
+# Of pg_dump's own directory format: more than the server's cores would hold up the site.
+_JOBS = 2
+
+
+def _describe_dump(context: Context[Backup]) -> Effects:
+    parts = context.work.facts.parts
+    names = ", ".join(f"{p.server.dsn.dbname} ({human(p.facts.bytes)})" for p in parts)
+    return Effects(changes=(f"dumps {names} in that snapshot, after maintenance",))
+
+
+def _describe(context: Context[Backup]) -> dict[str, Any]:
+    """Roles, privileges, config.php: what the dumps do not hold."""
+    work = context.work
+    store = work.sets
+    missing: list[str] = []
+    whole: list[settings.Settings] = []
+    for number, (part, snapshot) in enumerate(zip(work.facts.parts, work.snapshots, strict=True)):
+        connection = snapshot.connection
+        with admin(part.server) as role:
+            own = settings.read(role, part.server.dsn.dbname)
+            if number == 0:
+                text, lacks = globals_sql(connection, role)
+                store.write_file(work.id, "db/globals.sql", text.encode())
+                missing += lacks
+        grants = grants_sql(read_grants(connection), own, role=part.server.dsn.user)
+        store.write_file(work.id, grants_file(part.stem), grants.encode())
+        whole.append(own)
+    work.settings, work.missing = tuple(whole), tuple(missing)
+    environment = work.target.environment
+    config = Command(("cat", "--", f"{environment.webroot}/{environment.config}"))
+    text_of = work.target.host.run(config.as_user(environment.host_user)).out
+    store.write_file(work.id, "config/config.php", text_of)
+    for one in missing:
+        context.note(f"not in the set: {one}")
+    return {"missing": missing}
+
+
+def _seal(context: Context[Backup]) -> dict[str, Any]:
+    """The dumps against those of the set before, then documents, checksums, one rename."""
+    work = context.work
+    work.reading.close()
+    manifest = _manifest(work, context)
+    _require_plausible(work, manifest)
+    store = work.sets
+    store.write_file(work.id, "METADATA", encode(work.listings))
+    store.write_file(work.id, MANIFEST, manifest.as_toml())
+    store.write_file(work.id, GUIDE, guide(manifest, store.set_path(work.id)))
+    summed = make_sums(store, work.id, work.facts.previous)
+    work.sealed = store.seal(work.id, run=work.run_id)
+    return {
+        "set": work.id,
+        "bytes": manifest.size,
+        "files": summed.files,
+        "hashed": summed.files - summed.reused,
+    }
+
+
+def _describe_seal(context: Context[Backup]) -> Effects:
+    return Effects(changes=(f"checks and seals {context.work.id}; only then it is a good set",))
+
+
+def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
+    instance, config = work.target, context.site.backup
+    environment, layout = instance.environment, instance.layout
+    return Manifest(
+        id=work.id,
+        environment=instance.name,
+        role=environment.role,
+        site=context.site.name,
+        created=work.moment.isoformat(timespec="seconds"),
+        tool=version("biso-tasks"),
+        run=work.run_id,
+        machine=instance.host.address or instance.layout.machine,
+        areas=work.areas,
+        personal=work.facts.personal,
+        options=Options(
+            format=config.format,
+            maintenance=work.maintenance,
+            maintenance_seconds=round(work.maintenance_seconds, 3),
+            exclude=config.exclude,
+            drained=work.drained,
+        ),
+        places=Places(
+            webroot=layout.webroot,
+            datadir=layout.datadir,
+            config=f"{layout.webroot}/{environment.config}",
+            datadir_in_webroot=layout.datadir_in_webroot,
+        ),
+        env=instance.facts.env,
+        trees={
+            area: Tree(
+                sum(one.kind == "file" for one in listing.entries),
+                listing.size,
+            )
+            for area, listing in work.listings.items()
+        },
+        databases=tuple(
+            DatabaseDump(
+                key=part.key,
+                dbname=part.server.dsn.dbname,
+                role=part.server.dsn.user,
+                file=f"db/{made.file}",
+                format=made.format,
+                bytes=made.bytes,
+                sha256=made.sha256,
+                pg_dump=made.pg_dump,
+                facts={**part.facts.as_document(), "settings": own.as_dict()},
+                counts=counts,
+            )
+            for part, made, own, counts in zip(
+                work.facts.parts, work.dumped, work.settings, work.counts, strict=True
+            )
+        ),
+        vanished=tuple(sorted(work.vanished)),
+        missing=work.missing,
+    )
+
+
+def _require_plausible(work: Backup, manifest: Manifest) -> None:
+    """Raises StepFailed where a dump is absurdly small next to the one of the set before."""
+    previous = work.facts.previous
+    before = previous.manifest.databases if previous and previous.manifest else ()
+    known = {(one.key, one.format): one for one in before}
+    for now in manifest.databases:
+        last = known.get((now.key, now.format))
+        if last is None:
+            continue
+        why = suspicious(now.bytes, now.counts.rows, last.bytes, last.counts.rows)
+        if why is not None:
+            raise StepFailed(
+                f"{now.dbname}: {why}: the set is not sealed",
+                hint="look at the database; if it is right, remove the set before "
+                f"({previous.id if previous else ''}) or back up with another format once",
+            )
+
+
+ACTIONS = (
+    Action("set-count", _count, "Count the rows of the snapshot"),
+    Action("set-dump", _dump, "Dump the databases in the snapshot", _describe_dump),
+    Action("set-describe", _describe, "Write down roles, privileges, config.php"),
+    Action("set-seal", _seal, "Check everything and seal the set", _describe_seal),
+)

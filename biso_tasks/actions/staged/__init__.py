@@ -1,0 +1,1 @@
+"""Steps that any stage goes through, wherever its content comes from."""

@@ -1,0 +1,288 @@
+"""Steps that make the stage fit to be served: migrated, anonymised, neutralised, proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from biso_tasks.actions.kit import Context
+from biso_tasks.actions.staged.work import StageWork
+from biso_tasks.database import settings
+from biso_tasks.database.admin import admin
+from biso_tasks.database.connect import connect
+from biso_tasks.database.keep import keep_tables
+from biso_tasks.database.measure import analyze
+from biso_tasks.database.snapshot import quiet
+from biso_tasks.errors import ProofFailed, StepFailed
+from biso_tasks.files.patterns import Matcher
+from biso_tasks.files.reading import read_tree
+from biso_tasks.hooks.types import Action, Effects, HarmlessColumn, PersonalColumn
+from biso_tasks.privacy.classify import classify, extend
+from biso_tasks.privacy.mask import mask
+from biso_tasks.privacy.neutralise import mark, neutralise
+from biso_tasks.privacy.originals import collect
+from biso_tasks.privacy.prove import Proof, prove
+from biso_tasks.stage.model import access
+
+__all__ = ["ACTIONS", "extend_inventories"]
+
+
+def _originals(context: Context[StageWork]) -> dict[str, Any]:
+    """Hashes of production's personal values, under a key held in memory only, from the snapshot
+    that is dumped: what the proof looks for afterwards."""
+    work = context.work
+    overrides = _overrides(context)
+    found = []
+    inventories = []
+    for number in work.copied:
+        with work.original(number) as connection:
+            inventory = classify(connection, overrides=overrides if number == 0 else None)
+            keep = _kept(work) if number == 0 else ()
+            found.append(collect(connection, inventory, keep=keep))
+            inventories.append(inventory)
+    work.inventories, work.originals = tuple(inventories), tuple(found)
+    return {
+        "columns": sum(one.personal for inventory in inventories for one in inventory),
+        "values": sum(one.values for one in found),
+        "sampled": any(one.sampled for one in found),
+    }
+
+
+def _overrides(context: Context[StageWork]) -> dict[str, bool]:
+    """What the site's plugins declare of single columns."""
+    answers = context.work.session.hooks.collect("biso_inventory", site=context.site)
+    said: dict[str, bool] = {}
+    for _, entries in answers:
+        for entry in entries:
+            if isinstance(entry, PersonalColumn | HarmlessColumn):
+                said[f"{entry.table}.{entry.column}"] = isinstance(entry, PersonalColumn)
+    return said
+
+
+def _migrate(context: Context[StageWork]) -> dict[str, Any]:
+    """Not in a stand-in for a database that stays: it is empty, and remembers no migration."""
+    if not context.work.stage.main.swapped:
+        return {"migrations": 0}
+    app = context.work.stage.app
+    pending = app.pending_migrations()
+    if pending:
+        app.migrate()
+    return {"migrations": len(pending)}
+
+
+def _describe_migrate(context: Context[StageWork]) -> Effects:
+    if not context.work.stage.main.swapped:
+        return Effects(changes=("nothing: the database stays as it is",))
+    return Effects(changes=(f"applies pending migrations in {context.work.stage.called}",))
+
+
+def extend_inventories(work: StageWork) -> None:
+    """The inventories as the stage's databases have their columns now. What was judged before
+    keeps its judgement, so it can be called again."""
+    extended = []
+    for number, database in enumerate(work.stage.databases[: len(work.inventories)]):
+        with connect(database.staged_server, autocommit=True) as connection:
+            extended.append(extend(work.inventories[number], connection))
+    work.inventories = tuple(extended)
+
+
+def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
+    """BISO's own anonymizer first; then whatever it leaves of what is personal."""
+    work = context.work
+    stage = work.stage
+    facts = work.target.facts
+    if facts.env != "dev":
+        raise StepFailed(f"{work.target.name}: env is {facts.env!r}; the anonymizer needs 'dev'")
+    extend_inventories(work)
+    stage.app.anonymize()
+    masked = 0
+    for number, database in enumerate(stage.databases[: len(work.inventories)]):
+        keep = _kept(work) if number == 0 else ()
+        with connect(database.staged_server, autocommit=True) as connection:
+            quiet(connection)
+            masked += mask(
+                connection, work.originals[number], work.inventories[number], keep=keep
+            ).values
+    return {"masked": masked}
+
+
+def _describe_anonymize(context: Context[StageWork]) -> Effects:
+    return Effects(
+        changes=(
+            f"runs BISO's anonymizer in {context.work.stage.called}, then masks what it leaves",
+        ),
+        destroys=(f"personal data in {context.work.stage.called}",),
+    )
+
+
+def _scrub(context: Context[StageWork]) -> dict[str, Any]:
+    return _by_plugins(context, "biso_scrub")
+
+
+def _neutralize(context: Context[StageWork]) -> dict[str, Any]:
+    work = context.work
+    config = context.site.neutralize
+    what = "anonymised" if work.anonymize else "NOT anonymised"
+    for database in work.stage.databases:
+        with connect(database.staged_server) as connection:
+            if database is work.stage.main:
+                neutralise(connection, config.sql, dict(config.params))
+            mark(connection, f"{what} copy of {work.origin}, run {work.run_id}")
+    return _by_plugins(context, "biso_neutralize")
+
+
+def _describe_neutralize(context: Context[StageWork]) -> Effects:
+    config = context.site.neutralize
+    hooks = context.work.session.hooks
+    who = ["[neutralize]"] if config.sql or config.params else []
+    who += hooks.implementers("biso_neutralize")
+    where = context.work.stage.called
+    said = f"runs {', '.join(who)} in {where}" if who else "no rules: only marks the copy"
+    return Effects(changes=(said,))
+
+
+def _describe_scrub(context: Context[StageWork]) -> Effects:
+    who = context.work.session.hooks.implementers("biso_scrub")
+    where = context.work.stage.called
+    return Effects(changes=(f"runs {', '.join(who)} in {where}" if who else "no plugin scrubs",))
+
+
+def _by_plugins(context: Context[StageWork], hook: str) -> dict[str, Any]:
+    counts: dict[str, int] = {}
+    for plugin, changes in context.work.session.hooks.collect(hook, stage=context.stage):
+        for change in changes:
+            context.note(f"{plugin}: {change.what} ({change.count})")
+            counts[plugin] = counts.get(plugin, 0) + change.count
+    return {"plugins": counts}
+
+
+def _keep(context: Context[StageWork]) -> dict[str, Any]:
+    work = context.work
+    wanted = work.config.keep_tables
+    if not wanted:
+        return {"rows": 0}
+    rows = keep_tables(work.target_server(0), work.stage.main.stage, wanted, cancel=context.cancel)
+    return {"rows": sum(rows.values())}
+
+
+def _describe_keep(context: Context[StageWork]) -> Effects:
+    wanted = context.work.config.keep_tables
+    said = f"puts {context.work.target.name}'s own rows of {', '.join(wanted)} into the stage"
+    return Effects(changes=(said if wanted else "no tables to keep",))
+
+
+def _prove(context: Context[StageWork]) -> dict[str, Any]:
+    """The stage as it will be served, searched for survivors."""
+    work = context.work
+    proofs: list[Proof] = []
+    for number, original in enumerate(work.originals):
+        database = work.stage.databases[number]
+        with connect(database.staged_server, autocommit=True) as connection:
+            quiet(connection)
+            proofs.append(
+                prove(
+                    connection,
+                    original,
+                    work.inventories[number],
+                    keep=_kept(work) if number == 0 else (),
+                    files=_files(work) if number == 0 else (),
+                )
+            )
+    leaks = tuple(leak for proof in proofs for leak in proof.leaks)
+    work.proof = Proof(
+        columns=sum(proof.columns for proof in proofs),
+        values=sum(proof.values for proof in proofs),
+        files=sum(proof.files for proof in proofs),
+        leaks=leaks,
+        sampled=any(proof.sampled for proof in proofs),
+    )
+    if leaks:
+        places = "; ".join(f"{leak.place} ({leak.kind})" for leak in leaks[:10])
+        more = f" and {len(leaks) - 10} more" if len(leaks) > 10 else ""
+        raise ProofFailed(
+            f"personal data of production survived in {work.stage.called}: {places}{more}",
+            hint=("" if work.stage.in_place else "nothing was swapped and the stage is discarded; ")
+            + "let a plugin scrub these places (biso_scrub), skip the file ([refresh.files]), or "
+            "declare them harmless (biso_inventory)",
+        )
+    return dict(work.proof.as_json())
+
+
+def _describe_prove(context: Context[StageWork]) -> Effects:
+    return Effects(changes=("nothing: one survivor of production's data ends the run (exit 4)",))
+
+
+def _files(work: StageWork) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    stage, layout = work.stage, work.target.layout
+    aside = f"{layout.in_place if stage.in_place else layout.stage}/unreadable"
+    excluded = Matcher(stage.excludes)
+    for name, read in read_tree(access(work.target), stage.datadir, aside):
+        if not excluded(name):
+            yield name, read
+
+
+def _kept(work: StageWork) -> tuple[str, ...]:
+    """Tables whose rows are the test instance's own, as the inventory names them."""
+    return tuple(one.removeprefix("public.") for one in work.config.keep_tables)
+
+
+def _finish(context: Context[StageWork]) -> dict[str, Any]:
+    """Database settings, grants and statistics: the last touches before the stage is served."""
+    work = context.work
+    for number, database in enumerate(work.stage.databases):
+        if not database.swapped:
+            continue
+        role_there = work.source_facts(number).role
+        target = work.target_server(number)
+        read = work.source_settings(number)
+        with admin(target) as role:
+            # A shell's own are nobody's choice.
+            own = None if work.bare else settings.read(role, database.live)
+            merged = settings.merge(
+                read,
+                own,
+                source_role=role_there,
+                role=target.dsn.user,
+            )
+            notes = settings.apply(role, database.stage, merged)
+            work.access[database.live] = settings.access_statements(role, database.live, merged)
+        notes += work.give_grants(number)
+        for note in notes:
+            context.note(f"{database.live}: {note}")
+        analyze(database.server, database.stage)
+    return {}
+
+
+def _verify(context: Context[StageWork]) -> dict[str, Any]:
+    """What plugins find in the stage; one finding that is not ok ends the run."""
+    findings = [
+        finding
+        for _, given in context.work.session.hooks.collect("biso_verify", stage=context.stage)
+        for finding in given
+    ]
+    bad = [one for one in findings if not one.ok]
+    if bad:
+        raise ProofFailed(
+            f"{context.work.stage.called} did not pass: "
+            + "; ".join(f"{one.name}: {one.detail}" for one in bad),
+            hint="; ".join(one.remedy for one in bad if one.remedy) or "nothing was swapped",
+        )
+    return {"findings": len(findings)}
+
+
+def _describe_verify(context: Context[StageWork]) -> Effects:
+    who = context.work.session.hooks.implementers("biso_verify")
+    return Effects(changes=(f"nothing: asks {', '.join(who)}" if who else "nothing to ask",))
+
+
+ACTIONS = (
+    Action("originals", _originals, "Hash production's personal values, in memory only"),
+    Action("migrate", _migrate, "Apply pending migrations in the stage", _describe_migrate),
+    Action("anonymize", _anonymize, "Anonymise the stage", _describe_anonymize),
+    Action("scrub", _scrub, "Let plugins remove what is left", _describe_scrub),
+    Action("keep", _keep, "Keep the test instance's own rows", _describe_keep),
+    Action("neutralize", _neutralize, "Cut the stage off from the outside", _describe_neutralize),
+    Action("verify", _verify, "Ask plugins what they find in the stage", _describe_verify),
+    Action("prove", _prove, "Search the stage for survivors", _describe_prove),
+    Action("finish-database", _finish, "Settings, grants, statistics"),
+)
