@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "biso_tasks"
 
 FLOORS = {
-    "errors": 1, "values": 1,
+    "errors": 1, "values": 1, "version": 1,
     "config": 2, "host": 2, "flow": 2, "hooks": 2,
     "instance": 3, "database": 3, "files": 3,
     "stage": 4, "privacy": 4, "backup": 4, "session": 4, "ui": 4,

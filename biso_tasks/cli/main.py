@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
 from biso_tasks.cli.tasks import namespace
+from biso_tasks.version import tool_version
 
 __all__ = ["main"]
 
@@ -34,7 +34,7 @@ class _Program(Program):
 
 def main() -> None:
     """Exit codes are those of CONTRACT §3; a wrong command line is 2."""
-    program = _Program(version=_version(), namespace=namespace(), name="biso", binary="biso")
+    program = _Program(version=tool_version(), namespace=namespace(), name="biso", binary="biso")
     try:
         program.run(["biso", *_arguments(sys.argv[1:])])
     except KeyboardInterrupt:
@@ -47,13 +47,6 @@ def _arguments(given: list[str]) -> list[str]:
     if given[:1] == ["test"] and len(given) > 1 and given[1] not in ("--args", "-a", "--help"):
         return ["test", "--args", shlex.join(given[1:])]
     return given or ["--list"]
-
-
-def _version() -> str:
-    try:
-        return version("biso-tasks")
-    except PackageNotFoundError:
-        return "unreleased"
 
 
 if __name__ == "__main__":

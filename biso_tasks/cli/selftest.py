@@ -61,11 +61,16 @@ def _checkout() -> Path:
 
 
 def _parallel(own: list[str]) -> list[str]:
-    """Two at once, where pytest-xdist is there and nothing speaks against it."""
+    """Two a core, where pytest-xdist is there and nothing speaks against it: most of the time is
+    spent waiting for servers and programs that were started."""
     apart = ("-n", "--numprocesses", "--dist", "--pdb", "--trace", "--collect-only", "--co", "-s")
     if find_spec("xdist") is None or "no:xdist" in " ".join(own):
         return []
-    return [] if any(word.startswith(apart) for word in own) else ["-n", "2"]
+    return [] if any(word.startswith(apart) for word in own) else ["-n", str(2 * _cores())]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def _colour(call: Call) -> list[str]:

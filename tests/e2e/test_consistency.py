@@ -20,12 +20,13 @@ from set_world import biso, dumped, forget_sets, site, sums_pass
 RUNS = 20 if os.environ.get("BISO_LONG") else 5
 
 # A unit of work as BISO has it: whether there is maintenance is asked first; then a row and its
-# file, in the one order or the other, or both are replaced, or taken away.
+# file, in the one order or the other, or both are replaced, or taken away. One that takes long is
+# under way when maintenance comes on: it has to be waited for.
 WRITER = r"""
 import hashlib, os, sys, time
 import psycopg
 
-datadir, conninfo, number = sys.argv[1:]
+datadir, conninfo, number, pause = sys.argv[1:]
 flag = os.path.join(datadir, "maintenance.on")
 folder = os.path.join(datadir, "anhang")
 done = []
@@ -50,6 +51,7 @@ with psycopg.connect(conninfo, autocommit=True) as connection:
             if turn % 4 == 0 and done:
                 path = done[turn % len(done)]
                 put(path, content)
+                time.sleep(float(pause))
                 run("UPDATE anhang SET sha256 = %s WHERE pfad = %s", (digest, path))
             elif turn % 2:
                 run("INSERT INTO anhang VALUES (%s, %s)", (path, digest))
@@ -69,7 +71,7 @@ with psycopg.connect(conninfo, autocommit=True) as connection:
 
 @pytest.fixture
 def busy(plain_world: Any) -> Iterator[Any]:
-    """Production with two writers that do not pause."""
+    """Production with two writers that do not pause, and one whose units take a while."""
     world, prod = plain_world, plain_world.prod
     forget_sets(world)
     prod.cluster.rows(
@@ -78,23 +80,21 @@ def busy(plain_world: Any) -> Iterator[Any]:
     folder = prod.datadir / "anhang"
     folder.mkdir()
     shutil.chown(folder, prod.owner, prod.owner)
-    conninfo = (
-        f"host=127.0.0.1 port={prod.cluster.port} dbname=biso user=e2e"
-        f" password={prod.cluster.password} options='-c role={prod.role}'"
-    )
+    conninfo = f"host=127.0.0.1 port={prod.cluster.port} dbname=biso user={prod.role}"
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(prod.datadir), conninfo, str(number)],
+            [sys.executable, "-c", WRITER, str(prod.datadir), conninfo, str(number), pause],
             stdout=subprocess.PIPE,
+            env={**os.environ, "PGPASSWORD": prod.password},
         )
-        for number in range(2)
+        for number, pause in enumerate(("0", "0", "0.4"))
     ]
     try:
         for writer in writers:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"ready\n"
         yield world
-        assert [writer.poll() for writer in writers] == [None] * 2, "a writer has failed"
+        assert [writer.poll() for writer in writers] == [None] * 3, "a writer has failed"
     finally:
         for writer in writers:
             with contextlib.suppress(ProcessLookupError):

@@ -103,7 +103,8 @@ def leads_to_production(world: Any, port: int | None = None, *, env: str = "dev"
         ("refresh-test", "--from", "test", "--to", "prod", "--confirm", "prod"),
         ("refresh-test", "--no-anonymize", "--to", "prod", "--confirm", "prod"),
         ("anonymize", "--env", "prod", "--confirm", "prod"),
-        ("rollback", "--env", "prod", "--confirm", "prod"),
+        ("rollback", "--env", "prod"),
+        ("restore", "latest", "--to", "prod"),
     ],
 )
 def test_a_production_environment_is_never_the_target(world: Any, words: tuple[str, ...]) -> None:

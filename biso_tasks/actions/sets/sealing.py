@@ -4,7 +4,6 @@ what a restore needs beside them written down, everything checked and sealed."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -32,6 +31,7 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
+from biso_tasks.version import tool_version
 
 __all__ = ["ACTIONS"]
 
@@ -133,7 +133,7 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
         role=environment.role,
         site=context.site.name,
         created=work.moment.isoformat(timespec="seconds"),
-        tool=version("biso-tasks"),
+        tool=tool_version(),
         run=work.run_id,
         machine=instance.host.address or instance.layout.machine,
         areas=work.areas,
