@@ -69,7 +69,9 @@ done
 """
 )
 
-# $2 the partial's name, $3 the environment, then the trees that are wanted.
+# $2 the partial's name, $3 the environment, then the trees that are wanted. What a killed run had
+# started may still run there, whatever its directory is called by now: so the directories are new
+# ones, and only the files are the same.
 BEGIN: Final = (
     _AWAY
     + r"""
@@ -89,19 +91,19 @@ for d in .partial-*; do
     away "./$d"
   fi
 done
-if [ -z "$found" ]; then
-  mkdir -- "$new"
-elif [ "$found" != "$new" ]; then
-  mv -T -- "$found" "$new"
-fi
-chmod 0700 -- "$new"
-for f in "$new"/*; do
-  keep=
-  for tree; do
-    [ "$f" = "$new/$tree" ] && [ -d "$f" ] && [ ! -L "$f" ] && keep=yes
-  done
-  [ -n "$keep" ] || away "./$f"
+old=".removing-${found:-none}"
+away "./$old"
+[ -z "$found" ] || mv -T -- "$found" "$old"
+mkdir -- "$new"
+for tree; do
+  if [ -d "$old/$tree" ] && [ ! -L "$old/$tree" ]; then
+    # a folder that root's rsync had not given away yet: the caller sees to that tree
+    cp -al -T -- "$old/$tree" "$new/$tree" 2>/dev/null ||
+      { away "./$new/$tree"; mv -T -- "$old/$tree" "$new/$tree"; }
+  fi
 done
+# what cannot be removed while somebody writes there is swept by the next run
+away "./$old" || :
 sync -- .
 """
 )

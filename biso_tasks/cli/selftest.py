@@ -61,12 +61,12 @@ def _checkout() -> Path:
 
 
 def _parallel(own: list[str]) -> list[str]:
-    """Two a core, where pytest-xdist is there and nothing speaks against it: most of the time is
-    spent waiting for servers and programs that were started."""
+    """One more than there are cores, where pytest-xdist is there and nothing speaks against it:
+    much of the time is spent waiting for servers and programs that were started."""
     apart = ("-n", "--numprocesses", "--dist", "--pdb", "--trace", "--collect-only", "--co", "-s")
     if find_spec("xdist") is None or "no:xdist" in " ".join(own):
         return []
-    return [] if any(word.startswith(apart) for word in own) else ["-n", str(2 * _cores())]
+    return [] if any(word.startswith(apart) for word in own) else ["-n", str(_cores() + 1)]
 
 
 def _cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,28 @@ def test_what_a_killed_run_left_of_trees_is_gone_on_with(store: Store, maker: An
     assert names(path) == ["webroot"]
     assert (path / "webroot/index.php").stat().st_ino == inode
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_process_that_outlives_its_killed_run_does_not_write_into_the_next_set(
+    store: Store, maker: Any
+) -> None:
+    """Its directory goes with it under any name: as that of an rsync, which works in the tree."""
+    folder = maker.partial(at(18), ("data",))
+    maker.fill(folder, ("data",))
+    text = "cd data/inner; echo there; read -r _; echo x >late; echo y >../late; echo done"
+    outlives = subprocess.Popen(
+        ["bash", "-c", text], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    with outlives:
+        assert outlives.stdout is not None
+        assert outlives.stdout.readline() == "there\n"
+        path = Path(store.begin(at(20), ("data",)))
+        before = sorted(one.name for one in path.rglob("*"))
+        out, _ = outlives.communicate("go\n")
+    assert out == "done\n"
+    assert sorted(one.name for one in path.rglob("*")) == before
+    assert "höhe und tiefe" in before
 
 
 def test_a_link_in_the_place_of_a_tree_is_not_gone_on_with(

@@ -119,7 +119,7 @@ def test_two_processes_are_not_forced_on_whoever_asks_otherwise(own):
 
 def test_two_processes_where_xdist_is_there(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: object())
-    assert module._parallel(["tests/ui"]) == ["-n", str(2 * module._cores())]
+    assert module._parallel(["tests/ui"]) == ["-n", str(module._cores() + 1)]
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert module._parallel(["tests/ui"]) == []
 

@@ -123,13 +123,13 @@ def at_step(world: World, case: StepCase) -> dict[str, Any]:
     where there are such; a step without any verb has no middle: its beginning stands for it."""
     of = "test" if case.recipe == "baseline" else "prod"
     if case.manner.side == "middle":
-        verbs = world.points(case.recipe, "again").get(case.step, [])
-        kept_out = [n for n, verb in enumerate(verbs, 1) if verb.endswith("(in maintenance)")]
-        numbers = kept_out or range(1, len(verbs) + 1)
-        if numbers:
+        points = world.points(case.recipe, "again")
+        kept_out = f"{case.step} (in maintenance)"
+        scope, side = (kept_out, "before") if kept_out in points else (case.step, "during")
+        if scope in points:
             return world.spec(
-                scope=case.step, call=numbers[(len(numbers) - 1) // 2], side="during",
-                delay=0.05, act=case.manner.act, cut=case.cut, of=of,
+                scope=scope, call=(len(points[scope]) + 1) // 2, side=side, delay=0.05,
+                act=case.manner.act, cut=case.cut, of=of,
             )  # fmt: skip
     side = "after" if case.manner.side == "after" else "before"
     return world.spec(step=case.step, side=side, act=case.manner.act, cut=case.cut, of=of)

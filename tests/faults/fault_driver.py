@@ -4,7 +4,8 @@
 
 The product knows nothing of this: its verbs (commands on hosts, SQL, files of the host's record,
 the steps of a plan) are wrapped from outside. A point is the k-th verb of a scope: `run` (all of
-the command's), `exchange` (from writing the intent to removing it) or a step's name.
+the command's), `exchange` (from writing the intent to removing it), a step's name, or that with
+" (in maintenance)" behind it: those of the step that begin while the site is kept out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from biso_tasks.host.protocol import CommandFailed, Unreachable
 from biso_tasks.host.ssh import SshHost
 from biso_tasks.instance.state import State
 
-IN_MAINTENANCE = " (in maintenance)"
 SPEC: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 
 
@@ -49,21 +49,24 @@ class Faults:
         self.step = threading.local()
         self.done = False
 
-    def scopes(self) -> list[str]:
+    def scopes(self, kept_out: str) -> list[str]:
         found = ["run"]
         if self.in_swap:
             found.append("exchange")
         name = getattr(self.step, "name", "")
-        return [*found, name] if name else found
+        if name:
+            found.append(name)
+        if name and kept_out:
+            found.append(name + kept_out)
+        return found
 
     def around(
         self, what: str, verb: Callable[[], Any], failure: Callable[[str], Exception]
     ) -> Any:
-        if SPEC.get("flag") and Path(SPEC["flag"]).exists():
-            what += IN_MAINTENANCE
+        kept_out = in_maintenance()
         with self.lock:
             here = False
-            for scope in self.scopes():
+            for scope in self.scopes(kept_out):
                 number = self.counts[scope] = self.counts.get(scope, 0) + 1
                 self.names.setdefault(scope, []).append(what)
                 here = here or (scope == SPEC.get("scope") and number == SPEC.get("call"))
@@ -112,9 +115,7 @@ class Faults:
         elif act == "cut":
             cut(SPEC["sshd"])
         elif act == "stop":
-            for session in sessions(SPEC["sshd"]):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(session.pid, signal.SIGSTOP)
+            cut(SPEC["sshd"], signal.SIGSTOP)
         elif act == "fill":
             fill(Path(SPEC["fill"]), SPEC["leave"])
         elif act == "pause":
@@ -130,20 +131,24 @@ class Faults:
     def note(self, act: str) -> None:
         """What was reached, for the test: a point that is never reached tests nothing."""
         self.done = True
-        Path(SPEC["reached"]).write_text(act, "utf-8")
+        Path(SPEC["reached"]).write_text(act + in_maintenance(), "utf-8")
+
+
+def in_maintenance() -> str:
+    return " (in maintenance)" if SPEC.get("flag") and Path(SPEC["flag"]).exists() else ""
 
 
 def sessions(pids: list[int]) -> list[Running]:
     return [one for pid in pids for one in descendants(Running(pid, ""))]
 
 
-def cut(pids: list[int]) -> None:
-    """What a pulled cable leaves: the sessions are gone, the servers still listen."""
+def cut(pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
+    """What a pulled cable leaves: the sessions are gone, or silent, the servers still listen."""
     for session in sessions(pids):
         name = Path(f"/proc/{session.pid}/comm")
         with contextlib.suppress(OSError, ProcessLookupError):
             if name.read_text().startswith("sshd"):
-                os.kill(session.pid, signal.SIGKILL)
+                os.kill(session.pid, how)
 
 
 def fill(place: Path, leave: int) -> None:

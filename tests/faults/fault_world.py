@@ -66,8 +66,8 @@ def recipes() -> dict[str, list[Any]]:
 
 @dataclass(frozen=True)
 class Picture:
-    """One instance's contents. Equal means: the same rows, sequences, objects, files, modes. No
-    `webroot`: it is not exchanged, so there is but one."""
+    """One instance's contents. Equal means: the same rows, sequences, objects, files, modes.
+    `webroot` is "" where it is not exchanged."""
 
     database: str
     tree: str
@@ -84,7 +84,7 @@ class Run:
     err: str
     reached: bool
     stage: Picture | None
-    during: list[str]
+    webroot: bool
 
     @property
     def document(self) -> dict[str, Any]:
@@ -100,6 +100,7 @@ class World:
     url: str
     temp: Path
     base: dict[str, tuple[Picture, Picture | None]] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
     state: str = ""
     over: str = "ssh"
     prod_before: Picture | None = None
@@ -171,6 +172,7 @@ class World:
             self.test.cluster.psql(f"ALTER DATABASE {kept} ALLOW_CONNECTIONS false")
         self._trees(state, back=False)
         self.base[state] = (self.picture(LIVE), self.picture(PREVIOUS))  # type: ignore[assignment]
+        self.code[state] = self.picture(LIVE, webroot=True).webroot  # type: ignore[union-attr]
 
     def _store(self, *, back: bool) -> None:
         """The sets: one of production, one baseline of test."""
@@ -208,8 +210,9 @@ class World:
 
     # --- pictures ---------------------------------------------------------------------------------
 
-    def picture(self, dbname: str) -> Picture | None:
-        """What is kept under this database's name, with the data dir that belongs to it."""
+    def picture(self, dbname: str, *, webroot: bool = False) -> Picture | None:
+        """What is kept under this database's name, with the data dir that belongs to it, and the
+        webroot where it is asked for."""
         places = {
             LIVE: self.test.webroot / "data",
             STAGE: self.stage_dir / "stage" / "data",
@@ -219,6 +222,8 @@ class World:
         tree = tree_picture(places[dbname])
         if not database and not tree:
             return None
+        if not webroot:
+            return Picture(database, tree)
         code = {
             LIVE: self.test.webroot,
             STAGE: self.stage_dir / "stage" / "webroot",
@@ -326,7 +331,8 @@ class World:
         self, child: subprocess.Popen[str], spec: Mapping[str, Any], *, seconds: float = 120
     ) -> Run:
         stage: Picture | None = None
-        during: list[str] = []
+        # A refresh leaves it, and what a test does to the code is no refresh's affair.
+        webroot = "restore" in child.args  # type: ignore[operator]
         until = time.monotonic() + seconds
         capture, restart = Path(spec["capture"]), Path(spec["restart"])
         while child.poll() is None:
@@ -335,16 +341,14 @@ class World:
                 child.wait()
                 raise AssertionError(f"it hung for {seconds:.0f} s: {self._said(child)}")
             if capture.exists():
-                stage = self.picture(STAGE)
-                if stage and "restore" not in map(str, child.args):  # type: ignore[union-attr]
-                    stage = replace(stage, webroot="")  # it goes with the stage
+                stage = self.picture(STAGE, webroot=webroot)
                 capture.unlink()
             if restart.exists():
                 self.restart_database(spec.get("of", "test"))
                 restart.unlink()
             time.sleep(0.01)
         out, err = self._said(child)
-        return Run(child.returncode, out, err, Path(spec["reached"]).exists(), stage, during)
+        return Run(child.returncode, out, err, Path(spec["reached"]).exists(), stage, webroot)
 
     def _said(self, child: subprocess.Popen[str]) -> tuple[str, str]:
         name = Path(str(child.args[2])).name  # type: ignore[index]
@@ -370,13 +374,14 @@ class World:
 
     def check(self, run: Run, *, rollback: bool = False) -> str:
         """Everything that must hold once all is recovered. Gives "old" or "new"."""
-        live, previous = self.picture(LIVE), self.picture(PREVIOUS)
-        old, before = self.base[self.state]
+        live = self.picture(LIVE, webroot=run.webroot)
+        previous = self.picture(PREVIOUS, webroot=run.webroot)
+        old, before = self._base(run)
         new = before if rollback else run.stage
         problems = []
         if (live, previous) == (old, before):
             served = "old"
-        elif new is not None and (live, previous) == _exchanged(new, old):
+        elif new is not None and (live, previous) == (new, old):
             served = "new"
         else:
             served = "neither"
@@ -412,10 +417,14 @@ class World:
             return "maintenance"
         if status != 200:
             return f"broken: {status} {text[:100]}"
+        old, before = self._base(run)
+        known = {"old": old, "new": before if rollback else run.stage}
+        return _which(self.picture(LIVE, webroot=run.webroot), known)
+
+    def _base(self, run: Run) -> tuple[Picture, Picture | None]:
+        """What was live and previous before the run: only a restore's has a webroot."""
         old, before = self.base[self.state]
-        new = before if rollback else run.stage
-        known = {"old": old, "new": new and _exchanged(new, old)[0]}
-        return _which(self.picture(LIVE), known)
+        return replace(old, webroot=self.code[self.state]) if run.webroot else old, before
 
     def left_behind(self, *, seconds: float = 8) -> list[str]:
         """Files, directories, processes and sessions that nobody needs any more."""
@@ -515,7 +524,7 @@ class World:
         key = (f"{recipe} {self.over}", state)
         if key not in self.counted:
             self.reset(state)
-            spec = self.spec()
+            spec = self.spec(of="test" if recipe == "baseline" else "prod")
             run = self.run(spec, *self.words(recipe))
             assert run.code == 0, run.err
             if any(step.uses in SWAPS for step in recipes().get(recipe, [])):
@@ -635,14 +644,6 @@ def tree_picture(folder: Path, *, without: Collection[str] = ()) -> str:
 
 def _hash(value: Any) -> str:
     return hashlib.sha256(repr(value).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-
-
-def _exchanged(new: Picture, old: Picture) -> tuple[Picture, Picture]:
-    """What is live and what is previous once `new` is served in the place of `old`. A webroot that
-    does not come stays, and is none of the previous instance's."""
-    if new.webroot:
-        return new, old
-    return replace(new, webroot=old.webroot), replace(old, webroot="")
 
 
 def _kept(state: str, dbname: str) -> str:

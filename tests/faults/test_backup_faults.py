@@ -11,7 +11,6 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fault_cases import CODES, EVERYTHING, StepCase, at_step, set_cases
@@ -36,6 +35,8 @@ def test_a_backup_that_ends_at_a_step_leaves_no_set_that_is_not_good_and_no_main
     watched = watch(world, case.recipe)
     run = world.run(spec, *world.words(case.recipe))
     assert run.reached, "the step never came"
+    if case.step == "window" and case.manner.side == "middle":
+        assert "in maintenance" in Path(spec["reached"]).read_text("utf-8")
     assert run.code in CODES[spec["act"]], f"exit {run.code}\n{run.err[-2000:]}"
     took = out_of_maintenance(world, case.recipe, seconds=60)
     print(f"out of maintenance after {took:.2f} s")
@@ -79,7 +80,6 @@ _PROGRAMS = {
     "rsync": ('"$real" "$@"\nkill -9 $$', "copy into .*failed"),
     "rsync lies": ("cat >/dev/null\nexit 0", "did not arrive, although they are there"),
     "sync": ("echo 'sync: Input/output error' >&2\nexit 1", "Input/output error"),
-    "flock": ("exit 71", "lock"),
 }
 _QUICK = ("pg_dump", "sha256sum of the files", "rsync lies", "sync")
 
@@ -154,10 +154,15 @@ def test_a_full_disk_is_named_and_makes_no_set(world: World) -> None:
         assert world.check(run) == "old"
 
 
+# The first verb at which production is in maintenance.
+_IN_THE_WINDOW = {"scope": "window (in maintenance)", "call": 1, "of": "prod"}
+
+
 def test_a_maintenance_whose_guard_is_killed_as_well_is_ended_by_recover(world: World) -> None:
     """As after a reboot: what was switched on is written down on the host."""
-    spec = world.spec(**_in_the_window(world), act="pause", side="after")
+    world.reset("again")
     watched = watch(world)
+    spec = world.spec(**_IN_THE_WINDOW, act="pause", side="after")
     Path(spec["resume"]).write_text("wait", "utf-8")
     child = world.start(spec, *world.words("backup"))
     _await(Path(spec["reached"]), child)
@@ -179,9 +184,10 @@ def test_a_maintenance_whose_guard_is_killed_as_well_is_ended_by_recover(world: 
 
 @pytest.mark.skipif(not EVERYTHING, reason="it waits for a silent link: BISO_FAULTS=all")
 def test_a_silent_link_ends_the_maintenance_within_a_minute(world: World) -> None:
-    world.over = "ssh"
-    spec = world.spec(**_in_the_window(world), act="stop", side="after", cut=("prod",))
+    world.reset("again")
     watched = watch(world)
+    world.over = "ssh"
+    spec = world.spec(**_IN_THE_WINDOW, act="stop", side="after", cut=("prod",))
     child = world.start(spec, *world.words("backup"))
     _await(Path(spec["reached"]), child)
     took = out_of_maintenance(world, seconds=60)
@@ -224,14 +230,6 @@ def _await_copying(world: World, child: subprocess.Popen[str]) -> None:
         assert child.poll() is None, f"it never copied: {world._said(child)}"
         assert time.monotonic() < until
         time.sleep(0.01)
-
-
-def _in_the_window(world: World) -> dict[str, Any]:
-    """A verb of the window at which production is in maintenance."""
-    verbs = world.points("backup", "again")["window"]
-    world.reset("again")
-    kept_out = [n for n, verb in enumerate(verbs, 1) if verb.endswith("(in maintenance)")]
-    return {"scope": "window", "call": kept_out[0], "of": "prod"}
 
 
 def _await(path: Path, child: subprocess.Popen[str], seconds: float = 60) -> None:

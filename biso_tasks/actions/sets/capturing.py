@@ -3,6 +3,7 @@ maintenance with the snapshot of the databases and what changed of the files mea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -95,7 +96,7 @@ def _window(context: Context[Backup]) -> dict[str, Any]:
                     work.target,
                     owner_of(work.run_id),
                     longest=config.max_maintenance,
-                    hold=config.hold,
+                    hold=_held(context),
                 )
             )
             for note in work.window.notes:
@@ -144,12 +145,19 @@ def _catch_up(context: Context[Backup], area: str) -> CaughtUp:
     return done
 
 
+def _held(context: Context[Backup]) -> Sequence[str]:
+    """What is held still: services of the environment that is backed up. A baseline of another one
+    has no such names."""
+    config = context.site.backup
+    return config.hold if context.work.places["source"] == config.environment else ()
+
+
 def _describe_window(context: Context[Backup]) -> Effects:
     work = context.work
     name = work.target.name
     if work.maintenance == "none":
         return Effects(changes=("nothing: takes a snapshot, without maintenance",))
-    held = context.site.backup.hold
+    held = _held(context)
     until = "until the set is checked" if work.maintenance == "whole" else "for a moment"
     stopped = f", {', '.join(held)} stopped meanwhile" if held else ""
     if work.facts.in_maintenance:
