@@ -478,10 +478,11 @@ def test_a_second_interrupt_does_not_end_the_clean_up(go: Go, diary: Diary) -> N
         until_cancelled(scope)
 
     def undo(scope: Scope) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        # A signal may reach a thread that waits; a person presses the keys again, too.
         end = time.monotonic() + 5
         while len(said) < 2 and time.monotonic() < end:
-            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
         assert not scope.cancel.is_set()
         diary.did.append("undone to the end")
 
@@ -489,7 +490,7 @@ def test_a_second_interrupt_does_not_end_the_clean_up(go: Go, diary: Diary) -> N
         outcome = go([Step("a", wait, undo=undo)], cancel=cancel)
     assert diary.did == ["undone to the end"]
     assert isinstance(outcome.error, Interrupted)
-    assert len(said) == 2
+    assert len(said) >= 2
 
 
 def test_ctrl_c_without_a_handler_still_cleans_up() -> None:
