@@ -23,7 +23,7 @@ from biso_tasks.instance.lock import lock
 from biso_tasks.instance.mending import look, mend
 from biso_tasks.values import Dsn
 
-__all__ = ["Session", "whoami"]
+__all__ = ["Session", "lock_owner", "whoami"]
 
 SHORTEST: Final = 6  # characters; shorter passwords would black out ordinary words
 
@@ -35,6 +35,12 @@ def whoami() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def lock_owner(run: str) -> dict[str, str]:
+    """Who holds a lock, for a colleague: run, who, since."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"run": run, "who": whoami(), "since": since}
 
 
 @dataclass(slots=True)
@@ -99,8 +105,7 @@ class Session:
     def _mend(self, instance: Instance) -> None:
         if look(instance).state != "dead":
             return
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        owner = {"run": "the next contact", "who": whoami(), "since": since}
+        owner = lock_owner("of the next contact")
         # Whoever holds the environment has made contact, too.
         with (
             suppress(Locked),

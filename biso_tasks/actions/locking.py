@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -11,7 +10,7 @@ from biso_tasks.actions.target import TargetWork
 from biso_tasks.errors import Refused
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.instance.lock import lock
-from biso_tasks.session import whoami
+from biso_tasks.session import lock_owner
 
 __all__ = ["ACTIONS"]
 
@@ -20,11 +19,7 @@ def _lock(context: Context[TargetWork]) -> None:
     work = context.work
     target = work.target
     target.state.prepare()
-    owner = {
-        "run": work.run_id,
-        "who": whoami(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    owner = lock_owner(work.run_id)
     work.held = work.locked.enter_context(
         lock(target.host, target.environment, target.layout, owner)
     )

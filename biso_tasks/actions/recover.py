@@ -5,7 +5,6 @@ A live run is never touched: it holds the lock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import exists
@@ -13,7 +12,7 @@ from biso_tasks.errors import BisoError, Locked
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
 from biso_tasks.instance.maintenance import mend
-from biso_tasks.session import Session, whoami
+from biso_tasks.session import Session, lock_owner
 from biso_tasks.stage import guards
 from biso_tasks.stage.bare import remove_folders
 from biso_tasks.stage.discard import discard_stage
@@ -40,11 +39,7 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
     """Put one environment right. Errors are part of the answer: the other environments still get
     their turn."""
     try:
-        owner = {
-            "run": run_id,
-            "who": whoami(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        owner = lock_owner(run_id)
         # Without a webroot there is no config.php, and nothing else could be found.
         back = put_webroot_back(session.host(name), session.environment(name), owner)
         instance = session.instance(name)

@@ -97,10 +97,10 @@ def grants_file(stem: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`created` is ISO 8601 with its zone; `env` is what config.php said; `proof` is there on a set
-    that was prepared to be handed out. `databases`: the application's own is the first.
-    `vanished`: paths (as in METADATA) that went while they were read; `missing`: what rights did
-    not allow."""
+    """`created` is ISO 8601 with its zone; `label` what a person calls the set; `env` is what
+    config.php said; `proof` is there on a set that was prepared to be handed out. `databases`: the
+    application's own is the first. `vanished`: paths (as in METADATA) that went while they were
+    read; `missing`: what rights did not allow."""
 
     id: str
     environment: str
@@ -114,6 +114,7 @@ class Manifest:
     personal: bool
     options: Options
     places: Places
+    label: str = ""
     env: str | None = None
     proof: Mapping[str, Any] | None = None
     trees: Mapping[str, Tree] = field(default_factory=dict)
@@ -150,6 +151,7 @@ class Manifest:
             "environment": self.environment,
             "role": self.role,
             "site": self.site,
+            "label": self.label or None,
             "created": self.created,
             "tool": self.tool,
             "run": self.run,
@@ -244,6 +246,7 @@ def _manifest(table: Table) -> Manifest:
             places.text("config"),
             places.text("datadir_in_webroot"),
         ),
+        label=table.maybe_text("label") or "",
         env=table.maybe_text("env"),
         proof=table.plain("proof") if table.has("proof") else None,
         trees={key: _tree(trees.table(key)) for key in trees.names()},

@@ -15,8 +15,9 @@ from typing import Final
 from biso_tasks.backup.ids import BadSet
 from biso_tasks.files.listing import Entry, Kind, Listing
 
-__all__ = ["TREES", "decode", "encode"]
+__all__ = ["METADATA", "TREES", "decode", "encode"]
 
+METADATA: Final = "METADATA"
 TREES: Final = ("data", "webroot")  # the areas that are trees, as the file sorts them
 _FIELDS: Final = 6
 _LETTERS: Final[dict[Kind, str]] = {"file": "f", "dir": "d", "link": "l"}

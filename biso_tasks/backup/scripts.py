@@ -13,6 +13,7 @@ __all__ = [
     "PLACE",
     "POINT",
     "PREPARE",
+    "READ",
     "READY",
     "REMOVE",
     "STATE_FILE",
@@ -94,7 +95,7 @@ done
 old=".removing-${found:-none}"
 away "./$old"
 [ -z "$found" ] || mv -T -- "$found" "$old"
-mkdir -- "$new"
+mkdir -- "$new" "$new/db"
 for tree; do
   if [ -d "$old/$tree" ] && [ ! -L "$old/$tree" ]; then
     # a folder that root's rsync had not given away yet: the caller sees to that tree
@@ -116,6 +117,13 @@ mkdir -p -- "$(dirname -- "$3")"
 rm -f -- "$3"
 cat >"$3"
 sync -- "$3"
+"""
+
+# $2 the set, $3 a path in it. Exit 66: there is no such file, or it is a symbolic link.
+READ: Final = r"""
+cd -- "$1/sets/$2"
+[ -f "$3" ] && [ ! -L "$3" ] || exit 66
+cat -- "$3"
 """
 
 # $2 the partial's name: everything on disk, then what anchors it, and the manifest.

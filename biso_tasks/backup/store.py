@@ -125,6 +125,12 @@ class Store:
             raise ValueError(name)
         self._run(scripts.WRITE, parse_id(id).partial, name, stdin=content, timeout=None)
 
+    def read_file(self, id: str, name: str) -> bytes | None:
+        """One file of a sealed set, None where there is no such regular file. Nothing is checked:
+        see `sealed.py`."""
+        result = self._run(scripts.READ, str(parse_id(id)), name, timeout=300, ok=(0, 66))
+        return result.out if result.code == 0 else None
+
     def seal(self, id: str, *, run: str, moment: datetime | None = None) -> BackupSet:
         """Make the set that was built a good one: everything on disk, then one rename; then
         `latest` where it is the newest complete one. Raises BadSet where its manifest is not its

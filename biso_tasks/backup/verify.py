@@ -10,7 +10,7 @@ from typing import Final
 from biso_tasks.backup.checksums import SUMS, UNCOVERED, Unreadable, hash_set, parse_sums
 from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.manifest import MANIFEST, DatabaseDump, Manifest
-from biso_tasks.backup.metadata import TREES, decode
+from biso_tasks.backup.metadata import METADATA, TREES, decode
 from biso_tasks.backup.state import STATE, SetState
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import StepFailed
@@ -19,16 +19,10 @@ from biso_tasks.host.command import Command, Result, script
 
 __all__ = ["Problem", "verify_set"]
 
-_DOCUMENTS: Final = (MANIFEST, "METADATA", "RESTORE.md")
+_DOCUMENTS: Final = (MANIFEST, METADATA, "RESTORE.md")
 _TRAILER: Final = b"-- PostgreSQL database dump complete"
 _OWN_CODES: Final = 125  # above: a signal, or a program that could not be started
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
-# Exit 66: there is no such file, or it is a symbolic link.
-_READ: Final = r"""
-cd -- "$1"
-[ -f "$2" ] && [ ! -L "$2" ] || exit 66
-cat -- "$2"
-"""
 _WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
 _END: Final = r"""gzip -dc -- "$1/$2" | tail -c 4096"""
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
@@ -66,7 +60,7 @@ def verify_set(store: Store, id: str) -> tuple[Problem, ...]:
 
 
 def _problems(store: Store, id: str) -> Iterator[Problem]:
-    sealed = _read(store, id, SUMS)
+    sealed = store.read_file(id, SUMS)
     if sealed is None:
         yield Problem("missing", SUMS, "is not there: nothing vouches for this set")
         return
@@ -94,7 +88,7 @@ def _problems(store: Store, id: str) -> Iterator[Problem]:
 
 
 def _anchor(store: Store, id: str, sealed: bytes) -> Iterator[Problem]:
-    content = _read(store, id, STATE)
+    content = store.read_file(id, STATE)
     if content is None:
         yield Problem("state", STATE, "is not there: nobody knows what was sealed")
         return
@@ -137,18 +131,18 @@ def _documents(
             yield Problem("missing", name, f"is not in {SUMS}")
     manifest = None
     try:
-        manifest = Manifest.from_toml(_read(store, id, MANIFEST) or b"")
+        manifest = Manifest.from_toml(store.read_file(id, MANIFEST) or b"")
         if manifest.id != id:
             yield Problem("document", MANIFEST, f"is the one of {manifest.id}")
     except BadSet as error:
         yield Problem("document", MANIFEST, error.message)
     try:
-        recorded = decode(_read(store, id, "METADATA") or b"")
+        recorded = decode(store.read_file(id, METADATA) or b"")
         yield from _trees(recorded, walked)
         if manifest is not None:
             yield from _areas(manifest, recorded)
     except BadSet as error:
-        yield Problem("document", "METADATA", error.message)
+        yield Problem("document", METADATA, error.message)
     return manifest
 
 
@@ -227,11 +221,6 @@ def _judged(store: Store, command: Command) -> Result:
             hint="was it killed, for want of memory? run the task again",
         )
     return done
-
-
-def _read(store: Store, id: str, name: str) -> bytes | None:
-    result = store.host.run(script(_READ, store.set_path(id), name), timeout=300, ok=(0, 66))
-    return result.out if result.code == 0 else None
 
 
 def _walk(store: Store, id: str) -> dict[str, tuple[str, str]]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.sets.backup import Backup
-from biso_tasks.actions.sets.capturing import owner_of
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.actions.sets.stores import baseline_store
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said
 from biso_tasks.errors import Refused
-from biso_tasks.flow.journal import new_run_id
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
 
@@ -24,7 +21,7 @@ def baseline(call: Call, env: str, name: str) -> None:
     session = call.session()
     environment = env or session.site.refresh.to
     guards.not_production(session.environment(environment), "baseline")
-    work = _run(call, session, environment, name, call.run_id)
+    work = _run(call, session, environment, name)
     if work.sealed is not None:
         call.document |= {"set": work.sealed.id, "path": work.sealed.path, "name": name}
         what = f"the baseline {name!r}" if name else "the baseline"
@@ -36,9 +33,8 @@ def baseline(call: Call, env: str, name: str) -> None:
 def keep_baseline(call: Call, session: Session, environment: str) -> None:
     """The baseline that a site wants of each proven refresh: a run of its own, told beside the
     refresh's."""
-    outcome, document = call.outcome, dict(call.document)
-    work = _run(call, session, environment, "", new_run_id("baseline"))
-    call.outcome, call.document = outcome, document
+    with call.aside():
+        work = _run(call, session, environment, "")
     call.document["baseline"] = None if work.sealed is None else work.sealed.id
 
 
@@ -83,16 +79,17 @@ def reset_test(call: Call, env: str, name: str) -> None:
         )
 
 
-def _run(call: Call, session: Session, environment: str, name: str, run: str) -> Backup:
+def _run(call: Call, session: Session, environment: str, name: str) -> Backup:
     store = baseline_store(session, environment)
     work = Backup(
         session,
         "baseline",
-        run,
+        call.run_id,
         places={"source": environment},
         areas=("data", "database"),
         maintenance=session.site.backup.maintenance,
         store=store,
+        label=name,
     )
     work.look_again()
     work.bind_values()
@@ -101,27 +98,17 @@ def _run(call: Call, session: Session, environment: str, name: str, run: str) ->
         return {"maintenance_seconds": round(work.maintenance_seconds, 3)}
 
     call.run_recipe(session, work, recipe="baseline", facts=facts)
-    if work.sealed is not None:
-        with store.lock(owner_of(run)):
-            # The name is the pin's reason: who looks at the store reads why it is kept.
-            store.pin(work.sealed.id, name, None, datetime.now(UTC))
-            for old in store.list():
-                if old.id != work.sealed.id and _called(old) == name:
-                    store.remove(old.id)
     return work
 
 
 def _newest(store: Store, environment: str, name: str) -> StoredSet:
     known = [one for one in store.list() if one.environment == environment and one.good]
-    found = [one for one in known if not name or _called(one) == name]
+    labels = {one.id: one.manifest.label if one.manifest else "" for one in known}
+    found = [one for one in known if not name or labels[one.id] == name]
     if not found:
-        names = sorted({_called(one) for one in known} - {""})
+        names = sorted(set(labels.values()) - {""})
         raise Refused(
             f"{environment} has no baseline" + (f" called {name!r}" if name else ""),
             hint=f"there are: {', '.join(names)}" if names else "`biso baseline` keeps one",
         )
     return found[-1]
-
-
-def _called(one: StoredSet) -> str:
-    return one.pin.reason if one.pin else ""

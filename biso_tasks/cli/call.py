@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,17 @@ class Call:
 
     def text(self, text: str) -> None:
         self.output.text(text)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A run of its own within this command: with an id of its own, and neither its outcome nor
+        what it says becomes this command's."""
+        before = self.outcome, self.document, self.run_id
+        self.outcome, self.document, self.run_id = None, {}, new_run_id(self.task)
+        try:
+            yield
+        finally:
+            self.outcome, self.document, self.run_id = before
 
     def require_named(self, environment: Environment) -> None:
         """Raises Refused, before anything is contacted, where this command would change a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from biso_tasks.cli.refreshing import refresh_test
 from biso_tasks.config.load import find
 from biso_tasks.demo import site as demo_site
 from biso_tasks.errors import UsageError
-from biso_tasks.flow.journal import new_run_id
 
 __all__ = ["demo", "demo_root"]
 
@@ -45,9 +43,13 @@ def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
     # The question is for people's own data; this site was made a moment ago.
     call.options = replace(call.options, yes=True)
     call.text("Backing production up: a moment of maintenance, then it is out of the way ...")
-    _one_of_several(call, lambda: backup(call, "", "", False))
+    with call.aside():
+        backup(call, "", "", False)
+        made = call.document["set"]
+    call.document["set"] = made
     call.text("\nRestoring that set beside the test instance, to see that it can be used ...")
-    _one_of_several(call, lambda: verify(call, "", False, True, "", ""))
+    with call.aside():
+        verify(call, "", False, True, "", "")
     call.text("\nRefreshing test from production ...")
     refresh_test(call)
     call.text(
@@ -60,15 +62,6 @@ def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
         "  ./biso doctor                  what a run needs, checked\n"
         "  ./biso demo --stop | --clean   end the demo; remove it\n"
     )
-
-
-def _one_of_several(call: Call, command: Callable[[], None]) -> None:
-    """A run of its own before the last one, whose report is the demo's."""
-    document = dict(call.document)
-    command()
-    made = call.document.get("set") or (call.document.get("sets") or [None])[0]
-    call.document = document | ({"set": made} if made else {})
-    call.run_id = new_run_id("demo")
 
 
 def demo_root() -> Path:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from biso_tasks.actions.sets.pruning import Prune, decide, old_previous
+from biso_tasks.actions.sets.pruning import Prune
 from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
 from biso_tasks.actions.sets.verifying import Verify
 from biso_tasks.cli.call import Call
@@ -55,22 +54,14 @@ def prune(call: Call, env: str) -> None:
     session = call.session()
     name = env or session.site.backup.environment
     work = Prune(
-        session, "prune", call.run_id, places={"source": name}, store=own_store(session, name),
-        moment=datetime.now(UTC),
-    )  # fmt: skip
-    work.decision = decide(work)
-    for environment in session.site.environments:
-        if environment.role == "test":
-            instance = session.instance(environment.name)
-            record = old_previous(work, instance)
-            if record is not None:
-                work.previous[environment.name] = record
-    destroys = bool(work.decided.remove or work.previous)
+        session, "prune", call.run_id, places={"source": name}, store=own_store(session, name)
+    )
+    work.look()
 
     def said() -> dict[str, Any]:
         return {"removed": list(work.removed), "kept": dict(work.decided.keep)}
 
-    call.run_recipe(session, work, confirm_name=name if destroys else "", facts=said)
+    call.run_recipe(session, work, confirm_name=name if work.destroys else "", facts=said)
     if not call.options.plan:
         call.text(
             f"removed {len(work.removed)} set(s), kept {len(work.decided.keep)}"

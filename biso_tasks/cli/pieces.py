@@ -10,7 +10,7 @@ from biso_tasks.actions.sets.table_piece import OneTable
 from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
 from biso_tasks.database.snapshot import label
-from biso_tasks.errors import Refused, UsageError
+from biso_tasks.errors import UsageError
 from biso_tasks.files.piece import read_piece_path
 from biso_tasks.session import Session
 
@@ -33,7 +33,6 @@ def read_piece(only: str, table: str, path: str) -> str:
 def restore_table(
     call: Call, session: Session, name: str, store: Store, id: str, table: str
 ) -> None:
-    _require_not_raw(session, name, store, id, "a table")
     work = OneTable(
         session,
         "restore",
@@ -59,7 +58,6 @@ def restore_table(
 
 
 def restore_path(call: Call, session: Session, name: str, store: Store, id: str, path: str) -> None:
-    _require_not_raw(session, name, store, id, "a file")
     work = OnePath(
         session,
         "restore",
@@ -97,17 +95,3 @@ def _run(
         header=describe_target(work),
         facts=said,
     )
-
-
-def _require_not_raw(session: Session, name: str, store: Store, id: str, what: str) -> None:
-    """A single piece cannot be anonymised: the proof needs the whole."""
-    if (
-        session.environment(name).role == "test"
-        and session.site.refresh.anonymize
-        and store.read(id).manifest.personal
-    ):
-        raise Refused(
-            f"{id} holds personal data, and {name} is a test environment of a site that "
-            f"anonymises: {what} alone cannot be anonymised",
-            hint="take an anonymised set (`biso list`), or restore data and database together",
-        )

@@ -193,6 +193,7 @@ def rollback(call: Call, env: str) -> None:
     call.require_named(session.environment(name))
     work = Rollback(session, "rollback", call.run_id, places={"target": name})
     work.look_again()
+    work.notes = list(work.facts.notes)
     call.document["source"] = "previous"
 
     def said() -> dict[str, Any]:

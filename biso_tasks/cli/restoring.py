@@ -6,19 +6,15 @@ from typing import Any, cast
 
 from biso_tasks.actions.sets.backup import read_areas
 from biso_tasks.actions.sets.bare import Bare, describe_bare
-from biso_tasks.actions.sets.capturing import owner_of
+from biso_tasks.actions.sets.raw import needs_anonymising, require_harmless
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.actions.sets.stores import find_store
-from biso_tasks.actions.sets.verifying import record
-from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.pieces import read_piece, restore_path, restore_table
-from biso_tasks.errors import Refused
-from biso_tasks.session import Session
 from biso_tasks.stage.bare import is_bare
 from biso_tasks.stage.model import Area
 
-__all__ = ["drill", "raw_needs_anonymising", "restore"]
+__all__ = ["drill", "restore", "said"]
 
 
 def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, path: str) -> None:
@@ -32,9 +28,11 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     environment = session.environment(name)
     call.require_named(environment)
     if table:
+        require_harmless(session, name, manifest, "a table")
         restore_table(call, session, name, store, id, table)
         return
     if piece:
+        require_harmless(session, name, manifest, "a file")
         restore_path(call, session, name, store, id, piece)
         return
     wanted = read_areas(only) if only else manifest.areas
@@ -45,7 +43,7 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         "restore",
         call.run_id,
         places={"target": name},
-        anonymize=raw_needs_anonymising(session, name, store, id, areas),
+        anonymize=needs_anonymising(session, name, manifest, areas),
         store=store,
         id=id,
         areas=areas,
@@ -82,8 +80,11 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
 def drill(call: Call, set_: str, on: str, from_: str) -> None:
     """`verify --drill`: the set restored beside a test instance, read back, thrown away."""
     session = call.session()
-    store, id = find_store(session, set_, from_)
     name = on or session.site.refresh.to
+    production = session.environment(name).role == "production"
+    # Not swapped in, but a load for the server that everybody works with.
+    call.require_named(session.environment(name))
+    store, id = find_store(session, set_, from_)
     manifest = store.read(id).manifest
     work = FromSet(
         session,
@@ -102,37 +103,15 @@ def drill(call: Call, set_: str, on: str, from_: str) -> None:
         session,
         work,
         recipe="drill",
+        confirm_name=name if production else "",
+        production=production,
         header=describe_target(work),
         facts=lambda: {"sets": [id], "findings": [], "drilled": work.read_back},
     )
-    if done is None:
-        return
-    with store.lock(owner_of(call.run_id)):
-        record(store, id, call.run_id, (), drilled=True)
-    call.text(f"{id} was restored beside {name}, migrated, compared and read back: it can be used")
-
-
-def raw_needs_anonymising(
-    session: Session, name: str, store: Store, id: str, areas: frozenset[Area]
-) -> bool:
-    """Whether personal data comes to a test environment whose site anonymises. Raises Refused where
-    that cannot be done."""
-    manifest = store.read(id).manifest
-    refreshed = areas & {"data", "database"}
-    if (
-        session.environment(name).role == "production"
-        or not session.site.refresh.anonymize
-        or not manifest.personal
-        or not refreshed
-    ):
-        return False
-    if "database" not in areas:
-        raise Refused(
-            f"{id} holds personal data, and {name} is a test environment of a site that "
-            "anonymises: files alone cannot be anonymised, since the database says whose they are",
-            hint="restore data and database together, or say anonymize = false under [refresh]",
+    if done is not None:
+        call.text(
+            f"{id} was restored beside {name}, migrated, compared and read back: it can be used"
         )
-    return True
 
 
 def said(work: FromSet) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from biso_tasks.cli.call import Call
 from biso_tasks.config.duration import duration
 from biso_tasks.errors import UsageError
 from biso_tasks.files.space import human
+from biso_tasks.session import lock_owner
 from biso_tasks.ui.table import Cell, table
 
 __all__ = ["list_sets", "pin", "show", "unpin"]
@@ -106,7 +107,7 @@ def pin(call: Call, set_: str, reason: str, until: str) -> None:
     store, id = find_store(session, set_, "")
     now = datetime.now(UTC)
     moment = _until(until, now)
-    with store.lock({"run": call.run_id, "who": "pin", "since": now.isoformat()}):
+    with store.lock(lock_owner(call.run_id)):
         store.pin(id, reason, moment, now)
     call.document |= {"set": id, "pinned": True, "until": None if moment is None else str(moment)}
     kept = "for good" if moment is None else f"until {moment:%Y-%m-%d %H:%M} UTC"
@@ -116,8 +117,7 @@ def pin(call: Call, set_: str, reason: str, until: str) -> None:
 def unpin(call: Call, set_: str) -> None:
     session = call.session(observed=False)
     store, id = find_store(session, set_, "")
-    now = datetime.now(UTC)
-    with store.lock({"run": call.run_id, "who": "unpin", "since": now.isoformat()}):
+    with store.lock(lock_owner(call.run_id)):
         store.unpin(id)
     call.document |= {"set": id, "pinned": False}
     call.text(f"{id} is no longer pinned: the retention decides.")

@@ -14,7 +14,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["same_cluster", "same_database"]
+__all__ = ["database_identity", "same_cluster", "same_database"]
+
+
+def database_identity(connection: Connection) -> str | None:
+    """What a database can be known by later, without its server: cluster and oid. A copy of the
+    server's files has the same. None where this role may not know."""
+    may = connection.execute(
+        "SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+    ).fetchone()
+    if may != (True,):
+        return None
+    found = connection.execute(
+        """SELECT system_identifier::text || '/' || oid::text
+             FROM pg_control_system(), pg_database WHERE datname = current_database()"""
+    ).fetchone()
+    return None if found is None else str(found[0])
 
 
 def same_cluster(a: Connection, b: Connection) -> bool:

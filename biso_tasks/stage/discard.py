@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop
-from biso_tasks.database.template import drop_unfinished
+from biso_tasks.database.template import drop_template
 from biso_tasks.files.discard import discard
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
@@ -28,7 +28,7 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
         names = [database.stage] if "database" in kept else [database.stage, database.previous]
         with admin(database.server) as role:
             gone += [f"database {one}" for one in names if drop(role, database.server, one)]
-            half = drop_unfinished(role, database.server)
+            half = drop_template(role, database.server, unfinished=True)
             gone += [f"database {half}"] if half else []
     layout = instance.layout
     moving = (data_places(layout)[-1], webroot_places(layout)[-1])

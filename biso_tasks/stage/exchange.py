@@ -20,6 +20,7 @@ __all__ = [
     "data_places",
     "find_slots",
     "previous_webroot",
+    "replaced_dir",
     "require_exchangeable",
     "require_own",
     "require_vacant",
@@ -42,6 +43,11 @@ fi
 def previous_webroot(layout: Layout) -> str:
     """Where the webroot is kept that served before the last swap that exchanged it."""
     return f"{layout.previous}/webroot"
+
+
+def replaced_dir(layout: Layout) -> str:
+    """Where `restore --path` keeps what it replaced, a folder for each run."""
+    return f"{layout.stage_dir}/replaced"
 
 
 def data_places(layout: Layout) -> Places:

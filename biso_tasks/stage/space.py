@@ -12,34 +12,42 @@ from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, server
 
-__all__ = ["require_space", "require_space_in_place", "tree_size"]
+__all__ = ["require_space", "require_space_in_place", "require_stage_space", "tree_size"]
 
 # A load needs room for indexes being built and for WAL as well.
 _DATABASE_MARGIN = 1.3
 
 
-def require_space(source: Instance, target: Instance, source_facts: ServerFacts) -> tuple[str, ...]:
-    """Raises Refused where data dir and webroot, or the database, would not fit beside the live
-    ones. Returns notes on what could not be found out."""
+def require_space(source: Instance, target: Instance, source_facts: ServerFacts) -> None:
+    """Raises Refused where a stage made of the live instance `source` would not fit beside what is
+    live on the target."""
     files, inodes = tree_size(source, source.layout.datadir)
     code, code_inodes = tree_size(target, target.layout.webroot)
+    require_stage_space(
+        target, files + code, inodes + code_inodes, source_facts, "data dir and webroot"
+    )
+
+
+def require_stage_space(
+    target: Instance, size: int, entries: int, database: ServerFacts | None, what: str
+) -> None:
+    """Raises Refused where files of `size` bytes and a copy of `database` would not fit on the
+    target; the latter where it can be found out."""
     require_room(
         access(target),
         target.layout.stage_dir,
-        bytes_needed=files + code,
-        inodes_needed=inodes + code_inodes,
-        purpose="a second copy of data dir and webroot",
+        bytes_needed=size,
+        inodes_needed=entries,
+        purpose=f"a second copy of {what}",
     )
-    folder = _data_directory(target)
-    if folder is None:
-        return ()
-    require_room(
-        access(target),
-        folder,
-        bytes_needed=int(source_facts.bytes * _DATABASE_MARGIN),
-        purpose=f"a second copy of the database ({source_facts.dbname})",
-    )
-    return ()
+    folder = None if database is None else _data_directory(target)
+    if folder is not None and database is not None:
+        require_room(
+            access(target),
+            folder,
+            bytes_needed=int(database.bytes * _DATABASE_MARGIN),
+            purpose=f"a second copy of the database ({database.dbname})",
+        )
 
 
 def require_space_in_place(target: Instance, target_facts: Sequence[ServerFacts]) -> None:

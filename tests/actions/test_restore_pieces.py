@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,29 @@ def test_one_file_comes_back_as_recorded_and_what_stood_there_is_kept(clean: Res
     assert document["restored"] == [LETTER]
     assert Path(document["replaced"]).read_text() == "verdorben"
     assert {path.name for path in world.stage_dir.iterdir()} <= {"replaced", ".htaccess"}
+
+
+def test_what_was_replaced_is_kept_as_long_as_a_previous_instance(clean: Restored) -> None:
+    world = clean
+    live = world.prod.datadir / LETTER
+    kept = []
+    for text in ("verdorben", "noch einmal"):
+        live.write_text(text)
+        kept.append(Path(world.restore(path=LETTER)["replaced"]))
+    slots = [
+        world.stage_dir / "replaced" / one.relative_to(world.stage_dir).parts[1] for one in kept
+    ]
+    old = time.time() - 4 * 86400
+    os.utime(slots[0], (old, old))
+
+    plan = world.run("prune", plan=True, env="")["plan"]
+    said = str([step["destroys"] for step in plan])
+    assert slots[0].name in said and slots[1].name not in said
+    assert kept[0].exists(), "a plan removes nothing"
+    world.run("prune", env="")
+
+    assert not slots[0].exists()
+    assert kept[1].read_text() == "noch einmal"
 
 
 def test_a_folder_comes_back_with_all_in_it_and_the_folders_above(clean: Restored) -> None:

@@ -215,6 +215,7 @@ WHOLE = gzip.compress(b"SELECT 1;\n--\n-- PostgreSQL database dump complete\n--\
         (b"SELECT 1", "cannot be read to its end"),
         (gzip.compress(b"-- PostgreSQL database dump complete\n" + b"x" * 5000), "ends before"),
     ],
+    ids=["inside COPY", "inside gzip's trailer", "no gzip at all", "trailer too early"],
 )
 def test_a_dump_that_was_sealed_cut_is_found(
     store: Store, maker: Any, content: bytes, said: str

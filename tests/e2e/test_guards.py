@@ -171,6 +171,52 @@ def test_a_tunnel_that_leads_to_the_production_database(world: Any) -> None:
         assert "lock" in refused(world)
 
 
+def test_no_exchange_of_a_test_instance_that_leads_to_production(world: Any) -> None:
+    """Rollback, restore and reset have no live source to compare with: they ask all the same."""
+    store = world.hosts["prod"].folder / "home/backups"
+    world.site(backup={"path": str(store)}, refresh={"anonymize": False})
+    id = world.run("backup", "--json").json["set"]
+    world.refresh()
+    leads_to_production(world)
+    before = world.prod.state()
+    for words in (
+        ("rollback",),
+        ("restore", id, "--to", "test"),
+        ("verify", "--drill"),
+        ("refresh-test", "--source", "latest"),
+    ):
+        ran = world.run(*words, "--yes", "--json")
+        assert ran.code == 3, f"{words}: {ran}"
+        assert "lock" in ran.message, f"{words}: {ran.message}"
+    assert world.prod.state() == before
+    shutil.rmtree(store)
+
+
+def test_a_set_knows_its_database_where_production_cannot_be_asked(world: Any) -> None:
+    """Test leads to production's server, which this machine reaches by that way only."""
+    prod, test = world.hosts["prod"], world.hosts["test"]
+    store = prod.folder / "home/backups"
+    world.site(backup={"path": str(store)}, refresh={"anonymize": False})
+    id = world.run("backup", "--json").json["set"]
+    copies = test.folder / "home/kopien"
+    shutil.copytree(store, copies, symlinks=True)
+    for path in (copies, *copies.rglob("*")):
+        shutil.chown(path, test.user, test.user) if not path.is_symlink() else None
+    leads_to_production(world)
+    before = world.prod.state()
+    prod.stop()
+    try:
+        place = f"{test.alias}:{copies}"
+        ran = world.run("restore", id, "--from", place, "--to", "test", "--yes", "--json")
+    finally:
+        prod.start()
+        shutil.rmtree(copies)
+        shutil.rmtree(store)
+    assert ran.code == 3, str(ran)
+    assert "looks like the one" in ran.message
+    assert world.prod.state() == before
+
+
 @pytest.mark.parametrize("name", ["biso", "biso_log"])
 def test_a_log_database_that_is_one_of_production(world: Any, name: str) -> None:
     """Even where the log database is not copied: a stand-in would be made beside it."""

@@ -237,7 +237,7 @@ def test_on_a_site_that_anonymises_a_restore_into_test_leaks_nothing(
     assert world.leftovers(previous=True) == []
     for area in ("data", "webroot,data"):
         refused = biso(world, "restore", near.id, "--to", "test", "--only", area, "--yes", code=3)
-        assert "files alone cannot be anonymised" in refused.message
+        assert "the data dir alone cannot be anonymised" in refused.message
 
 
 def _require_harmless(world: Any) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.work import (
     StageSurvey,
     identity,
@@ -97,6 +98,7 @@ def survey(
             # target's log database, which must not be production's.
             theirs = [database.server for database in staged(source)]
             guards.distinct(source, target, theirs, [database.server for database in databases])
+        apart = pool.submit(require_apart, session, target, databases, compared=source_name)
         unserved = pool.submit(require_unserved_by_config, target)
         unknown = pool.submit(unknown_migrations, sources[0], databases[0].server, target.app)
         route = pool.submit(choose_route, source.host, target.host, session.site.refresh.route)
@@ -109,12 +111,15 @@ def survey(
         url_notes = pool.submit(url_note, target)
         source_facts = tuple(pool.map(probe, sources))
         target_facts = tuple(pool.map(probe, [database.server for database in databases]))
+        not_asked = apart.result()
         unserved.result()
+        notes: tuple[str, ...]
         if in_place:
             notes = require_in_place(target, databases, source_facts, target_facts)
         else:
             require_pair(target, databases, source_facts, target_facts)
-            notes = require_space(source, target, source_facts[0])
+            notes = ()
+            require_space(source, target, source_facts[0])
         require_known(source.name, target, unknown.result())
         return Survey(
             source=source,
@@ -128,7 +133,7 @@ def survey(
             services=running.result(),
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
-            notes=(*notes, *url_notes.result()),
+            notes=(*notes, *not_asked, *url_notes.result()),
         )
 
 

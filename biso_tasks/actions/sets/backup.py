@@ -76,10 +76,12 @@ class BackupSurvey:
 
 @dataclass(slots=True)
 class Backup(TargetWork):
-    """The work of `backup`. `maintenance` is what is done in this run: short, whole or none."""
+    """The work of `backup`. `maintenance` is what is done in this run: short, whole or none;
+    `label` what a person calls the set."""
 
     areas: tuple[str, ...] = AREAS
     maintenance: str = "short"
+    label: str = ""
     store: Store | None = None
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
     survey: BackupSurvey | None = None
@@ -97,6 +99,7 @@ class Backup(TargetWork):
     counts: tuple[Counts, ...] = ()
     dumped: tuple[Dumped, ...] = ()
     settings: tuple[Settings, ...] = ()
+    identities: tuple[str | None, ...] = ()
     missing: tuple[str, ...] = ()
     sealed: BackupSet | None = None
 

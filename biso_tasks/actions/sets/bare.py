@@ -17,7 +17,7 @@ from biso_tasks.actions.sets.restore import (
     usable_set,
 )
 from biso_tasks.backup.manifest import Manifest
-from biso_tasks.backup.metadata import decode
+from biso_tasks.backup.sealed import sealed_file, sealed_tree
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database import bare as grounds
 from biso_tasks.database.bare import Ground
@@ -26,8 +26,6 @@ from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.sync import method
-from biso_tasks.host.command import Command
-from biso_tasks.host.protocol import Host
 from biso_tasks.host.route import choose_route
 from biso_tasks.instance import services
 from biso_tasks.instance.app import App
@@ -42,7 +40,7 @@ from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import AREAS, Stage, access, staged
 from biso_tasks.stage.swap import require_no_intent
 
-__all__ = ["Bare", "BareSurvey", "describe_bare", "read_file", "survey_bare"]
+__all__ = ["Bare", "BareSurvey", "describe_bare", "survey_bare"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,7 @@ def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
         host,
         environment,
         webroot,
-        read_file(store.host, f"{backup.path}/config/config.php"),
+        sealed_file(store, backup, "config/config.php"),
         beside=_beside(webroot, backup.manifest),
         keys=[one.key for one in backup.manifest.databases],
     )
@@ -154,11 +152,6 @@ def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
         )
 
 
-def read_file(host: Host, path: str) -> bytes:
-    """A document of a set."""
-    return host.run(Command(("cat", "--", path)), timeout=None).out
-
-
 def _beside(webroot: str, manifest: Manifest) -> str:
     """Where the data dir would be if it lay to the webroot as in the set."""
     places = manifest.places
@@ -167,7 +160,7 @@ def _beside(webroot: str, manifest: Manifest) -> str:
 
 
 def _recorded(store: Store, backup: BackupSet, config: str) -> Entry | None:
-    entries = decode(read_file(store.host, f"{backup.path}/METADATA"))["webroot"]
+    entries = sealed_tree(store, backup, "webroot")
     return next((entry for entry in entries if entry.path == config), None)
 
 

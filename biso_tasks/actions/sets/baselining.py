@@ -1,4 +1,5 @@
-"""The step that keeps a baseline's databases as templates too: a reset then costs no load."""
+"""Steps that only a baseline has: its databases are kept as templates too, so that a reset costs no
+load, and it takes the place of the older one that is called the same."""
 
 from __future__ import annotations
 
@@ -9,12 +10,11 @@ from biso_tasks.actions.sets.backup import Backup, Part
 from biso_tasks.backup.manifest import DatabaseDump
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import DatabaseFailed
-from biso_tasks.database.create import create, drop
 from biso_tasks.database.loads import load
 from biso_tasks.database.measure import analyze
 from biso_tasks.database.names import baseline_name
 from biso_tasks.database.pair import untrusted_extensions
-from biso_tasks.database.template import finish_template
+from biso_tasks.database.template import begin_template, drop_template, finish_template
 from biso_tasks.errors import StepFailed
 from biso_tasks.hooks.types import Action, Effects
 
@@ -33,7 +33,7 @@ def _template(context: Context[Backup]) -> dict[str, Any]:
         except (DatabaseFailed, StepFailed) as error:
             context.note(f"no template of {dump.dbname}, a reset will load its dump: {error}")
             with admin(part.server) as role:
-                drop(role, part.server, baseline_name(dump.dbname))
+                drop_template(role, part.server)
         else:
             made.append(baseline_name(dump.dbname))
     return {"templates": made}
@@ -42,10 +42,8 @@ def _template(context: Context[Backup]) -> dict[str, Any]:
 def _fill(context: Context[Backup], part: Part, dump: DatabaseDump) -> None:
     work, server = context.work, part.server
     assert work.sealed is not None
-    dbname = baseline_name(dump.dbname)
     with admin(server) as role:
-        drop(role, server, dbname)
-        create(role, server, dbname, part.facts, version=part.facts.version)
+        dbname = begin_template(role, server, part.facts)
     load(
         work.target.host,
         f"{work.sealed.path}/{dump.file}",
@@ -70,4 +68,34 @@ def _describe(context: Context[Backup]) -> Effects:
     )
 
 
-ACTIONS = (Action("baseline-template", _template, "Keep the databases as templates", _describe),)
+def _older(work: Backup) -> list[str]:
+    return [
+        one.id
+        for one in work.sets.list()
+        if one.environment == work.target.name
+        and one.manifest is not None
+        and one.manifest.label == work.label
+        and one.id != work.id
+    ]
+
+
+def _retire(context: Context[Backup]) -> dict[str, Any]:
+    work = context.work
+    older = _older(work)
+    for id in older:
+        work.sets.remove(id)
+    return {"removed": older}
+
+
+def _describe_retire(context: Context[Backup]) -> Effects:
+    older = _older(context.work)
+    return Effects(
+        changes=() if older else ("there is no older baseline to replace",),
+        destroys=tuple(f"the baseline {id}, which this one replaces" for id in older),
+    )
+
+
+ACTIONS = (
+    Action("baseline-template", _template, "Keep the databases as templates", _describe),
+    Action("baseline-retire", _retire, "Remove the baseline that is replaced", _describe_retire),
+)

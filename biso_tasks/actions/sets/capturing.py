@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -15,36 +14,27 @@ from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.backup.metadata import TREES
 from biso_tasks.database.drain import watch
 from biso_tasks.database.snapshot import export
-from biso_tasks.errors import Refused
+from biso_tasks.errors import ProofFailed
 from biso_tasks.files.capture import CaughtUp, capture, catch_up, check, finish
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
 from biso_tasks.hooks.types import Action, Effects
-from biso_tasks.host.command import Command
 from biso_tasks.instance.busy import busy_files
 from biso_tasks.instance.maintenance import leased
-from biso_tasks.session import whoami
+from biso_tasks.session import lock_owner
 from biso_tasks.stage.model import access, own_directory
 
-__all__ = ["ACTIONS", "owner_of"]
-
-
-def owner_of(run: str) -> dict[str, str]:
-    """Who holds a lock, for a colleague."""
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"run": run, "who": whoami(), "since": since}
+__all__ = ["ACTIONS"]
 
 
 def _open(context: Context[Backup]) -> None:
     work = context.work
     store = work.sets
     store.prepare()
-    work.storing.enter_context(store.lock(owner_of(work.run_id)))
+    work.storing.enter_context(store.lock(lock_owner(work.run_id)))
     for name in store.sweep():
         context.note(f"removed {name}, which an interrupted run had left")
-    place = store.begin(work.id, work.areas)
+    store.begin(work.id, work.areas)
     work.building = True
-    if "database" in work.areas:
-        work.target.host.run(Command(("mkdir", "-m", "0700", "-p", "--", f"{place}/db")))
 
 
 def _describe_open(context: Context[Backup]) -> Effects:
@@ -94,7 +84,7 @@ def _window(context: Context[Backup]) -> dict[str, Any]:
             work.window = work.holding.enter_context(
                 leased(
                     work.target,
-                    owner_of(work.run_id),
+                    lock_owner(work.run_id),
                     longest=config.max_maintenance,
                     hold=_held(context),
                 )
@@ -176,7 +166,7 @@ def _check(context: Context[Backup]) -> dict[str, Any]:
         finish(work.keeper, place, work.listings[area])
         problems += [f"{area}/{one}" for one in check(work.keeper, place, work.listings[area])]
     if problems:
-        raise Refused(
+        raise ProofFailed(
             f"the copy of the files is not what was there: {'; '.join(problems[:5])}"
             + (f" and {len(problems) - 5} more" if len(problems) > 5 else ""),
             hint="does something write there in spite of maintenance? the set is not kept as good; "

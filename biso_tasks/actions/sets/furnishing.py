@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.sets.bare import Bare, BareSurvey, read_file
+from biso_tasks.actions.sets.bare import Bare, BareSurvey
 from biso_tasks.actions.sets.restore import SetSurvey, survey_set
 from biso_tasks.actions.staged.work import StageWork, identity
+from biso_tasks.backup.sealed import sealed_file
 from biso_tasks.database import bare as grounds
 from biso_tasks.errors import NeedsPerson, Refused
 from biso_tasks.hooks.types import Action, Effects
@@ -46,7 +47,7 @@ def _furnish(context: Context[Bare]) -> dict[str, Any]:
     work.furnished = True
     note()
     shell.lay(target, planned.config.texts, planned.like, work.laid)
-    globals_ = read_file(work.store.host, f"{work.backup.path}/db/globals.sql").decode()
+    globals_ = sealed_file(work.store, work.backup, "db/globals.sql").decode()
     for number, database in enumerate(planned.stage.databases):
         ground = planned.grounds[number]
         known = any(database.server.dsn.user == user for _, user in work.made.roles)

@@ -5,7 +5,6 @@ the place of what stands there now, which is kept.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,14 +13,14 @@ from typing import Any
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.restore import FromSet, survey_set
 from biso_tasks.backup.checksums import SUMS, parse_sums
-from biso_tasks.backup.metadata import decode
+from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece, sums_of
 from biso_tasks.files.slots import Slot
 from biso_tasks.files.sync import transfer
 from biso_tasks.hooks.types import Action, Effects
-from biso_tasks.host.command import Command
+from biso_tasks.stage.exchange import replaced_dir
 from biso_tasks.stage.model import Area, access
 
 __all__ = ["ACTIONS", "OnePath"]
@@ -61,7 +60,7 @@ class OnePath(FromSet):
             layout.datadir,
             self.path,
             staged=self.staged_at,
-            kept=f"{layout.stage_dir}/replaced/{self.run_id}/{self.path}",
+            kept=f"{replaced_dir(layout)}/{self.run_id}/{self.path}",
             moving=f"{layout.stage_dir}/moving",
         )
 
@@ -69,15 +68,9 @@ class OnePath(FromSet):
         return {**self.facts.fingerprint(), "path": (self.path, len(self.entries), self.replaced)}
 
     def _read_record(self) -> None:
-        """Only what was sealed counts: SHA256SUMS by its own checksum, METADATA by that."""
-        sums = self._file(SUMS)
-        if hashlib.sha256(sums).hexdigest() != self.backup.status.sums:
-            raise self._unreliable(f"{SUMS} is not the file that was sealed")
-        self.sums = parse_sums(sums)
-        metadata = self._file("METADATA")
-        if hashlib.sha256(metadata).hexdigest() != self.sums.get("METADATA"):
-            raise self._unreliable("METADATA is not what was sealed")
-        _, *tree = decode(metadata)["data"]
+        store, backup = self.facts.store, self.backup
+        self.sums = sealed_sums(store, backup)
+        _, *tree = sealed_tree(store, backup, "data")
         self.entries = piece_of(tree, self.path)
         if not self.entries:
             near = difflib.get_close_matches(self.path, [entry.path for entry in tree], 3)
@@ -91,16 +84,6 @@ class OnePath(FromSet):
             for entry in tree
             if self.path.startswith(f"{entry.path}/")
         }
-
-    def _file(self, name: str) -> bytes:
-        path = f"{self.backup.path}/{name}"
-        return self.facts.store.host.run(Command(("cat", "--", path)), timeout=None).out
-
-    def _unreliable(self, why: str) -> ProofFailed:
-        return ProofFailed(
-            f"{self.id} cannot be relied on: {why}",
-            hint="nothing was changed; take another set (`biso list`)",
-        )
 
 
 def _bring(context: Context[OnePath]) -> dict[str, Any]:

@@ -8,29 +8,48 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from biso_tasks.actions.kit import Context, Work
-from biso_tasks.actions.sets.capturing import owner_of
+from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.backup.retention import Decision, kept_of, retain
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import Refused
+from biso_tasks.files.discard import discard
 from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.command import script
+from biso_tasks.host.protocol import Unreachable
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
+from biso_tasks.session import lock_owner
 from biso_tasks.stage.discard import discard_previous
-from biso_tasks.stage.model import staged
+from biso_tasks.stage.exchange import replaced_dir
+from biso_tasks.stage.model import access, staged
 from biso_tasks.stage.swap import require_no_intent
 
-__all__ = ["ACTIONS", "Prune", "decide", "old_previous"]
+__all__ = ["ACTIONS", "Prune"]
+
+# By the folder's own time: what is in it keeps the times that it had.
+_REPLACED = r"""
+[ -d "$1" ] || exit 0
+find "$1" -mindepth 1 -maxdepth 1 -mmin "+$2" -printf '%f\0'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlived:
+    """What an environment has kept for longer than `keep_previous`: the record of its previous
+    instance, None where that is younger, and runs of `restore --path` by what they replaced."""
+
+    previous: Mapping[str, Any] | None
+    replaced: tuple[str, ...]
 
 
 @dataclass(slots=True)
 class Prune(Work):
-    """The work of `prune`. `previous` are test environments whose previous instance is older than
-    `keep_previous`, each with its record."""
+    """The work of `prune`. `outlived` is by environment, those that have something."""
 
     store: Store | None = None
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
     decision: Decision | None = None
-    previous: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outlived: dict[str, Outlived] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
 
     @property
@@ -43,22 +62,41 @@ class Prune(Work):
         assert self.decision is not None
         return self.decision
 
+    @property
+    def destroys(self) -> bool:
+        return bool(self.decided.remove or self.outlived)
 
-def decide(work: Prune) -> Decision:
-    """What the retention says of the store's sets now."""
+    def look(self) -> None:
+        """What the retention says now, and what every environment has kept for too long. One that
+        cannot be asked is noted and left alone."""
+        self.decision = _decide(self)
+        for environment in self.session.site.environments:
+            try:
+                instance = self.session.instance(environment.name)
+                found = _outlived(self, instance)
+                if found.previous is not None:
+                    self.notes += require_apart(self.session, instance, staged(instance))
+            except Unreachable as error:
+                self.notes.append(f"{environment.name} was not looked at: {error.message}")
+                continue
+            if found.previous is not None or found.replaced:
+                self.outlived[environment.name] = found
+
+
+def _decide(work: Prune) -> Decision:
     found = [kept_of(one) for one in work.sets.list()]
     return retain(found, work.session.site.backup.keep, work.moment)
 
 
-def old_previous(work: Prune, instance: Instance) -> dict[str, Any] | None:
-    """The record of the previous instance, where it is older than the site keeps one."""
-    record = instance.state.read("instance") or {}
-    previous = record.get("previous")
-    if not isinstance(previous, dict):
-        return None
-    until = _moment(previous.get("until"))
+def _outlived(work: Prune, instance: Instance) -> Outlived:
     keep = timedelta(seconds=work.session.site.refresh.keep_previous)
-    return previous if until is not None and work.moment - until > keep else None
+    previous = (instance.state.read("instance") or {}).get("previous")
+    until = _moment(previous.get("until")) if isinstance(previous, dict) else None
+    old = until is not None and work.moment - until > keep
+    minutes = str(int(keep.total_seconds() // 60))
+    look = script(_REPLACED, replaced_dir(instance.layout), minutes)
+    names = instance.host.run(look.as_user(instance.environment.host_user)).text.split("\0")
+    return Outlived(previous if old else None, tuple(sorted(name for name in names if name)))
 
 
 def _moment(text: Any) -> datetime | None:
@@ -75,8 +113,8 @@ def _sets(context: Context[Prune]) -> dict[str, Any]:
     if not planned:
         return {"removed": []}
     store = work.sets
-    with store.lock(owner_of(work.run_id)):
-        again = decide(work)
+    with store.lock(lock_owner(work.run_id)):
+        again = _decide(work)
         if dict(again.remove) != dict(planned):
             raise Refused(
                 "the facts have changed since the plan was made: the retention now says otherwise "
@@ -100,36 +138,42 @@ def _describe_sets(context: Context[Prune]) -> Effects:
 
 def _previous(context: Context[Prune]) -> dict[str, Any]:
     work = context.work
-    gone = []
-    for name, record in work.previous.items():
+    for name, planned in work.outlived.items():
         instance = work.session.instance(name)
         instance.state.prepare()
-        environment = instance.environment
-        with lock(instance.host, environment, instance.layout, owner_of(work.run_id)):
+        owner = lock_owner(work.run_id)
+        with lock(instance.host, instance.environment, instance.layout, owner):
             require_no_intent(instance)
-            now = old_previous(work, instance)
-            if now != record:
+            found = _outlived(work, instance)
+            if found.previous != planned.previous or set(planned.replaced) - set(found.replaced):
                 raise Refused(
-                    f"{name}: its previous instance is another one than when the plan was made",
+                    f"{name}: it keeps something else than when the plan was made",
                     hint="nothing was removed there; start again",
                 )
-            discard_previous(instance, staged(instance))
-            document: Mapping[str, Any] = instance.state.read("instance") or {}
-            rest = {key: value for key, value in document.items() if key != "previous"}
-            instance.state.write("instance", rest)
-        gone.append(name)
-    return {"previous": gone}
+            for run in planned.replaced:
+                place = f"{replaced_dir(instance.layout)}/{run}"
+                discard(access(instance), place, inside=instance.layout.stage_dir)
+            if planned.previous is not None:
+                discard_previous(instance, staged(instance))
+                document: Mapping[str, Any] = instance.state.read("instance") or {}
+                rest = {key: value for key, value in document.items() if key != "previous"}
+                instance.state.write("instance", rest)
+    return {"environments": sorted(work.outlived)}
 
 
 def _describe_previous(context: Context[Prune]) -> Effects:
     work = context.work
+    destroys = []
+    for name, found in work.outlived.items():
+        if found.previous is not None:
+            destroys.append(
+                f"the previous instance of {name} (served until {found.previous.get('until')}): no "
+                "rollback to it any more"
+            )
+        destroys += [f"files of {name} that run {run} replaced" for run in found.replaced]
     return Effects(
-        changes=() if work.previous else ("no previous instance is old enough",),
-        destroys=tuple(
-            f"the previous instance of {name} (served until {record.get('until')}): no rollback "
-            "to it any more"
-            for name, record in work.previous.items()
-        ),
+        changes=() if destroys else ("nothing that is kept is old enough",),
+        destroys=tuple(destroys),
     )
 
 

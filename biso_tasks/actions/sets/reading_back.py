@@ -11,8 +11,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.restore import FromSet
-from biso_tasks.backup.checksums import parse_sums
-from biso_tasks.backup.metadata import decode
+from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.listing import Entry, list_tree
 from biso_tasks.hooks.types import Action, Effects
@@ -74,9 +73,7 @@ def _sample(work: FromSet) -> list[str]:
     """Some files of the data dir, spread over it, a letter template among them. What the
     application could not read where it was backed up is none of them."""
     listing = list_tree(access(work.target), work.stage.datadir, exclude=(), empty_ok=True)
-    metadata = Command(("cat", "--", f"{work.backup.path}/METADATA"))
-    recorded = decode(work.facts.store.host.run(metadata, timeout=None).out)["data"]
-    closed = _closed(recorded)
+    closed = _closed(sealed_tree(work.facts.store, work.backup, "data"))
     files = [
         one.path
         for one in listing.entries
@@ -116,8 +113,7 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
     words = (name.decode() for name in names)
     out = work.stage.app.php("--", *words, stdin=_HASH, timeout=600).out
     sums = json.loads(out.rpartition(b"\n@biso-sums ")[2] or b"[]")
-    text = Command(("cat", "--", f"{work.backup.path}/SHA256SUMS"))
-    expected = parse_sums(work.facts.store.host.run(text, timeout=None).out)
+    expected = sealed_sums(work.facts.store, work.backup)
     # Files that an instance keeps as its own whatever comes.
     own = work.backup.manifest.environment != work.target.name
     kept = set(work.config.keep_files) if own else set()

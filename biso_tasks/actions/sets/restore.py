@@ -10,21 +10,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
+from biso_tasks.backup.sealed import sealed_file
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database import grantfile
 from biso_tasks.database.connect import connect
 from biso_tasks.database.facts import ServerFacts, probe
+from biso_tasks.database.identity import database_identity
 from biso_tasks.database.pair import check_dump, untrusted_extensions
 from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.access import Access
-from biso_tasks.files.space import require_space
 from biso_tasks.files.sync import method
-from biso_tasks.host.command import Command
 from biso_tasks.host.route import choose_route
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
@@ -36,6 +37,7 @@ from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
 from biso_tasks.stage.shell import require_no_shell
+from biso_tasks.stage.space import require_stage_space, tree_size
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
 
@@ -52,8 +54,6 @@ __all__ = [
     "survey_set",
     "usable_set",
 ]
-
-_MARGIN = 1.3  # a load needs room for indexes being built and for WAL as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +147,8 @@ class FromSet(StageWork):
         """By the set's own SQL, as the role that owns the new database."""
         dump = self.facts.dumps[number]
         assert dump is not None
-        path = f"{self.backup.path}/{grants_file(dump.stem)}"
-        text = self.facts.store.host.run(Command(("cat", "--", path))).text
+        name = grants_file(dump.stem)
+        text = sealed_file(self.facts.store, self.backup, name).decode("utf-8", "surrogateescape")
         notes: list[str] = []
         with connect(self.stage.databases[number].staged_server, autocommit=True) as connection:
             connection.add_notice_handler(
@@ -189,6 +189,9 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         require_exchangeable(target, work.areas)
         databases = staged(target, contents(session, work, target, backup), areas=work.areas)
         dumps = tuple(dump_of(one, backup) for one in databases)
+        not_asked = require_apart(session, target, databases)
+        if not_asked:
+            _require_other_database(target, databases[0], backup)
         unserved = pool.submit(require_unserved_by_config, target)
         route = pool.submit(choose_route, store.host, target.host, session.site.refresh.route)
         way = pool.submit(method, Access(store.host), access(target))
@@ -204,7 +207,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         )
         unserved.result()
         _require_fit(target, databases, sources, there)
-        _require_room(target, backup, work, sources, dumps)
+        _require_room(work, target, backup, sources)
         return SetSurvey(
             target=target,
             stage=Stage(target, work.run_id, databases, areas=work.areas),
@@ -215,6 +218,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
             notes=(
+                *not_asked,
                 *left_out(target, backup, databases),
                 *(url_notes.result() if url_notes else ()),
             ),
@@ -222,6 +226,27 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             backup=backup,
             dumps=dumps,
             source_facts=sources,
+        )
+
+
+def _require_other_database(target: Instance, main: StagedDatabase, backup: BackupSet) -> None:
+    """Where production cannot be asked: raises Refused where test's database is the very one that
+    the set was made of, as far as the set knows. A cloned machine looks the same until its first
+    refresh, and then production has to be asked."""
+    manifest = backup.manifest
+    if manifest.role != "production" or target.environment.role == "production":
+        return
+    recorded = next((one for one in manifest.databases if one.key == main.key), None)
+    known = None if recorded is None else recorded.facts.get("identity")
+    with connect(main.server) as connection:
+        own = database_identity(connection)
+    if known is not None and own is not None and known == own:
+        raise Refused(
+            f"{target.name}'s database {main.live!r} looks like the one that {manifest.id} was "
+            f"made of, and {manifest.environment} cannot be asked",
+            hint=f"correct the database in {target.environment.webroot}/"
+            f"{target.environment.config}; where {target.name} is a clone of "
+            f"{manifest.environment}, run this once from a machine that reaches both",
         )
 
 
@@ -296,19 +321,19 @@ def _require_fit(
 
 
 def _require_room(
-    target: Instance,
-    backup: BackupSet,
-    work: FromSet,
-    sources: tuple[ServerFacts, ...],
-    dumps: tuple[DatabaseDump | None, ...],
+    work: FromSet, target: Instance, backup: BackupSet, sources: tuple[ServerFacts, ...]
 ) -> None:
-    trees = {area: tree for area, tree in backup.manifest.trees.items() if area in work.areas}
-    require_space(
-        access(target),
-        target.layout.stage_dir,
-        bytes_needed=sum(one.bytes for one in trees.values()),
-        inodes_needed=sum(one.files for one in trees.values()),
-        purpose=f"a stage of {work.id}",
+    """The set's trees of the areas that are wanted, and the live webroot where that is copied."""
+    trees = [tree for area, tree in backup.manifest.trees.items() if area in work.areas]
+    code, entries = (0, 0)
+    if "webroot" not in work.areas:
+        code, entries = tree_size(target, target.layout.webroot)
+    require_stage_space(
+        target,
+        sum(tree.bytes for tree in trees) + code,
+        sum(tree.files for tree in trees) + entries,
+        sources[0] if "database" in work.areas else None,
+        work.id,
     )
 
 

@@ -19,12 +19,13 @@ from biso_tasks.backup.manifest import (
     Tree,
     grants_file,
 )
-from biso_tasks.backup.metadata import encode
+from biso_tasks.backup.metadata import METADATA, encode
 from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
 from biso_tasks.database.dumps import Dumped, dump, suspicious
 from biso_tasks.database.grantfile import grants_sql
 from biso_tasks.database.grants import read as read_grants
+from biso_tasks.database.identity import database_identity
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
@@ -79,6 +80,7 @@ def _describe(context: Context[Backup]) -> dict[str, Any]:
     store = work.sets
     missing: list[str] = []
     whole: list[settings.Settings] = []
+    identities: list[str | None] = []
     for number, (part, snapshot) in enumerate(zip(work.facts.parts, work.snapshots, strict=True)):
         connection = snapshot.connection
         with admin(part.server) as role:
@@ -90,7 +92,9 @@ def _describe(context: Context[Backup]) -> dict[str, Any]:
         grants = grants_sql(read_grants(connection), own, role=part.server.dsn.user)
         store.write_file(work.id, grants_file(part.stem), grants.encode())
         whole.append(own)
+        identities.append(database_identity(connection))
     work.settings, work.missing = tuple(whole), tuple(missing)
+    work.identities = tuple(identities)
     environment = work.target.environment
     config = Command(("cat", "--", f"{environment.webroot}/{environment.config}"))
     text_of = work.target.host.run(config.as_user(environment.host_user)).out
@@ -107,7 +111,7 @@ def _seal(context: Context[Backup]) -> dict[str, Any]:
     manifest = _manifest(work, context)
     _require_plausible(work, manifest)
     store = work.sets
-    store.write_file(work.id, "METADATA", encode(work.listings))
+    store.write_file(work.id, METADATA, encode(work.listings))
     store.write_file(work.id, MANIFEST, manifest.as_toml())
     store.write_file(work.id, GUIDE, guide(manifest, store.set_path(work.id)))
     summed = make_sums(store, work.id, work.facts.previous)
@@ -132,6 +136,7 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
         environment=instance.name,
         role=environment.role,
         site=context.site.name,
+        label=work.label,
         created=work.moment.isoformat(timespec="seconds"),
         tool=tool_version(),
         run=work.run_id,
@@ -169,11 +174,20 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
                 bytes=made.bytes,
                 sha256=made.sha256,
                 pg_dump=made.pg_dump,
-                facts={**part.facts.as_document(), "settings": own.as_dict()},
+                facts={
+                    **part.facts.as_document(),
+                    "settings": own.as_dict(),
+                    "identity": identity,
+                },
                 counts=counts,
             )
-            for part, made, own, counts in zip(
-                work.facts.parts, work.dumped, work.settings, work.counts, strict=True
+            for part, made, own, identity, counts in zip(
+                work.facts.parts,
+                work.dumped,
+                work.settings,
+                work.identities,
+                work.counts,
+                strict=True,
             )
         ),
         vanished=tuple(sorted(work.vanished)),

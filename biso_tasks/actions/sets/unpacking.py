@@ -7,11 +7,10 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import file_policy, own_scratch, scratch
-from biso_tasks.actions.sets.capturing import owner_of
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.sets.verifying import record
 from biso_tasks.actions.staged.work import require_known
-from biso_tasks.backup.metadata import decode
+from biso_tasks.backup.sealed import sealed_tree
 from biso_tasks.backup.verify import Problem, verify_set
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
@@ -29,7 +28,7 @@ from biso_tasks.files.recorded import apply_recorded
 from biso_tasks.files.space import human
 from biso_tasks.files.sync import finish_root, transfer
 from biso_tasks.hooks.types import Action, Effects
-from biso_tasks.host.command import Command
+from biso_tasks.session import lock_owner
 from biso_tasks.stage.build import build_webroot, build_webroot_from
 from biso_tasks.stage.migrations import unknown_migrations
 from biso_tasks.stage.model import access
@@ -56,10 +55,21 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
 def _mark(context: Context[FromSet], problems: tuple[Problem, ...]) -> None:
     work, store = context.work, context.work.facts.store
     try:
-        with store.lock(owner_of(work.run_id)):
+        with store.lock(lock_owner(work.run_id)):
             record(store, work.id, work.run_id, problems)
     except Locked as error:
         context.note(f"{work.id} is not marked as damaged: {error.message}")
+
+
+def _drilled(context: Context[FromSet]) -> None:
+    """Last of all, when the stage was used and nothing was found."""
+    work, store = context.work, context.work.facts.store
+    with store.lock(lock_owner(work.run_id)):
+        record(store, work.id, work.run_id, (), drilled=True)
+
+
+def _describe_drilled(context: Context[FromSet]) -> Effects:
+    return Effects(changes=(f"writes down that {context.work.id} was drilled",))
 
 
 def _describe_verify(context: Context[FromSet]) -> Effects:
@@ -203,8 +213,7 @@ def _webroot(context: Context[FromSet]) -> dict[str, Any]:
     work = context.work
     live = {database.live for database in work.stage.databases}
     live |= {one.dbname for one in work.backup.manifest.databases}
-    # The stage of this very instance is no live database.
-    names = tuple(sorted(live - {one.stage for one in work.stage.databases}))
+    names = tuple(sorted(live))
     if "webroot" not in work.areas:
         build_webroot(work.stage, names)
         return {}
@@ -280,9 +289,7 @@ def _require_rows_fit(work: FromSet, unknown: tuple[str, ...]) -> None:
 def _recorded(work: FromSet, area: str) -> Listing:
     """A tree of the set with what METADATA recorded of it, and the sizes that it has."""
     path = f"{work.backup.path}/{area}"
-    host = work.facts.store.host
-    text = host.run(Command(("cat", "--", f"{work.backup.path}/METADATA")), timeout=None).out
-    top, *entries = decode(text)[area]
+    top, *entries = sealed_tree(work.facts.store, work.backup, area)
     sizes = {
         entry.path: entry.size
         for entry in list_tree(work.keeper, path, exclude=(), empty_ok=True).entries
@@ -309,4 +316,5 @@ ACTIONS = (
     Action("unpack-webroot", _webroot, "Make the stage's webroot from the set",
            _describe_webroot),
     Action("unpack-check", _check, "Compare the stage with the set's counts"),
+    Action("set-drilled", _drilled, "Write down that the set was drilled", _describe_drilled),
 )  # fmt: skip

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.kit import Context, Work
-from biso_tasks.actions.sets.capturing import owner_of
 from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem, verify_set
 from biso_tasks.errors import ProofFailed
 from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.session import lock_owner
 
 __all__ = ["ACTIONS", "Verify", "record", "verified"]
 
@@ -62,7 +62,7 @@ def record(
 def _verify(context: Context[Verify]) -> dict[str, Any]:
     work = context.work
     store = work.sets
-    with store.lock(owner_of(work.run_id)):
+    with store.lock(lock_owner(work.run_id)):
         for number, id in enumerate(work.ids):
             context.progress(number, len(work.ids), "sets")
             work.findings[id] = verified(store, id, work.run_id)

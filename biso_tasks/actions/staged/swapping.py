@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.database.admin import admin
@@ -39,6 +40,7 @@ class RollbackSurvey:
     in_maintenance: bool
     previous: Mapping[str, Any]
     last_written: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ def survey_rollback(
     require_exchangeable(target, areas)
     known = staged(target) if "database" in areas else ()
     there = tuple(database for database in known if _has_previous(database))
+    notes = require_apart(session, target, staged(target))
     if known and known[0] not in there:
         raise Refused(
             f"{target.name} has no previous database {known[0].previous!r} to go back to",
@@ -100,6 +103,7 @@ def survey_rollback(
         in_maintenance=target.in_maintenance(),
         previous=previous,
         last_written=_last_written(target),
+        notes=notes,
     )
 
 
