@@ -268,6 +268,10 @@ class Refresh:
     keep_tables: Annotated[
         tuple[Word, ...], Key("The target's own rows of these tables survive.")
     ] = ()
+    keep_rows: Annotated[
+        tuple[tuple[Word, Annotated[str, forms.SQL]], ...],
+        Key("The target's own rows that survive, by table: an SQL condition."),
+    ] = ()
     keep_files: Annotated[
         tuple[Annotated[str, forms.RELATIVE_PATH], ...],
         Key("The target's own files of the data dir that survive."),

@@ -246,6 +246,22 @@ def _refresh(document: Document, walk: Walk) -> None:
                 'put it above "**": the first match counts',
             )
         below_all = below_all or pattern == "**"
+    whole = {table.removeprefix("public.") for table in refresh.keep_tables}
+    for table, _ in refresh.keep_rows:
+        if not walk.fine("refresh", "keep_rows", table):
+            continue
+        if refresh.strategy == "in-place":
+            walk.report(
+                ("refresh", "keep_rows", table),
+                'means nothing with strategy = "in-place", which keeps whole tables only',
+                "name the table in keep_tables, or let the refresh swap",
+            )
+        elif table.removeprefix("public.") in whole:
+            walk.report(
+                ("refresh", "keep_rows", table),
+                "is in keep_tables as well, which keeps all of its rows",
+                "take it out of one of the two",
+            )
 
 
 def _neutralize(document: Document, walk: Walk) -> None:

@@ -25,7 +25,14 @@ from biso_tasks.errors import Refused, StepFailed
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["Kept", "around", "check_tables", "find_tables", "keep_tables"]
+__all__ = [
+    "Kept",
+    "around",
+    "check_tables",
+    "find_tables",
+    "keep_tables",
+    "keys_and_triggers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +46,32 @@ class Kept:
     rows: bool  # False for a partitioned table, whose rows are all in its partitions
 
 
-def check_tables(live: Connection, stage: Connection, wanted: Sequence[str]) -> list[str]:
+def check_tables(
+    live: Connection, stage: Connection, wanted: Sequence[str], *, key: str = "keep_tables"
+) -> list[str]:
     """Why the rows of `wanted` cannot be kept; empty where they can. A name is `table` or
-    `schema.table`, written as the server shows it, without quotes."""
+    `schema.table`, written as the server shows it, without quotes; `key` is where the site wrote
+    it."""
     problems = []
     for word in wanted:
         old, new = find_tables(live, word), find_tables(stage, word)
         if not old:
-            problems.append(f"keep_tables: there is no table {word!r} in the test instance")
+            problems.append(f"{key}: there is no table {word!r} in the test instance")
         roots = sorted(label(kept.table) for kept in old if kept.root)
         if len(roots) > 1:
-            problems.append(f"keep_tables: {word!r} means more than one table: {', '.join(roots)}")
+            problems.append(f"{key}: {word!r} means more than one table: {', '.join(roots)}")
         there = {kept.table: kept.columns for kept in new}
         for kept in old:
             if kept.table not in there:
-                problems.append(f"keep_tables: there is no table {label(kept.table)} in the stage")
+                problems.append(f"{key}: there is no table {label(kept.table)} in the stage")
                 continue
             for sequence in sorted(label(s) for s in kept.sequences):
                 found = stage.execute("SELECT to_regclass(%s) IS NOT NULL", (sequence,)).fetchone()
                 if found != (True,):
-                    problems.append(f"keep_tables: there is no sequence {sequence} in the stage")
+                    problems.append(f"{key}: there is no sequence {sequence} in the stage")
             for column in sorted(kept.columns - there[kept.table]):
                 problems.append(
-                    f"keep_tables: {label(kept.table)} has a column {column!r} in the test "
+                    f"{key}: {label(kept.table)} has a column {column!r} in the test "
                     "instance that the stage does not have"
                 )
     return problems
@@ -200,7 +210,19 @@ def find_tables(connection: Connection, word: str) -> list[Kept]:
 
 def around(connection: Connection, kept: Sequence[Kept]) -> tuple[str, str]:
     """SQL before and after the rows: foreign keys and triggers off and on, BEGIN, old rows out."""
-    labels = [label(table.table) for table in kept]
+    before = ["SET client_encoding = 'UTF8'", "SET client_min_messages = warning", "BEGIN"]
+    off, on = keys_and_triggers(connection, [label(table.table) for table in kept])
+    before += off
+    filled = [label(table.table) for table in kept if table.rows]
+    if filled:
+        before.append(compose("TRUNCATE ONLY {}", Raw(", ONLY ".join(filled))))
+    after = ["SET client_encoding = 'UTF8'", *on]
+    return "".join(f"{s};\n" for s in before), "".join(f"{s};\n" for s in after)
+
+
+def keys_and_triggers(connection: Connection, tables: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Statements that take the foreign keys from and to `tables` (quoted) and their triggers off,
+    and put them on again. Names in them are complete only while nothing is on the search_path."""
     keys = connection.execute(
         """SELECT n.nspname, c.relname, k.conname, pg_get_constraintdef(k.oid),
                   obj_description(k.oid, 'pg_constraint')
@@ -214,15 +236,14 @@ def around(connection: Connection, kept: Sequence[Kept]) -> tuple[str, str]:
                                  AND (part.conrelid = ANY(%(tables)s::regclass[])
                                       OR part.confrelid = ANY(%(tables)s::regclass[]))))
             ORDER BY 1, 2, 3""",
-        {"tables": labels},
+        {"tables": list(tables)},
     ).fetchall()
     triggers = connection.execute(
         """SELECT t.tgrelid::regclass::text, t.tgname, t.tgenabled::text FROM pg_trigger t
             WHERE t.tgrelid = ANY(%s::regclass[]) AND NOT t.tgisinternal AND t.tgenabled <> 'D'""",
-        (labels,),
+        (list(tables),),
     ).fetchall()
-    before = ["SET client_encoding = 'UTF8'", "SET client_min_messages = warning", "BEGIN"]
-    after = ["SET client_encoding = 'UTF8'"]
+    before, after = [], []
     states = {"O": "ENABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
     for schema, table, key, definition, comment in keys:
         on = name(schema, table)
@@ -235,7 +256,4 @@ def around(connection: Connection, kept: Sequence[Kept]) -> tuple[str, str]:
         after.append(
             compose("ALTER TABLE {} {} TRIGGER {}", Raw(table), Raw(states[state]), name(trigger))
         )
-    filled = [label(table.table) for table in kept if table.rows]
-    if filled:
-        before.append(compose("TRUNCATE ONLY {}", Raw(", ONLY ".join(filled))))
-    return "".join(f"{s};\n" for s in before), "".join(f"{s};\n" for s in after)
+    return before, after

@@ -375,6 +375,16 @@ MISTAKES = {
         '9: refresh.files."fonts/**": is never reached, as "**" above it matches everything '
         '(put it above "**": the first match counts)',
     ),
+    "rows by a condition in place": (
+        '[refresh]\nstrategy = "in-place"\nkeep_rows = { users = "id < 9" }\n',
+        '9: refresh.keep_rows.users: means nothing with strategy = "in-place", which keeps whole '
+        "tables only (name the table in keep_tables, or let the refresh swap)",
+    ),
+    "rows of a table that is kept whole": (
+        '[refresh]\nkeep_tables = ["public.users"]\n[refresh.keep_rows]\nusers = "id < 9"\n',
+        "10: refresh.keep_rows.users: is in keep_tables as well, which keeps all of its rows "
+        "(take it out of one of the two)",
+    ),
     "one plugin folder as a string": (
         '[site]\nplugins = "plugins"\n',
         '8: site.plugins: expected an array, got "plugins" (write ["plugins"])',

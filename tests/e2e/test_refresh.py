@@ -297,9 +297,15 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     mine.write_text("von Hand\n")
     shutil.chown(mine, test.owner, test.owner)
     params = test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname)
+    login = "UPDATE users SET login = 'test.eva' WHERE id = (SELECT max(id) FROM users)"
+    test.cluster.rows(login, test.dbname)
     (world.prod.datadir / "fop.xconf").write_text("<fop>von der Produktion</fop>")
     world.site(
-        refresh={"keep_tables": ["params"], "keep_files": ["eigene Hilfe.txt"]},
+        refresh={
+            "keep_tables": ["params"],
+            "keep_rows": {"users": "login LIKE 'test.%'"},
+            "keep_files": ["eigene Hilfe.txt"],
+        },
         recipes={
             "refresh-test": {
                 "insert": [
@@ -323,6 +329,11 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
         world.prod.datadir / "fop.xconf"
     ).read_bytes(), "not kept, since the site names its own"
     assert test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname) == params
+    kept = "SELECT count(*) FROM users WHERE login = 'test.eva'"
+    assert test.cluster.rows(kept, test.dbname) == [(1,)]
+    everybody = "SELECT count(*) FROM users"
+    (of_production,) = world.prod.cluster.rows(everybody, world.prod.dbname)[0]
+    assert test.cluster.rows(everybody, test.dbname) == [(of_production + 1,)]
     assert world.leftovers(previous=True) == []
 
 

@@ -11,6 +11,7 @@ from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.keep import keep_tables
+from biso_tasks.database.keep_rows import keep_rows
 from biso_tasks.database.measure import analyze
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, StepFailed
@@ -158,17 +159,20 @@ def _by_plugins(context: Context[StageWork], hook: str) -> dict[str, Any]:
 
 def _keep(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
-    wanted = work.config.keep_tables
-    if not wanted:
-        return {"rows": 0}
-    rows = keep_tables(work.target_server(0), work.stage.main.stage, wanted, cancel=context.cancel)
-    return {"rows": sum(rows.values())}
+    server, stage = work.target_server(0), work.stage.main.stage
+    tables = keep_tables(server, stage, work.config.keep_tables, cancel=context.cancel)
+    single = keep_rows(server, stage, dict(work.config.keep_rows))
+    for table, done in single.items():
+        if done.renumbered:
+            context.note(f"{table}: {done.renumbered} kept row(s) have another number than before")
+    return {"rows": sum(tables.values()) + sum(one.rows for one in single.values())}
 
 
 def _describe_keep(context: Context[StageWork]) -> Effects:
-    wanted = context.work.config.keep_tables
+    config = context.work.config
+    wanted = [*config.keep_tables, *(f"{table} ({which})" for table, which in config.keep_rows)]
     said = f"puts {context.work.target.name}'s own rows of {', '.join(wanted)} into the stage"
-    return Effects(changes=(said if wanted else "no tables to keep",))
+    return Effects(changes=(said if wanted else "no rows to keep",))
 
 
 def _prove(context: Context[StageWork]) -> dict[str, Any]:
