@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
-__all__ = ["DatabaseFailed", "NotConnected", "connect", "tunnel"]
+__all__ = ["DatabaseFailed", "NotConnected", "connect", "describe", "tunnel", "unquoted"]
 
 
 class DatabaseFailed(StepFailed):
@@ -87,10 +87,28 @@ def connect(
 
 
 def describe(error: psycopg.Error) -> str:
-    """What the server said, in one line."""
+    """What the server said, in one line, without the rows that it quotes: whoever reads a message
+    or a journal is not who may read a client's file."""
     diagnosis = error.diag
     text = diagnosis.message_primary or str(error).strip().partition("\n")[0]
+    kind = (error.sqlstate or "")[:2]
+    if kind == "22":  # a value that does not fit: the message is about that value
+        return unquoted(text)
+    if kind == "23":  # a constraint: the message names it, the detail is the row
+        return text
     return f"{text} ({diagnosis.message_detail})" if diagnosis.message_detail else text
+
+
+def unquoted(text: str) -> str:
+    """`text` without the value that stands in quotes at its end, as in `invalid input syntax for
+    type integer: "…"`, whatever the language."""
+    return _VALUE.sub(r"\1…", text)
+
+
+# Behind the severity stands a name: `ERROR:  "x" is a view`.
+_VALUE = re.compile(
+    r"""(?<!ERROR)(?<!FATAL)(?<!FEHLER)(?<!error)(?<!fatal)(:\s*)["»„'].*""", re.DOTALL
+)
 
 
 # libpq gives no SQLSTATE for a refused connection, and servers speak their own language

@@ -11,6 +11,7 @@ import re
 import threading
 from typing import Literal
 
+from biso_tasks.database.connect import unquoted
 from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import command, script
 from biso_tasks.host.protocol import CommandFailed
@@ -74,7 +75,7 @@ def _reason(error: CommandFailed) -> str:
             return f"the program {missing[1] or missing[2]} was not found on the host"
     for line in said:
         if re.search(r"\b(error|ERROR|FATAL|FEHLER|fatal):", line):
-            return line
+            return unquoted(line)
     if error.result.code == -1 and "did not end within" in error.message:
         return "did " + error.message.partition("` did ")[2]
     return said[-1] if said else re.sub(r"`[^`]*`", "a client program", error.message)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
+from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, unquoted
 from biso_tasks.values import Secret
 
 real = pytest.mark.real
@@ -76,6 +76,46 @@ def test_a_name_that_looks_like_a_connection_string_stays_a_name(
     fresh(one, dbname)
     with connect(one.server(dbname)) as connection:
         assert connection.execute("SELECT current_database()").fetchone() == (dbname,)
+
+
+@real
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("SELECT 'Müller'::int", "invalid input syntax for type integer: …"),
+        ("INSERT INTO person VALUES ('Müller'), ('Müller')", "duplicate key"),
+        ("INSERT INTO person VALUES (NULL)", 'null value in column "name"'),
+        ("SELECT '{\"a\": Müller}'::json", "invalid input syntax for type json"),
+        ("SELECT 'Müller'::date", "invalid input syntax for type date: …"),
+    ],
+)
+def test_an_error_never_quotes_a_row(one: Any, statement: str, said: str) -> None:
+    table = "CREATE TEMP TABLE person (name text PRIMARY KEY); "
+    with pytest.raises(DatabaseFailed) as caught, connect(one.server()) as connection:
+        connection.execute((table + statement).encode())
+    assert said in caught.value.message
+    assert "Müller" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        (
+            'psql:<stdin>:9: ERROR:  invalid input value for enum art: "Müller"',
+            "psql:<stdin>:9: ERROR:  invalid input value for enum art: …",
+        ),
+        (
+            "FEHLER:  ungültige Eingabesyntax für Typ integer: »Müller«",
+            "FEHLER:  ungültige Eingabesyntax für Typ integer: …",
+        ),
+        ('ERROR:  "fall" is a view', 'ERROR:  "fall" is a view'),
+        ('FATAL:  role "biso" does not exist', 'FATAL:  role "biso" does not exist'),
+    ],
+)
+def test_a_line_of_a_client_program_loses_the_value_and_keeps_the_names(
+    line: str, left: str
+) -> None:
+    assert unquoted(line) == left
 
 
 @real
