@@ -324,11 +324,12 @@ class Machine:
 
 def descendants(root: int) -> list[int]:
     parents: dict[int, int] = {}
-    for entry in Path("/proc").glob("[0-9]*/stat"):
+    # Not by a glob of */stat: that raises for a process that ends meanwhile.
+    for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            fields = entry.read_bytes().rpartition(b")")[2].split()
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
             if fields[0] != b"Z":
-                parents[int(entry.parent.name)] = int(fields[1])
+                parents[int(entry.name)] = int(fields[1])
     found: list[int] = []
     wave = [root]
     while wave:
