@@ -177,10 +177,11 @@ def descendants(process: Running) -> tuple[Running, ...]:
 def _parents() -> list[tuple[int, int]]:
     if Path("/proc/self/stat").exists():
         pairs = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
+        # Not by a glob of */stat: that raises for a process that ends meanwhile.
+        for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                fields = stat.read_bytes().rpartition(b")")[2].split()
-                pairs.append((int(stat.parent.name), int(fields[1])))
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                pairs.append((int(entry.name), int(fields[1])))
         return pairs
     done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, check=False)
     lines = (line.split() for line in done.stdout.splitlines())
