@@ -24,7 +24,7 @@ _PROBE = r"""
 cd / # the login's home may be closed to this user
 for path in "$1" "$2"; do
   # -m: in the middle of a swap that was killed, the live path is not there for a moment.
-  real=$(realpath -m -z -- "$path" | tr -d '\0'; printf x); real=${real%x}
+  real=$(realpath -m -z -- "$path" | tr -d '\0' && printf x); real=${real%x}
   id='' mount=0
   if [ -d "$real" ]; then
     id=$(stat -c %d:%i -- "$real")
