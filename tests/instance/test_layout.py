@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -15,10 +14,10 @@ from biso_tasks.instance.layout import read_layout
 def test_a_host_without_realpath_is_told_so_and_gets_no_path_that_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("bash", "tr", "stat", "mountpoint", "dirname", "cat", "id", "hostname"):
+    for name in ("sh", "bash", "tr", "stat", "mountpoint", "dirname", "cat", "id", "hostname"):
         found = shutil.which(name)
         if found:
-            os.symlink(found, tmp_path / name)
+            (tmp_path / name).symlink_to(found)
     monkeypatch.setenv("PATH", str(tmp_path))
     host = LocalHost("here")
     environment = Environment(name="test", role="test", webroot="/tmp")
