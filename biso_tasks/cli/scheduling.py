@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from biso_tasks.actions.schedule.agenda import (
     Agenda,
@@ -41,11 +42,14 @@ def schedule(call: Call, kind: str = "", user: bool = False, remove: bool = Fals
         # Whatever biso.toml says now: what it said once is taken away.
         _remove(call, Agenda(site.name, str(site.file)), places, kind)
         return
-    mine = _chosen(places, kind or _kind_here(), user)
+    here = _kind_here()
+    mine = _chosen(places, kind or here or "systemd", user)
     wanted = agenda(site, program())
-    _show(call, site, wanted, mine)
+    _show(call, site, wanted, mine, nowhere=not (kind or here))
     if call.options.plan or not call.options.yes:
         return
+    if not (kind or here):
+        raise Refused(_NOWHERE, hint=_REMEDY)
     for other in places:
         if other is not mine and other.present(wanted):
             raise Refused(
@@ -84,16 +88,16 @@ def _remove(call: Call, wanted: Agenda, places: tuple[Timetable, ...], kind: str
         call.text("Nothing of this site is scheduled here by this user.")
 
 
+_SYSTEMD: Final = Path("/run/systemd/system")  # where systemd runs the machine
+_NOWHERE: Final = "neither systemd nor cron runs on this machine: nothing can be installed here"
+_REMEDY: Final = "apt install cron; or install it on the machine that makes the backups"
+
+
 def _kind_here() -> str:
-    """systemd where it runs this machine, else cron where that is."""
-    if Path("/run/systemd/system").is_dir():
+    """systemd where it runs this machine, else cron where that is, else ""."""
+    if _SYSTEMD.is_dir():
         return "systemd"
-    if shutil.which("crontab"):
-        return "cron"
-    raise Refused(
-        "neither systemd nor cron runs on this machine",
-        hint="apt install cron; or see what it would be with --kind systemd or --kind cron",
-    )
+    return "cron" if shutil.which("crontab") else ""
 
 
 def _chosen(places: tuple[Timetable, ...], kind: str, user: bool) -> Timetable:
@@ -103,9 +107,12 @@ def _chosen(places: tuple[Timetable, ...], kind: str, user: bool) -> Timetable:
     return own if user or os.geteuid() != 0 else system
 
 
-def _show(call: Call, site: Site, wanted: Agenda, mine: Timetable) -> None:
+def _show(call: Call, site: Site, wanted: Agenda, mine: Timetable, *, nowhere: bool) -> None:
+    """`nowhere`: there is nothing on this machine that could run it."""
     planned, present = mine.planned(wanted), mine.present(wanted)
     notes = [*mine.notes(), *_notes(site)] if planned else []
+    if nowhere:
+        notes.append(f"{_NOWHERE}. {_REMEDY}; --kind cron shows the other form")
     call.document |= {
         "kind": mine.kind,
         "where": mine.where,
@@ -131,7 +138,7 @@ def _show(call: Call, site: Site, wanted: Agenda, mine: Timetable) -> None:
         state = "installed as shown" if planned else "not installed"
     else:
         state = "installed, but not as shown" if present else "not installed"
-    hint = "" if present == planned or call.options.yes else ": --yes installs it"
+    hint = "" if present == planned or call.options.yes or nowhere else ": --yes installs it"
     call.text(f"{mine.where}: {state}{hint}")
 
 

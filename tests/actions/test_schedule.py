@@ -687,5 +687,25 @@ def test_removing_does_not_need_a_site_that_could_be_scheduled(biso: Told, tmp_p
     assert (code, gone["changed"]) == (0, True)
 
 
+def test_where_neither_systemd_nor_cron_runs_it_is_shown_and_not_installed(
+    biso: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduling, "_SYSTEMD", tmp_path / "not there")
+    (tmp_path / "bin/crontab").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    before = everything(tmp_path)
+    for only in ({}, {"plan": True}, {"plan": True, "yes": True}):
+        code, shown = biso(**only)
+        assert (code, shown["kind"], shown["installed"]) == (0, "systemd", False)
+        assert len(shown["pieces"]) == 6  # type: ignore[arg-type]
+        assert "neither systemd nor cron runs on this machine" in str(shown["notes"])
+        assert biso(kind="cron", **only)[0] == 0
+    code, refused = biso(yes=True)
+    assert (code, refused["changed"]) == (3, False)
+    assert "nothing can be installed here" in str(refused["error"])
+    assert biso(remove=True)[0] == 0
+    assert everything(tmp_path) == before
+
+
 def test_a_kind_that_is_none_is_a_mistake_of_the_command_line(biso: Told) -> None:
     assert biso(kind="at")[0] == 2
