@@ -7,22 +7,26 @@ from typing import Any
 from biso_tasks.actions.sets.pruning import Prune
 from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
 from biso_tasks.actions.sets.verifying import Verify
+from biso_tasks.backup.store import Store
 from biso_tasks.cli.call import Call
-from biso_tasks.cli.restoring import drill as run_drill
+from biso_tasks.cli.drilling import drill as drill_one
+from biso_tasks.cli.drilling import drill_all, findings_json
 from biso_tasks.errors import Refused, UsageError
+from biso_tasks.session import Session
 
 __all__ = ["prune", "verify"]
 
 
 def verify(call: Call, set_: str, all_: bool, drill: bool, on: str, from_: str) -> None:
-    if all_ and (set_ or drill):
-        raise UsageError(
-            "--all goes with neither --set nor --drill", hint="a drill is made of one set"
-        )
-    if drill:
-        run_drill(call, set_, on, from_)
-        return
+    # A script reads these whatever comes.
+    call.document |= {"sets": [], "findings": [], "drilled": False}
+    if all_ and set_:
+        raise UsageError("--all does not go with --set", hint="leave one of them out")
     session = call.session()
+    place = on or session.site.refresh.to
+    if drill:
+        # Not swapped in, but a load for the server that everybody works with.
+        call.require_named(session.environment(place))
     if all_:
         name = session.site.backup.environment
         store = visited_store(session, from_)[0] if from_ else own_store(session, name)
@@ -32,18 +36,21 @@ def verify(call: Call, set_: str, all_: bool, drill: bool, on: str, from_: str) 
     else:
         store, id = find_store(session, set_, from_)
         ids = (id,)
+    if not drill:
+        _read(call, session, store, ids)
+    elif all_:
+        drill_all(call, session, store, ids, place)
+    else:
+        drill_one(call, session, store, ids[0], place)
+
+
+def _read(call: Call, session: Session, store: Store, ids: tuple[str, ...]) -> None:
+    call.document["sets"] = list(ids)
     work = Verify(session, "verify", call.run_id, store=store, ids=ids)
 
     def said() -> dict[str, Any]:
-        return {
-            "sets": list(ids),
-            "findings": [
-                {"set": id, "kind": one.kind, "path": one.path, "text": one.text}
-                for id, found in work.findings.items()
-                for one in found
-            ],
-            "drilled": False,
-        }
+        found = [line for id, found in work.findings.items() for line in findings_json(id, found)]
+        return {"sets": list(ids), "findings": found, "drilled": False}
 
     call.run_recipe(session, work, facts=said)
     if not call.options.plan:

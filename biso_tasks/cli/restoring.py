@@ -1,4 +1,4 @@
-"""The commands that make something of a backup set: restore, a drill, baselines."""
+"""`restore`: a backup set put back, whole, by area, or one piece of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from biso_tasks.cli.pieces import read_piece, restore_path, restore_table
 from biso_tasks.stage.bare import is_bare
 from biso_tasks.stage.model import Area
 
-__all__ = ["drill", "restore", "said"]
+__all__ = ["restore", "said"]
 
 
 def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, path: str) -> None:
@@ -74,43 +74,6 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         call.text(
             f"{serves}; it was away for {work.swapped.downtime:.1f} s. `biso rollback --env "
             f"{name}` brings back what served before."
-        )
-
-
-def drill(call: Call, set_: str, on: str, from_: str) -> None:
-    """`verify --drill`: the set restored beside a test instance, read back, thrown away."""
-    session = call.session()
-    name = on or session.site.refresh.to
-    production = session.environment(name).role == "production"
-    # Not swapped in, but a load for the server that everybody works with.
-    call.require_named(session.environment(name))
-    store, id = find_store(session, set_, from_)
-    manifest = store.read(id).manifest
-    work = FromSet(
-        session,
-        "verify",
-        call.run_id,
-        places={"target": name},
-        anonymize=False,
-        store=store,
-        id=id,
-        areas=cast("frozenset[Area]", frozenset(manifest.areas)),
-        drill=True,
-    )
-    work.look_again()
-    work.bind_values()
-    done = call.run_recipe(
-        session,
-        work,
-        recipe="drill",
-        confirm_name=name if production else "",
-        production=production,
-        header=describe_target(work),
-        facts=lambda: {"sets": [id], "findings": [], "drilled": work.read_back},
-    )
-    if done is not None:
-        call.text(
-            f"{id} was restored beside {name}, migrated, compared and read back: it can be used"
         )
 
 

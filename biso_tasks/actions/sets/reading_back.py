@@ -47,7 +47,6 @@ def _read_back(context: Context[FromSet]) -> dict[str, Any]:
         _page(context)
     files = _sample(work) if "data" in work.areas else []
     _files(work, files)
-    work.read_back = True
     return {"files": len(files), "migrations": 0}
 
 

@@ -15,6 +15,7 @@ from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
 from biso_tasks.backup.sealed import sealed_file
 from biso_tasks.backup.store import BackupSet, Store
+from biso_tasks.backup.verify import Problem
 from biso_tasks.database import grantfile
 from biso_tasks.database.connect import connect
 from biso_tasks.database.facts import ServerFacts, probe
@@ -51,6 +52,7 @@ __all__ = [
     "describe_target",
     "dump_of",
     "left_out",
+    "require_undamaged",
     "survey_set",
     "usable_set",
 ]
@@ -77,7 +79,8 @@ class SetSurvey(StageSurvey):
 class FromSet(StageWork):
     """The work of `restore`, `refresh-test --source SET`, `reset-test` and `verify --drill`. With
     `whole`, all databases and files come as they are in the set; else what a refresh takes. With
-    `template`, a database that is kept as the set's template is copied instead of loaded."""
+    `template`, a database that is kept as the set's template is copied instead of loaded.
+    `problems` is what is wrong with the set; `drilled`, that this was written down of it."""
 
     store: Store | None = None
     id: str = ""
@@ -85,7 +88,8 @@ class FromSet(StageWork):
     whole: bool = True
     drill: bool = False
     template: bool = False
-    read_back: bool = False
+    problems: tuple[Problem, ...] = ()
+    drilled: bool = False
     survey: SetSurvey | None = None
 
     @property
@@ -254,12 +258,11 @@ def usable_set(work: FromSet, store: Store) -> BackupSet:
     """The set, by its documents. Raises ProofFailed where it was found damaged, Refused where it
     lacks an area that is wanted."""
     backup = store.read(work.id)
-    if backup.status.state == "damaged":
-        damaged = backup.status.damaged
-        raise ProofFailed(
-            f"{work.id} is damaged: {damaged.text if damaged else 'it was found so'}",
-            hint="take another set (`biso list`); `biso verify --set` looks at this one again",
-        )
+    damaged = backup.status.damaged
+    if damaged is not None:
+        text = f"was found damaged at {damaged.when} by run {damaged.run}: {damaged.text}"
+        work.problems = (Problem("state", "", text),)
+    require_undamaged(backup)
     held = backup.manifest.areas
     missing = sorted(work.areas - set(held))
     if missing:
@@ -268,6 +271,16 @@ def usable_set(work: FromSet, store: Store) -> BackupSet:
             hint="say with --only what of it is wanted, or take another set",
         )
     return backup
+
+
+def require_undamaged(backup: BackupSet) -> None:
+    """Raises ProofFailed where the set was found damaged."""
+    if backup.status.state == "damaged":
+        damaged = backup.status.damaged
+        raise ProofFailed(
+            f"{backup.id} is damaged: {damaged.text if damaged else 'it was found so'}",
+            hint="take another set (`biso list`); `biso verify --set` looks at this one again",
+        )
 
 
 def contents(

@@ -41,7 +41,7 @@ _JOBS = 2
 def _verify(context: Context[FromSet]) -> dict[str, Any]:
     """Every byte against what was sealed, before anything is built of it."""
     work = context.work
-    problems = verify_set(work.facts.store, work.id)
+    work.problems = problems = verify_set(work.facts.store, work.id)
     if problems:
         _mark(context, problems)
         raise ProofFailed(
@@ -66,6 +66,7 @@ def _drilled(context: Context[FromSet]) -> None:
     work, store = context.work, context.work.facts.store
     with store.lock(lock_owner(work.run_id)):
         record(store, work.id, work.run_id, (), drilled=True)
+    work.drilled = True
 
 
 def _describe_drilled(context: Context[FromSet]) -> Effects:
