@@ -15,6 +15,7 @@ from biso_tasks.actions.schedule.agenda import (
     require_starts,
 )
 from biso_tasks.actions.schedule.cron import Crontab
+from biso_tasks.actions.schedule.since import forget_timers, note_timers
 from biso_tasks.actions.schedule.systemd import Units, system_folder, user_folder
 from biso_tasks.cli.call import Call, find_site
 from biso_tasks.config.model import Site
@@ -40,7 +41,10 @@ def schedule(call: Call, kind: str = "", user: bool = False, remove: bool = Fals
     )
     if remove:
         # Whatever biso.toml says now: what it said once is taken away.
-        _remove(call, Agenda(site.name, str(site.file)), places, kind)
+        own = Agenda(site.name, str(site.file))
+        _remove(call, own, places, kind)
+        if not call.options.plan and not any(place.present(own) for place in places):
+            forget_timers(site)
         return
     here = _kind_here()
     mine = _chosen(places, kind or here or "systemd", user)
@@ -60,6 +64,10 @@ def schedule(call: Call, kind: str = "", user: bool = False, remove: bool = Fals
         require_starts(host, wanted)
     changed = mine.present(wanted) != mine.planned(wanted)
     mine.install(wanted)
+    if any(job.name == "backup" for job in wanted.jobs):
+        note_timers(site)
+    else:
+        forget_timers(site)
     call.document |= {"installed": bool(wanted.jobs), "changed": changed}
     call.text(f"{'Installed' if changed else 'Installed already, and active'}: {mine.where}")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from biso_tasks.actions.doctor.sets import ages
+from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.sets.set_age import stale
 from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
 from biso_tasks.backup.store import StoredSet
@@ -13,7 +15,7 @@ from biso_tasks.cli.call import Call
 from biso_tasks.config.duration import duration
 from biso_tasks.errors import UsageError
 from biso_tasks.files.space import human
-from biso_tasks.session import lock_owner
+from biso_tasks.session import Session, lock_owner
 from biso_tasks.ui.table import Cell, table
 
 __all__ = ["list_sets", "pin", "show", "unpin"]
@@ -39,19 +41,23 @@ def list_sets(call: Call, env: str, from_: str) -> None:
         )
         for one in found
     ]
-    if not rows:
+    if rows:
+        call.text(table(rows, head=("set", "state", "age", "size", "areas", "")))
+    else:
         call.text(f"{store} holds no set yet: `biso backup` makes one")
-        return
-    call.text(table(rows, head=("set", "state", "age", "size", "areas", "")))
     if not from_:
-        complaints = stale(
-            ages(found, env or session.site.backup.environment),
-            session.site.schedule.max_age,
-            now,
-        )
-        call.document["stale"] = list(complaints)
-        for line in complaints:
+        call.document["stale"] = list(_stale(session, found, env, now))
+        for line in call.document["stale"]:
             call.text(f"! {line}")
+
+
+def _stale(
+    session: Session, found: Sequence[StoredSet], env: str, now: datetime
+) -> tuple[str, ...]:
+    site = session.site
+    name = env or site.backup.environment
+    since = timers_since(site) if name == site.backup.environment else None
+    return stale(ages(found, name), site.schedule.max_age, now, since=since)
 
 
 def show(call: Call, set_: str, from_: str) -> None:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,7 @@ from biso_tasks.actions.schedule.agenda import (
     require_starts,
 )
 from biso_tasks.actions.schedule.cron import Crontab, cron_fields
+from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.schedule.systemd import Units, on_calendar, unit_name
 from biso_tasks.cli import commands, scheduling
 from biso_tasks.config.findings import CONTROL, BadConfig
@@ -705,6 +706,27 @@ def test_where_neither_systemd_nor_cron_runs_it_is_shown_and_not_installed(
     assert "nothing can be installed here" in str(refused["error"])
     assert biso(remove=True)[0] == 0
     assert everything(tmp_path) == before
+
+
+def test_it_is_remembered_since_when_there_are_timers_for_backups(biso: Told) -> None:
+    """`doctor` misses a first set only after they had time."""
+    found = site(file=str(Path("biso.toml").resolve()))
+    assert timers_since(found) is None
+    assert biso(kind="cron", yes=True)[0] == 0
+    first = timers_since(found)
+    assert first is not None
+    (found.state / "scheduled").write_text("2026-11-20T02:30:00+00:00\n")
+    assert biso(kind="cron", yes=True)[0] == 0
+    assert timers_since(found) == datetime(2026, 11, 20, 2, 30, tzinfo=UTC), "the first time counts"
+    assert biso(kind="systemd", remove=True)[0] == 0
+    assert biso(remove=True, plan=True)[0] == 0
+    assert timers_since(found) is not None, "the crontab still has them"
+    assert biso(remove=True)[0] == 0
+    assert timers_since(found) is None
+    assert biso(kind="cron", yes=True)[0] == 0
+    Path("biso.toml").write_text(SITE + '[schedule]\nbackup = ""\n')
+    assert biso(kind="cron", yes=True)[0] == 0
+    assert timers_since(found) is None, "no backup is expected of the other timers"
 
 
 def test_a_kind_that_is_none_is_a_mistake_of_the_command_line(biso: Told) -> None:

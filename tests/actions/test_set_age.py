@@ -41,19 +41,45 @@ def test_each_line_names_the_age_the_set_what_is_expected_and_the_remedy() -> No
     )
 
 
-def test_without_any_good_set_that_alone_is_said() -> None:
-    alone = ("there is no good backup set at all: run `biso backup`",)
-    assert stale([], LIMITS, NOW) == alone
+def test_where_sets_are_and_none_is_good_that_alone_is_said() -> None:
     damaged = SetAge("damaged", None, ago(hours=1), ago(hours=1))
-    assert stale([damaged], LIMITS, NOW) == alone
-
-
-def test_what_never_happened_is_said_and_a_damaged_set_does_not_vouch() -> None:
-    sets = [SetAge("a", ago(hours=1)), SetAge("damaged", None, ago(hours=1), ago(hours=1))]
-    assert stale(sets, LIMITS, NOW) == (
-        "no good set was ever verified; expected one every 8d: run `biso verify`",
-        "no good set was ever drilled; expected one every 35d: run `biso verify --drill`",
+    assert stale([damaged], LIMITS, NOW) == (
+        "there is no good backup set at all: run `biso backup`",
     )
+
+
+def test_a_site_without_any_set_is_new_until_its_timers_have_had_time() -> None:
+    assert stale([], LIMITS, NOW) == ()
+    assert stale([], LIMITS, NOW, since=ago(hours=25)) == ()
+    assert stale([], LIMITS, NOW, since=ago(days=3)) == (
+        "there is no backup set at all, though timers were installed 3 days ago; expected one "
+        "every 26h: look at `biso runs`, or run `biso backup`",
+    )
+
+
+NEVER = (
+    "no good set was ever verified; expected one every 8d: run `biso verify`",
+    "no good set was ever drilled; expected one every 35d: run `biso verify --drill`",
+)
+
+
+def test_what_never_happened_is_missed_once_the_oldest_good_set_had_time_for_it() -> None:
+    newest = SetAge("b", ago(hours=1))
+    assert stale([newest], LIMITS, NOW) == ()
+    assert stale([SetAge("a", ago(days=7)), newest], LIMITS, NOW) == ()
+    assert stale([SetAge("a", ago(days=9)), newest], LIMITS, NOW) == NEVER[:1]
+    assert stale([SetAge("a", ago(days=36)), newest], LIMITS, NOW) == NEVER
+
+
+def test_where_few_sets_are_kept_the_timers_tell_how_long_there_was_time() -> None:
+    week = [SetAge(str(days), ago(days=days, hours=-1)) for days in range(1, 8)]
+    assert stale(week, LIMITS, NOW, since=ago(days=10)) == NEVER[:1]
+    assert stale(week, LIMITS, NOW, since=ago(days=40)) == NEVER
+
+
+def test_a_damaged_set_does_not_vouch() -> None:
+    sets = [SetAge("a", ago(days=36)), SetAge("damaged", None, ago(hours=1), ago(hours=1))]
+    assert stale([*sets, SetAge("b", ago(hours=1))], LIMITS, NOW) == NEVER
 
 
 def test_a_drill_is_a_verification_too() -> None:

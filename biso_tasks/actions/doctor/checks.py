@@ -13,11 +13,17 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.environment import look
 from biso_tasks.actions.doctor.pair import compare
-from biso_tasks.actions.doctor.sets import check_backup, check_sets
+from biso_tasks.actions.doctor.sets import (
+    check_ages,
+    check_backup,
+    check_kept,
+    check_wanted,
+)
 from biso_tasks.errors import UsageError
 from biso_tasks.hooks.types import Check
 from biso_tasks.session import Session
@@ -58,33 +64,47 @@ def checks(session: Session, for_task: str) -> Iterator[Check]:
         between = Sheet(target.environment.name)
         compare(between, session, source, target)
         yield from between.checks
-    if scope.backs_up or not for_task:
-        yield from _sets(session, looked, required=scope.backs_up)
+    yield from _sets(session, looked, "old" if not for_task else scope.sets, scope.wanted)
     for _, found in session.hooks.collect("biso_checks", site=session.site):
         yield from found
 
 
+# Of the backup sets: nothing; whether one could be made; which there are; whether the one that is
+# wanted is there; whether they are too old.
+_Sets = Literal["", "made", "kept", "wanted", "old"]
+
+
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """Environments that are read, those that are changed, and which is copied to which."""
+    """Environments that are read, those that are changed, and which is copied to which; what to say
+    of backup sets."""
 
     task: str
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     pair: tuple[str, str] | None = None
     anonymize: bool = False
-    backs_up: bool = False
+    sets: _Sets = ""
+    wanted: str = "latest"
 
 
-def _sets(session: Session, looked: Mapping[str, Looked], *, required: bool) -> Iterator[Check]:
+def _sets(
+    session: Session, looked: Mapping[str, Looked], how: _Sets, wanted: str
+) -> Iterator[Check]:
     """Of the environment that is backed up, where it could be looked at."""
     name = session.site.backup.environment
-    if name in looked and looked[name].instance is not None:
-        sheet = Sheet(name)
-        if required:
-            check_backup(sheet, session, name)
-        check_sets(sheet, session, name, required=required)
-        yield from sheet.checks
+    if not how or name not in looked or looked[name].instance is None:
+        return
+    sheet = Sheet(name)
+    if how == "made":
+        check_backup(sheet, session, name)
+    if how == "old":
+        check_ages(sheet, session, name)
+    elif how == "wanted":
+        check_wanted(sheet, session, wanted)
+    else:
+        check_kept(sheet, session, name)
+    yield from sheet.checks
 
 
 def _scope(session: Session, task: str) -> _Scope:
@@ -92,11 +112,16 @@ def _scope(session: Session, task: str) -> _Scope:
     source, target = site.refresh.from_, site.refresh.to
     if task == "refresh-test":
         anonymize = bool(site.refresh.anonymize)
-        return _Scope(task, (source,), (target,), (source, target), anonymize)
+        live = site.refresh.source == "live"
+        return _Scope(
+            task, (source,), (target,), (source, target), anonymize,
+            sets="" if live else "wanted", wanted=site.refresh.source,
+        )  # fmt: skip
     if task == "anonymize":
         return _Scope(task, (), (target,), (target, target), True)
-    if task in ("backup", "verify", "prune"):
-        return _Scope(task, (site.backup.environment,), backs_up=True)
+    about: dict[str, _Sets] = {"backup": "made", "verify": "wanted", "prune": "kept"}
+    if task in about:
+        return _Scope(task, (site.backup.environment,), sets=about[task])
     if task in ("restore", "reset-test", "baseline"):
         return _Scope(task, (), (target,))
     if task == "rollback":

@@ -4,18 +4,20 @@ newest good, verified and drilled ones are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from biso_tasks.actions.doctor.checklist import Sheet
+from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.sets.backup import Backup
+from biso_tasks.actions.sets.restore import require_undamaged
 from biso_tasks.actions.sets.set_age import SetAge, stale
-from biso_tasks.actions.sets.stores import own_store
+from biso_tasks.actions.sets.stores import find_store, own_store
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import StoredSet
 from biso_tasks.session import Session
 
-__all__ = ["ages", "check_backup", "check_sets"]
+__all__ = ["ages", "check_ages", "check_backup", "check_kept", "check_wanted"]
 
 
 def ages(sets: Iterable[StoredSet], environment: str) -> tuple[SetAge, ...]:
@@ -32,20 +34,49 @@ def ages(sets: Iterable[StoredSet], environment: str) -> tuple[SetAge, ...]:
     )
 
 
-def check_sets(sheet: Sheet, session: Session, name: str, *, required: bool) -> None:
-    """A line for what is too old; nothing where the site makes no backups with this tool, unless
-    they are `required`."""
-    store = own_store(session, name)
-    found = sheet.attempt("backup sets", store.list, lambda sets: "")
-    if found is None or not (found or required):
+def check_ages(sheet: Sheet, session: Session, name: str) -> None:
+    """What is too old, a line each, or how new the newest is."""
+    found = _listed(sheet, session, name)
+    if found is None:
         return
+    site = session.site
     known = ages(found, name)
-    complaints = stale(known, session.site.schedule.max_age, datetime.now(UTC))
+    complaints = stale(known, site.schedule.max_age, datetime.now(UTC), since=timers_since(site))
     for line in complaints:
         what, _, remedy = line.rpartition(": ")
         sheet.bad("backup sets", what or line, remedy)
     if not complaints:
-        sheet.good("backup sets", f"{len(known)} complete, the newest of them {known[-1].id}")
+        sheet.good("backup sets", _told(known))
+
+
+def check_kept(sheet: Sheet, session: Session, name: str) -> None:
+    """What is there, for a task that needs no set: none is as good as many."""
+    found = _listed(sheet, session, name)
+    if found is not None:
+        sheet.good("backup sets", _told(ages(found, name)))
+
+
+def check_wanted(sheet: Sheet, session: Session, word: str) -> None:
+    """Whether there is the set that a task is to use: "latest", "released" or an id."""
+
+    def wanted() -> str:
+        store, id = find_store(session, word, "")
+        require_undamaged(store.read(id))
+        return id
+
+    sheet.attempt("backup sets", wanted, lambda id: f"{id} is what would be used")
+
+
+def _listed(sheet: Sheet, session: Session, name: str) -> tuple[StoredSet, ...] | None:
+    return sheet.attempt("backup sets", own_store(session, name).list, lambda sets: "")
+
+
+def _told(known: Sequence[SetAge]) -> str:
+    """The complete sets, the oldest first."""
+    good = [one.id for one in known if one.good is not None]
+    if not good:
+        return "there is no good one yet: `biso backup` makes it"
+    return f"{len(good)} complete and good, the newest of them {good[-1]}"
 
 
 def check_backup(sheet: Sheet, session: Session, name: str) -> None:

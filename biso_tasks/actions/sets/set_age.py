@@ -27,15 +27,29 @@ class SetAge:
     drilled: datetime | None = None
 
 
-def stale(sets: Iterable[SetAge], max_age: MaxAge, now: datetime) -> tuple[str, ...]:
+def stale(
+    sets: Iterable[SetAge], max_age: MaxAge, now: datetime, *, since: datetime | None = None
+) -> tuple[str, ...]:
     """What is too old, a line each with its remedy; () where all is well. The caller gives the
-    complete sets of one environment, and `now` with a time zone.
+    complete sets of one environment, and `now` with a time zone; `since` is when timers were
+    installed for it, None where there are none.
 
-    What was verified counts as long as the set is good; a drill is a verification too.
+    What was verified counts as long as the set is good; a drill is a verification too. What never
+    happened is missed once there was time for it: a site without any set is only new.
     """
-    good = [one for one in sets if one.good is not None]
+    known = list(sets)
+    good = [one for one in known if one.good is not None]
     if not good:
-        return ("there is no good backup set at all: run `biso backup`",)
+        if known:
+            return ("there is no good backup set at all: run `biso backup`",)
+        if since is None or now - since <= timedelta(seconds=max_age.good):
+            return ()
+        return (
+            f"there is no backup set at all, though timers were installed {_age(now - since)} ago; "
+            f"expected one every {duration_text(max_age.good)}: look at `biso runs`, or run "
+            "`biso backup`",
+        )
+    first = min(one for one in (since, *(one.good for one in good)) if one is not None)
     looks = (
         _Look("good", [(one.good, one.id) for one in good], max_age.good,
               "the newest good set is {age} old", "", "look at `biso runs`, or run `biso backup`"),
@@ -47,7 +61,7 @@ def stale(sets: Iterable[SetAge], max_age: MaxAge, now: datetime) -> tuple[str, 
               "the last drill was {age} ago", "no good set was ever drilled",
               "run `biso verify --drill`"),
     )  # fmt: skip
-    return tuple(line for look in looks if (line := _line(look, now)))
+    return tuple(line for look in looks if (line := _line(look, first, now)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +74,13 @@ class _Look:
     remedy: str
 
 
-def _line(look: _Look, now: datetime) -> str:
+def _line(look: _Look, first: datetime, now: datetime) -> str:
     times = [(when, name) for when, name in look.times if when is not None]
     expected = f"expected one every {duration_text(look.limit)}"
+    limit = timedelta(seconds=look.limit)
     if not times:
+        if now - first <= limit:
+            return ""
         return f"{look.never}; {expected}: {look.remedy}"
     when, name = max(times)
     if when - now > _SKEW:
@@ -71,7 +88,7 @@ def _line(look: _Look, now: datetime) -> str:
             f"the newest {look.what} set says {when:%Y-%m-%d %H:%M} UTC, which is in the future "
             f"({name}): correct the clock of its host or of this machine"
         )
-    if now - when <= timedelta(seconds=look.limit):
+    if now - when <= limit:
         return ""
     return f"{look.old.format(age=_age(now - when))} ({name}); {expected}: {look.remedy}"
 
