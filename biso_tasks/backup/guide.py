@@ -13,7 +13,8 @@ from biso_tasks.backup import guide_text as text
 from biso_tasks.backup.manifest import DatabaseDump, Manifest, grants_file
 from biso_tasks.database.create import locale_words
 from biso_tasks.database.facts import ServerFacts
-from biso_tasks.database.sift import SIFT, rules
+from biso_tasks.database.settings import Settings, assignment
+from biso_tasks.database.sift import FOLD, SIFT, rules
 from biso_tasks.database.snapshot import Counts
 from biso_tasks.database.sqltext import compose, name
 
@@ -31,6 +32,8 @@ def _parts(manifest: Manifest, path: str) -> Iterator[str]:
     yield _head(manifest)
     yield _variables(manifest, path)
     yield text.CHECK
+    if manifest.databases:
+        yield text.SERVER
     if "webroot" in manifest.areas:
         yield text.WEBROOT
         yield text.CONFIG.replace("@CONFIG@", shlex.quote(_config(manifest)))
@@ -58,25 +61,34 @@ def _head(manifest: Manifest) -> str:
 This set of `{_line(manifest.site)}` (environment `{manifest.environment}`, {manifest.role}) was
 begun at {manifest.created} on `{_line(manifest.machine)}` and holds: {", ".join(manifest.areas)}.
 {personal} With the tool that made it, all below is
-`biso restore {manifest.id} --to ENVIRONMENT`. Without it, bash, coreutils, gzip, awk and the
-PostgreSQL client are enough.
+`biso restore {manifest.id} --to ENVIRONMENT`. Without it, bash, coreutils, util-linux, gzip,
+sed, awk and the PostgreSQL client are enough.
 {lacks if manifest.missing else ""}{text.HEAD}"""
 
 
 def _variables(manifest: Manifest, path: str) -> str:
     places = manifest.places
-    given = {"SET": path, "WEBROOT": places.webroot, "DATADIR": places.datadir}
+    given = {"SET": shlex.quote(path), "WEBROOT": shlex.quote(places.webroot)}
+    given["DATADIR"] = shlex.quote(places.datadir)
+    if places.datadir_in_webroot:
+        given["DATADIR"] = f'"$WEBROOT"/{shlex.quote(places.datadir_in_webroot)}'
     told, export = "", []
     if manifest.databases:
         told = """ `PGUSER` is the application's role,
 `PGADMIN` one that may create roles and databases. Passwords come from `~/.pgpass`, or from the file
 that `PGPASSFILE` names."""
-        given |= {"PGHOST": "/var/run/postgresql", "PGPORT": "5432", "PGADMIN": "postgres"}
+        given |= _server(manifest.databases[0]) | {"PGADMIN": "postgres"}
         export = ["export PGHOST PGPORT"]
     for number, dump in enumerate(manifest.databases, 1):
-        given |= {_named("PGUSER", number): dump.role, _named("PGDATABASE", number): dump.dbname}
-    lines = [f'[ -n "${{{key}:-}}" ] || {key}={shlex.quote(value)}' for key, value in given.items()]
-    block = "\n".join(["```sh", "set -o pipefail", *lines, *export, "```"])
+        if number > 1:
+            first, own = _server(manifest.databases[0]), _server(dump)
+            for key, value in own.items():
+                given[_named(key, number)] = f'"${key}"' if value == first[key] else value
+        given[_named("PGUSER", number)] = shlex.quote(dump.role)
+        given[_named("PGDATABASE", number)] = shlex.quote(dump.dbname)
+    lines = [f'[ -n "${{{key}:-}}" ] || {key}={value}' for key, value in given.items()]
+    # Without history expansion: "!" in a path is meant as it stands.
+    block = "\n".join(["```sh", "set -o pipefail +o histexpand", *lines, *export, "```"])
     return f"""
 ## Where things were, and where they shall be
 
@@ -84,6 +96,12 @@ Correct the values, or set the variables before.{told}
 
 {block}
 """
+
+
+def _server(dump: DatabaseDump) -> dict[str, str]:
+    """Where the database was, as config.php says, quoted for a shell."""
+    host = dump.facts["host"] or "/var/run/postgresql"
+    return {"PGHOST": shlex.quote(host), "PGPORT": str(dump.facts["port"])}
 
 
 def _config(manifest: Manifest) -> str:
@@ -95,10 +113,11 @@ def _config(manifest: Manifest) -> str:
 
 def _database(dump: DatabaseDump, number: int) -> Iterator[str]:
     facts = ServerFacts.from_document(dump.facts)
-    user, dbname = _named("PGUSER", number), _named("PGDATABASE", number)
     yield f"\n## The database `{_line(dump.dbname)}` ({_line(dump.key)})\n"
     if number > 1:
-        yield f"\n```sh\nPGUSER=${user}\nPGDATABASE=${dbname}\n```\n"
+        keys = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE")
+        lines = "".join(f"{key}=${_named(key, number)}\n" for key in keys)
+        yield f"\n```sh\n{lines}```\n"
     yield "\n```sh\nexport PGUSER PGDATABASE\n```\n"
     yield text.ROLES
     words = [compose("ENCODING {}", facts.encoding), *locale_words(facts, None, facts.version)]
@@ -109,8 +128,26 @@ def _database(dump: DatabaseDump, number: int) -> Iterator[str]:
         listed = ", ".join(f"`{_line(one)}`" for one in facts.event_triggers)
         yield f"\nOnly a superuser may create event triggers; take them from the dump: {listed}.\n"
     yield text.GRANTS.replace("@GRANTS@", shlex.quote(grants_file(dump.stem)))
+    yield from _settings(dump)
     yield text.ANALYZE
     yield _counts(dump.counts)
+
+
+def _settings(dump: DatabaseDump) -> Iterator[str]:
+    """What belongs to the database as a whole, once more as the administrator: the owner may not
+    set all of it."""
+    lines = []
+    for who, setting, value in Settings.from_dict(dump.facts["settings"]).values:
+        start = (
+            "ALTER DATABASE" if not who else f"ALTER ROLE {compose('{}', name(who))} IN DATABASE"
+        )
+        if who == dump.role:
+            start = 'ALTER ROLE :"role" IN DATABASE'
+        line = f'{start} :"db" {assignment(setting, value)};'
+        if _line(line) == line:
+            lines.append(line)
+    if lines:
+        yield text.SETTINGS.replace("@SETTINGS@", "\n".join(lines))
 
 
 def _extensions(facts: ServerFacts) -> Iterator[str]:
@@ -128,7 +165,7 @@ def _extensions(facts: ServerFacts) -> Iterator[str]:
             )
             lines.append(made)
     if lines:
-        start = f"""{text.ADMIN} -v role="$PGUSER" <<'SQL'"""
+        start = """as_admin -v role="$PGUSER" <<'SQL'"""
         block = "\n".join(["```sh", start, *lines, "SQL", "```"])
         yield f"\nExtensions that the application's role may not create:\n\n{block}\n"
 
@@ -146,6 +183,7 @@ def _load(dump: DatabaseDump, facts: ServerFacts) -> str:
     return (
         text.SIFTED.replace("@SIFT@", SIFT.strip("\n"))
         .replace("@RULES@", " ".join(shlex.quote(one) for one in rules(facts, made)))
+        .replace("@FOLD@", FOLD)
         .replace("@SINGLE@", single)
         .replace("@FILE@", file)
     )

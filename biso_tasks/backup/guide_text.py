@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
-    "ADMIN",
     "ANALYZE",
     "ARCHIVE",
     "CHECK",
@@ -18,17 +17,42 @@ __all__ = [
     "MIGRATIONS",
     "RECORDED",
     "ROLES",
+    "SERVER",
+    "SETTINGS",
     "SIFTED",
     "WEBROOT",
 ]
-
-ADMIN: Final = 'psql -X -q -v ON_ERROR_STOP=1 -U "$PGADMIN"'
 
 HEAD: Final = """
 Open one `bash` as root (as an ordinary user everything works but the owners of files), and paste
 the blocks one after the other, in this order, **into that same shell**. A block that ends with an
 error is to be put right before the next one. Nothing here overwrites anything: directories must be
 empty or not exist, databases must not exist. What is there is to be moved or renamed before.
+"""
+
+# Debian's servers let their superuser in over the socket, as the system's user of that name alone.
+# Not where the server is another machine's: a local one would be taken for it.
+SERVER: Final = r"""
+## The database server
+
+`as_admin` is psql as `PGADMIN`. Where a password does not let that role in, and the server is this
+machine's, root becomes the system's user of the same name, as Debian's servers ask for.
+
+```sh
+as_admin() (
+  set -- -X -q -v ON_ERROR_STOP=1 -U "$PGADMIN" "$@"
+  case $PGHOST in
+    /*|localhost|127.*|::1)
+      if [ "$(id -u)" = 0 ] && id -u -- "$PGADMIN" >/dev/null 2>&1 &&
+         ! psql -X -q -w -U "$PGADMIN" -d postgres -c '' >/dev/null 2>&1; then
+        [ "${PGHOST#/}" != "$PGHOST" ] || unset PGHOST
+        cd / && exec runuser -u "$PGADMIN" -- psql "$@"
+      fi ;;
+  esac
+  exec psql "$@"
+)
+as_admin -d postgres -c ''
+```
 """
 
 CHECK: Final = """
@@ -123,26 +147,34 @@ recorded
 ```
 """
 
-ROLES: Final = f"""
-Roles first. One that is made here has no password where globals.sql could not hold it: give the
-application's the one of config.php (`\\password` in psql).
+ROLES: Final = """
+Roles first.
 
 ```sh
 if [ -f "$SET/db/globals.sql" ]; then
-  {ADMIN} -d postgres -f "$SET/db/globals.sql"
+  as_admin -d postgres <"$SET/db/globals.sql"
 fi &&
-{ADMIN} -d postgres -v role="$PGUSER" <<'SQL'
+as_admin -d postgres -v role="$PGUSER" <<'SQL'
 SELECT format('CREATE ROLE %I LOGIN', :'role')
  WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
 SQL
 ```
+
+A role that was made here has no password where globals.sql could not hold it. Give the
+application's the one of config.php: `as_admin -d postgres -c "\\password $PGUSER"`.
 """
 
-CREATE: Final = f"""
+CREATE: Final = """
 ```sh
-{ADMIN} -d postgres -v role="$PGUSER" -v db="$PGDATABASE" <<'SQL'
+as_admin -d postgres -v role="$PGUSER" -v db="$PGDATABASE" <<'SQL'
 CREATE DATABASE :"db" OWNER :"role" TEMPLATE template0 @LOCALE@;
 SQL
+```
+
+The application's role is let in:
+
+```sh
+psql -X -q -c ''
 ```
 """
 
@@ -159,7 +191,7 @@ AWK
 
 ```sh
 zcat -- "$SET"/@FILE@ | tail -c 4096 | grep -c 'PostgreSQL database dump complete' >/dev/null &&
-zcat -- "$SET"/@FILE@ | LC_ALL=C awk -f "$filter" @RULES@ |
+zcat -- "$SET"/@FILE@ | LC_ALL=C sed '@FOLD@' | LC_ALL=C awk -f "$filter" @RULES@ |
   psql -X -q -o /dev/null -v ON_ERROR_STOP=1@SINGLE@
 ```
 """
@@ -183,6 +215,16 @@ fi
 ```
 """
 
+SETTINGS: Final = """
+What was `not set` there is the administrator's to set; an error names what even that role may not.
+
+```sh
+as_admin -v ON_ERROR_STOP=0 -v role="$PGUSER" -v db="$PGDATABASE" <<'SQL'
+@SETTINGS@
+SQL
+```
+"""
+
 ANALYZE: Final = """
 Statistics for the planner. Then the numbers of rows, which are those of the moment of the backup:
 every table that differs is printed, and nothing where all is well.
@@ -195,15 +237,25 @@ psql -X -q -v ON_ERROR_STOP=1 -c ANALYZE
 MIGRATIONS: Final = """
 ## Migrations, and out of maintenance
 
-As the application's user, in the webroot. Where the first names any, `php biso-cli migration exec`
-applies them.
+`app` is PHP in the webroot, as the application's user: root takes the one to whom the data dir
+belongs.
 
 ```sh
-(cd -- "$WEBROOT" && php biso-cli migration list)
+app() (
+  cd -- "$WEBROOT" || exit
+  user=$(stat -L -c %U -- "$DATADIR")
+  case $(id -u):$user in
+    0:|0:root|0:UNKNOWN|[1-9]*) exec php "$@" ;;
+  esac
+  exec runuser -u "$user" -- php "$@"
+)
+app biso-cli migration list
 ```
 
+Where it names any, `app biso-cli migration exec` applies them.
+
 ```sh
-(cd -- "$WEBROOT" && php biso-cli maintenance off)
+app biso-cli maintenance off
 ```
 """
 

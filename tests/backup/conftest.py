@@ -55,8 +55,12 @@ def moment(day: int, hour: int = 3) -> datetime:
     return datetime(2026, 11, day, hour, 15, 0, tzinfo=UTC)
 
 
+# What a backup writes down beside a server's facts.
+PLACE = {"host": "", "port": 5432, "settings": {"values": [], "limit": -1}}
+
+
 def facts() -> dict[str, Any]:
-    return ServerFacts.from_document(FACTS).as_document()
+    return {**ServerFacts.from_document(FACTS).as_document(), **PLACE}
 
 
 @dataclass

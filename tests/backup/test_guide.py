@@ -22,6 +22,7 @@ from biso_tasks.backup.metadata import encode
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import verify_set
 from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts, count
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Listing, list_tree
@@ -39,7 +40,9 @@ AWKWARD = (
        CREATE FUNCTION told() RETURNS text LANGUAGE sql AS $$
 COMMENT ON EXTENSION pageinspect IS 'x';
 SELECT 'DROP'::text; $$;
-       CREATE MATERIALIZED VIEW names AS SELECT name FROM person;"""
+       CREATE MATERIALIZED VIEW names AS SELECT name FROM person;
+       CREATE TABLE long (note text);
+       INSERT INTO long SELECT repeat('x', n) FROM generate_series(998, 1001) AS n;"""
 )  # fmt: skip
 
 
@@ -182,10 +185,15 @@ def test_the_guide_restores_an_equal_instance(
     with cluster.connect(target) as connection:
         restored = count(connection)
         connection.execute("REVOKE SELECT ON person FROM PUBLIC")
+        set_ = connection.execute(
+            "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting s"
+            " JOIN pg_database d ON d.oid = setdatabase WHERE datname = current_database()"
+        ).fetchall()
         owners = connection.execute(
             "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
         ).fetchall()
     assert owners == [(OTHER,)]
+    assert dict(set_) == {"-": ["biso.customer=it's"], f'"{OTHER}"': ["work_mem=5MB"]}
     assert replace(restored, large_objects=0) == replace(counts, large_objects=0)
     assert restored.large_objects == counts.large_objects
     revoked = re.sub(rb"^(REVOKE|GRANT) .*$|^-- Name: .*TABLE person; Type: ACL.*$", b"",
@@ -234,7 +242,8 @@ def facts(cluster: Any, dbname: str, counts: Counts) -> dict[str, Any]:
             ],
         }
     )
-    return document.as_document()
+    settings = Settings((("", "biso.customer", "it's"), (ROLE, "work_mem", "5MB")))
+    return {**document.as_document(), "host": "", "port": 5432, "settings": settings.as_dict()}
 
 
 def test_a_set_that_is_not_whole_ends_it_at_the_second_block(
@@ -259,13 +268,34 @@ def test_only_what_is_in_the_set_is_told(maker: Any) -> None:
     assert "## The data dir" in text
 
 
+def test_a_data_dir_in_the_webroot_follows_it_and_one_outside_does_not(maker: Any) -> None:
+    tree = {"webroot": Tree(1, 1), "data": Tree(1, 1)}
+    for below, line in (("da ta", """DATADIR="$WEBROOT"/'da ta'"""), ("", "DATADIR='/v/da ta'")):
+        places = Places("/v", "/v/da ta", "/v/config.php", below)
+        made = maker.manifest(ID, areas=("webroot", "data"), trees=tree, places=places)
+        assert f"|| {line}\n" in guide(made, "/s").decode()
+
+
+def test_each_database_is_looked_for_where_config_php_had_it(maker: Any) -> None:
+    def dump(key: str, file: str, **place: Any) -> Any:
+        made = maker.dump("x", "0" * 64, 1, key=key, file=f"db/{file}_20261120_031500.sql.gz")
+        return replace(made, facts={**made.facts, **place})
+
+    main = dump("gaia.db", "biso", host="db.example", port=5433)
+    log = dump("log.db", "biso_log", host="db.example", port=5434)
+    text = guide(maker.manifest(ID, areas=("database",), databases=(main, log)), "/s").decode()
+    for line in ("PGHOST=db.example", "PGPORT=5433", 'PGHOST2="$PGHOST"', "PGPORT2=5434"):
+        assert f"|| {line}\n" in text
+    assert "PGHOST=$PGHOST2\nPGPORT=$PGPORT2\n" in text
+
+
 def test_a_second_database_has_its_own_names_role_and_privileges(maker: Any) -> None:
     log = maker.dump("x", "0" * 64, 1, dbname="biso log", role="logger", key="log.db",
                      file="db/biso_log_20261120_031500.sql.gz")  # fmt: skip
     main = maker.dump("20261120_031500", "0" * 64, 1)
     text = guide(maker.manifest(ID, areas=("database",), databases=(main, log)), "/s").decode()
     assert "PGDATABASE2='biso log'" in text
-    assert "PGUSER=$PGUSER2\nPGDATABASE=$PGDATABASE2\n" in text
+    assert "PGUSER=$PGUSER2\nPGDATABASE=$PGDATABASE2\n```" in text
     first, second = text.split("## The database `biso log`")
     assert '"$SET"/db/grants.sql' in first and "grants_log" not in first
     assert '"$SET"/db/grants_log.sql' in second and "db/grants.sql" not in second

@@ -176,6 +176,8 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
                 pg_dump=made.pg_dump,
                 facts={
                     **part.facts.as_document(),
+                    "host": part.server.dsn.host,
+                    "port": part.server.dsn.port,
                     "settings": own.as_dict(),
                     "identity": identity,
                 },
