@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from biso_tasks.actions.sets.path_piece import OnePath
 from biso_tasks.actions.sets.restore import describe_target
@@ -15,6 +15,9 @@ from biso_tasks.files.piece import read_piece_path
 from biso_tasks.session import Session
 
 __all__ = ["read_piece", "restore_path", "restore_table"]
+
+# What every restore says: with a piece the site is not away, and nothing is swapped.
+_STAYED: Final = {"downtime_seconds": 0.0, "previous": None}
 
 
 def read_piece(only: str, table: str, path: str) -> str:
@@ -46,7 +49,7 @@ def restore_table(
 
     def said() -> dict[str, Any]:
         done = [".".join(work.place.parts)] if work.restored else []
-        return {"restored": done, "rows": work.rows if done else 0}
+        return {**_STAYED, "restored": done, "rows": work.rows if done else 0}
 
     _run(call, session, work, name, "restore-table", said)
     if work.restored:
@@ -71,8 +74,8 @@ def restore_path(call: Call, session: Session, name: str, store: Store, id: str,
 
     def said() -> dict[str, Any]:
         if not work.restored:
-            return {"restored": [], "replaced": None}
-        return {"restored": [path], "replaced": work.replaced or None}
+            return {**_STAYED, "restored": [], "replaced": None}
+        return {**_STAYED, "restored": [path], "replaced": work.replaced or None}
 
     _run(call, session, work, name, "restore-path", said)
     if work.restored:

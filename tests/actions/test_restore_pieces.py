@@ -53,6 +53,7 @@ def test_one_table_comes_into_a_schema_of_its_own_and_nothing_else_changes(clean
     assert after == spoiled
     assert document["restored"] == [f"{schema_of(world)}.person"]
     assert document["rows"] == there[0] > 0
+    assert (document["downtime_seconds"], document["previous"]) == (0.0, None)
     assert names_of(world.prod) == names
     assert not world.stage_dir.exists()
     said = world.refused(table="person")
@@ -105,6 +106,7 @@ def test_one_file_comes_back_as_recorded_and_what_stood_there_is_kept(clean: Res
 
     assert files_of(world) == before
     assert document["restored"] == [LETTER]
+    assert (document["downtime_seconds"], document["previous"]) == (0.0, None)
     assert Path(document["replaced"]).read_text() == "verdorben"
     assert {path.name for path in world.stage_dir.iterdir()} <= {"replaced", ".htaccess"}
 
