@@ -19,6 +19,7 @@ from biso_tasks.actions.sets import (
     sealing,
     table_piece,
     unpacking,
+    unpacking_files,
     verifying,
 )
 from biso_tasks.actions.staged import naming, preparing, swapping
@@ -44,6 +45,7 @@ def biso_actions(site: Site) -> Sequence[Action]:
         *baselining.ACTIONS,
         *verifying.ACTIONS,
         *unpacking.ACTIONS,
+        *unpacking_files.ACTIONS,
         *reading_back.ACTIONS,
         *furnishing.ACTIONS,
         *table_piece.ACTIONS,

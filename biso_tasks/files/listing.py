@@ -13,7 +13,7 @@ from biso_tasks.files.patterns import Matcher, is_literal
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.process import Tail, end_group
 
-__all__ = ["DATA_EXCLUDES", "Entry", "FilesError", "Kind", "Listing", "list_tree"]
+__all__ = ["DATA_EXCLUDES", "Entry", "FilesError", "Kind", "Listing", "list_tree", "named"]
 
 Kind = Literal["file", "dir", "link", "special"]
 
@@ -23,6 +23,7 @@ DATA_EXCLUDES: Final = ("/tmp/**", "**/*.log", "/maintenance.on")
 
 _KINDS: Final[dict[str, Kind]] = {"f": "file", "d": "dir", "l": "link"}
 _FIELDS: Final = 12
+_NAMED: Final = 10
 # %P is relative to the root. One NUL after each field: names hold anything else, newlines too.
 _FORMAT: Final = r"%y\0%s\0%T@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
 
@@ -80,6 +81,12 @@ class Listing:
     def unreadable(self) -> tuple[str, ...]:
         """Files that whoever listed the tree may not read; only root could copy them."""
         return tuple(e.path for e in self.entries if e.kind == "file" and not e.readable)
+
+
+def named(paths: Sequence[str]) -> str:
+    """The first ten of these, as a message names them, and how many more there are."""
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return ", ".join(repr(path) for path in paths[:_NAMED]) + more
 
 
 def list_tree(

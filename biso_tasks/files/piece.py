@@ -14,10 +14,8 @@ from biso_tasks.files.recorded import apply_recorded
 from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import Command, script
 
-__all__ = ["apply_piece", "piece_of", "piece_slot", "put_piece", "read_piece_path", "sums_of"]
+__all__ = ["apply_piece", "piece_of", "piece_slot", "put_piece", "read_piece_path"]
 
-# One line a file as sha256sum writes it.
-_SUMS = 'cd -- "$1"; LC_ALL=C xargs -0 -r sha256sum --'
 _REAL = 'realpath -m -z -- "$1"'
 _MISSING = '[ ! -e "$1" ] && [ ! -L "$1" ]'
 
@@ -65,12 +63,6 @@ def piece_slot(
             hint="restore the path that it really has, if that is one of the data dir",
         )
     return slot(access, f"{root}/{path}", staged, kept, moving)
-
-
-def sums_of(access: Access, root: str, paths: Sequence[str]) -> bytes:
-    """SHA256SUMS lines of regular files below `root`."""
-    names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-    return access.host.run(access.reader(script(_SUMS, root)), stdin=names, timeout=None).out
 
 
 def apply_piece(

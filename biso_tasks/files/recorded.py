@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from biso_tasks.errors import Interrupted
+from biso_tasks.errors import Interrupted, ProofFailed
 from biso_tasks.files.access import Access
-from biso_tasks.files.listing import Entry, FilesError, list_tree
+from biso_tasks.files.listing import Entry, FilesError, list_tree, named
 from biso_tasks.files.owners import Owners, owners_for, run_on_each
 from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import script
@@ -54,41 +54,37 @@ def apply_recorded(
     many files by one process, nothing through a symbolic link. An owner that does not exist there
     becomes `fallback_owner` (`user:group`).
 
-    Gives notes for a person: what rights did not allow, and what is not there. Raises FilesError
-    when the tree holds something else at a recorded path, ConfigError for a bad `fallback_owner`,
-    Interrupted when `cancel` is set."""
+    Gives notes for a person: what rights did not allow. Raises ProofFailed where a recorded entry
+    is not there, FilesError where something else is at its path, ConfigError for a bad
+    `fallback_owner`, Interrupted when `cancel` is set."""
     wanted = [entry for entry in entries if entry.kind != "special"]
     there = _look(target, root, wanted)
-    present = [entry for entry in wanted if entry.path in there]
-    pairs = _joins(present, there)
-    late = _late(present, there, pairs)
+    pairs = _joins(wanted, there)
+    late = _late(wanted, there, pairs)
     if pairs or late:
         _open_up(target, root, there, {entry.path for entry in late}, pairs)
         _check(target, cancel)
-        named = b"".join(_name(path) for pair in pairs for path in pair)
-        target.host.run(target.reader(script(_JOIN, root)), stdin=named, timeout=None)
+        names = b"".join(_name(path) for pair in pairs for path in pair)
+        target.host.run(target.reader(script(_JOIN, root)), stdin=names, timeout=None)
         give_times(target, root, late)
-        there = _look(target, root, present)
+        there = _look(target, root, wanted)
     _check(target, cancel)
-    owners = owners_for(target, [*present, top], fallback_owner)
-    given = [e for e in present if owners.of(e) != (there[e.path].owner, there[e.path].group)]
+    owners = owners_for(target, [*wanted, top], fallback_owner)
+    given = [e for e in wanted if owners.of(e) != (there[e.path].owner, there[e.path].group)]
     if target.gives_away:
         _give(target, root, given, owners)
         given_away = {entry.path for entry in given}
     else:
         given_away = set()
     _check(target, cancel)
-    _set_modes(target, root, present, there, given_away)
+    _set_modes(target, root, wanted, there, given_away)
     finish_root(target, root, top, fallback_owner=fallback_owner)
-    notes = []
-    if given and not target.gives_away:
-        notes.append(
-            f"{target.host.name}: owners were not applied to {len(given)} entries of {root}: "
-            f"{target.user or target.host.login} cannot give files away"
-        )
-    if missing := len(wanted) - len(present):
-        notes.append(f"{target.host.name}: {missing} recorded entries are not in {root}")
-    return tuple(notes)
+    if not given or target.gives_away:
+        return ()
+    return (
+        f"{target.host.name}: owners were not applied to {len(given)} entries of {root}: "
+        f"{target.user or target.host.login} cannot give files away",
+    )
 
 
 def give_times(access: Access, root: str, entries: Iterable[Entry]) -> None:
@@ -106,8 +102,14 @@ def _look(target: Access, root: str, wanted: Sequence[Entry]) -> dict[str, Entry
     follow a link."""
     listing = list_tree(target, root, exclude=(), empty_ok=True)
     there = {"": listing.top} | {entry.path: entry for entry in listing.entries}
+    missing = [entry.path for entry in wanted if entry.path not in there]
+    if missing:
+        raise ProofFailed(
+            f"{target.host.name}: {named(missing)} should be in {root} by now, and not all is",
+            hint="nothing was changed; does something else work in that folder?",
+        )
     for entry in wanted:
-        if entry.path in there and there[entry.path].kind != entry.kind:
+        if there[entry.path].kind != entry.kind:
             raise FilesError(
                 f"{target.host.name}: {root}/{entry.path} is a {there[entry.path].kind}, "
                 f"and was recorded as a {entry.kind}",
@@ -116,11 +118,11 @@ def _look(target: Access, root: str, wanted: Sequence[Entry]) -> dict[str, Entry
     return there
 
 
-def _joins(present: Sequence[Entry], there: dict[str, Entry]) -> list[tuple[str, str]]:
+def _joins(wanted: Sequence[Entry], there: dict[str, Entry]) -> list[tuple[str, str]]:
     """Pairs for `_JOIN`. A set may join what never was one file: rsync --link-dest links two names
     to one file of the set before while they are equal."""
     groups: dict[object, list[str]] = {}
-    for entry in present:
+    for entry in wanted:
         if entry.kind == "file":
             one = (entry.device, entry.inode) if entry.links > 1 else entry.path
             groups.setdefault(one, []).append(entry.path)
@@ -141,11 +143,11 @@ def _joins(present: Sequence[Entry], there: dict[str, Entry]) -> list[tuple[str,
 
 
 def _late(
-    present: Sequence[Entry], there: dict[str, Entry], pairs: Sequence[tuple[str, str]]
+    wanted: Sequence[Entry], there: dict[str, Entry], pairs: Sequence[tuple[str, str]]
 ) -> list[Entry]:
     """Whose time is another, or will be: that of a folder in which a name is made."""
     disturbed = {name.rpartition("/")[0] for _, name in pairs}
-    return [e for e in present if e.mtime != there[e.path].mtime or e.path in disturbed]
+    return [e for e in wanted if e.mtime != there[e.path].mtime or e.path in disturbed]
 
 
 def _open_up(
@@ -181,14 +183,14 @@ def _give(target: Access, root: str, entries: Sequence[Entry], owners: Owners) -
 def _set_modes(
     target: Access,
     root: str,
-    present: Sequence[Entry],
+    wanted: Sequence[Entry],
     there: dict[str, Entry],
     given_away: set[str],
 ) -> None:
     """Files, then folders that can still be entered, then the others, the deepest first."""
     batches: dict[tuple[bool, int], list[Entry]] = {}
     closed: list[Entry] = []
-    for entry in present:
+    for entry in wanted:
         # chown took setuid and setgid away
         lost = entry.path in given_away and entry.mode & 0o6000
         if entry.kind == "link" or (entry.mode == there[entry.path].mode and not lost):

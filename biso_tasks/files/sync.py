@@ -1,12 +1,13 @@
 """Bring a tree to where it is wanted: only what differs from the tree beside travels, and the copy
-shares no inode with it.
+shares no inode with it. Size and time tell what differs; where sums are known, they have the last
+word: a file of the tree beside may be damaged and look as ever.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,8 +15,9 @@ from biso_tasks.files import tartree
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import Entry, FilesError, list_tree
-from biso_tasks.files.owners import make_root, owners_for
+from biso_tasks.files.owners import make_root, owners_for, run_on_each
 from biso_tasks.files.relay import FLAGS, relay
+from biso_tasks.files.sums import differing, require_right, taken_from
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.stream import remote_words
 
@@ -47,12 +49,14 @@ _LIST: Final = ("--from0", "--files-from=-")
 @dataclass(frozen=True, slots=True)
 class Transferred:
     """`files` are the regular files that are in place now, `bytes_sent` what left the source for
-    them (with tar: the size of the files that were sent), `vanished` what was deleted meanwhile."""
+    them (with tar: the size of the files that were sent), `vanished` what was deleted meanwhile,
+    `damaged` what the basis held with the right size and time, and other content."""
 
     files: int
     bytes_sent: int
     vanished: tuple[str, ...]
     method: Method
+    damaged: tuple[str, ...] = ()
 
 
 def method(source: Access, target: Access) -> Method:
@@ -71,6 +75,7 @@ def transfer(
     entries: Sequence[Entry],
     *,
     basis: str | None = None,
+    sums: Mapping[str, str] | None = None,
     route: Route = "relay",
     fallback_owner: str | None = None,
     using: Method | None = None,
@@ -80,59 +85,76 @@ def transfer(
 ) -> Transferred:
     """Copy `entries` (directories included, nothing is implied) with bytes, mode, owner, group,
     mtime, links, hard links and holes; what is the root's own is left to `finish_root`. `basis` is
-    a tree on the target whose unchanged files are copied there instead of sent. `target_root` is
-    created; nothing in it is deleted.
+    a tree on the target whose unchanged files are copied there instead of sent; with `sums`, the
+    SHA-256 of each file of `entries` by its path, what it gave is read again, and sent where it is
+    not that. `target_root` is created; nothing in it is deleted.
 
     `route`: "local" for one host, "direct" for the target pulling by ssh, "relay" for everything
     else, one end on this machine included. `recorded`: owners and modes follow from a record
     (`apply_recorded`); until then all belongs to the user who looks at trees there, and is open to
     that user. `progress` is told bytes so far, from another thread.
-    Raises FilesError when a file could not be copied, Interrupted when `cancel` is set."""
+    Raises FilesError when a file could not be copied, ProofFailed when one has another sum although
+    it was sent, Interrupted when `cancel` is set."""
     using = using or method(source, target)
     owners = owners_for(target, entries, fallback_owner)
     make_root(target, target_root)
     what = f"the transfer from {source.host.name} to {target.host.name}"
-    with Crew(cancel, what) as crew:
-        if using == "tar":
-            sent = tartree.send(
-                source,
-                source_root,
-                target,
-                target_root,
-                entries,
-                basis=basis,
-                owners=owners,
-                crew=crew,
-            )
-        else:
+
+    def bring(wanted: Sequence[Entry], beside: str | None) -> int:
+        with Crew(cancel, what) as crew:
+            if using == "tar":
+                return tartree.send(
+                    source,
+                    source_root,
+                    target,
+                    target_root,
+                    wanted,
+                    basis=beside,
+                    owners=owners,
+                    crew=crew,
+                )
             server = [*_RECEIVER]
-            if basis is not None:
-                server.append(f"--copy-dest={basis}")
+            if beside is not None:
+                server.append(f"--copy-dest={beside}")
             if recorded:
                 server.append("--chmod=Du+rwx,Fu+rw")
                 if target.gives_away:
                     server.append(f"--usermap=*:{target.user or target.host.login}")
             elif target.gives_away:
                 server += owners.rsync_options()
-            sent = _rsync(
+            return _rsync(
                 source,
                 source_root,
                 target,
                 target_root,
-                _names(entries),
+                _names(wanted),
                 server=server,
                 route=route,
                 crew=crew,
                 progress=progress,
             )
-    arrived = {
-        entry.path for entry in list_tree(target, target_root, exclude=(), empty_ok=True).entries
-    }
+
+    sent = bring(entries, basis)
+    there = _there(target, target_root)
+    damaged: tuple[Entry, ...] = ()
+    if basis is not None and sums is not None:
+        taken = taken_from(
+            target, basis, [entry for entry in entries if entry.kind == "file"], there
+        )
+        damaged = differing(target, target_root, taken, sums, cancel=cancel)
+        if damaged:
+            # rsync would take them for what they look like, here as well as in the basis.
+            run_on_each(target, target_root, damaged, "rm", "-f")
+            sent += bring(damaged, None)
+            there = _there(target, target_root)
+            again = [entry for entry in damaged if entry.path in there]
+            require_right(target, target_root, again, sums, cancel=cancel)
     return Transferred(
-        files=sum(entry.kind == "file" and entry.path in arrived for entry in entries),
+        files=sum(entry.kind == "file" and entry.path in there for entry in entries),
         bytes_sent=sent,
-        vanished=tuple(entry.path for entry in entries if entry.path not in arrived),
+        vanished=tuple(entry.path for entry in entries if entry.path not in there),
         method=using,
+        damaged=tuple(entry.path for entry in damaged),
     )
 
 
@@ -150,6 +172,11 @@ def finish_root(
         # another's directory: root may not `touch`, but rsync carries a time over
         rsync = target.writer(command("rsync")).words(target.host.login)
         target.host.run(script(_TOUCH, when, root.rstrip("/") + "/", *rsync))
+
+
+def _there(target: Access, root: str) -> dict[str, Entry]:
+    listing = list_tree(target, root, exclude=(), empty_ok=True)
+    return {entry.path: entry for entry in listing.entries}
 
 
 def _names(entries: Sequence[Entry]) -> bytes:

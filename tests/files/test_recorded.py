@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from biso_tasks.errors import Interrupted
+from biso_tasks.errors import Interrupted, ProofFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.capture import capture, finish
 from biso_tasks.files.listing import Entry, FilesError, list_tree
@@ -220,24 +220,34 @@ def test_a_user_who_cannot_give_files_away_gets_a_note_and_the_rest(
     assert here_and_there[0]["<links>"] == here_and_there[1]["<links>"]
 
 
-def test_an_owner_unknown_here_becomes_the_configured_one_and_what_is_missing_is_noted(
-    here: Access, tmp_path: Path
-) -> None:
+def test_an_owner_unknown_here_becomes_the_configured_one(here: Access, tmp_path: Path) -> None:
     for name in ("src", "dst"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "f").write_text("x")
-    (tmp_path / "src/gone").write_text("x")
     os.chown(tmp_path / "src/f", 54321, 54322)
     (tmp_path / "src/f").chmod(0o6755)
     entries, top = entries_of(here, tmp_path / "src")
     entries = tuple(replace(e, owner="biso-nobody-here") if e.path == "f" else e for e in entries)
-    (note,) = apply_recorded(
+    notes = apply_recorded(
         here, str(tmp_path / "dst"), entries, top, fallback_owner="www-data:www-data"
     )
-    assert "1 recorded entries are not in" in note
+    assert notes == ()
     there = (tmp_path / "dst/f").stat()
     assert (there.st_uid, there.st_gid) == pwd.getpwnam("www-data")[2:4]
     assert stat.S_IMODE(there.st_mode) == 0o6755
+
+
+def test_what_was_recorded_and_is_not_there_is_no_note_but_a_failure(
+    here: Access, tmp_path: Path
+) -> None:
+    for name in ("src", "dst"):
+        (tmp_path / name).mkdir()
+    for number in range(12):
+        (tmp_path / f"src/{number:02}").write_text("x")
+    (tmp_path / "dst/03").write_text("x")
+    entries, top = entries_of(here, tmp_path / "src")
+    with pytest.raises(ProofFailed, match=r"'00', '01', '02', '04', .* and 1 more should be in"):
+        apply_recorded(here, str(tmp_path / "dst"), entries, top)
 
 
 def test_nothing_is_changed_through_a_link_that_took_the_place_of_a_file(

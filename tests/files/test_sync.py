@@ -10,12 +10,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from biso_tasks.errors import Interrupted
+from biso_tasks.errors import Interrupted, ProofFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import DATA_EXCLUDES, FilesError, list_tree
 from biso_tasks.files.sync import finish_root, method, transfer
@@ -75,6 +76,16 @@ def build(root: Path, owner: str = "www-data") -> None:
     (root / "secret").chmod(0o600)
     os.utime(root / "empty", ns=(0, 1_400_000_000_000_000_000))
     root.chmod(0o2750)
+
+
+def spoil(path: Path) -> None:
+    """Flip a bit; size and times stay."""
+    was = path.stat()
+    with path.open("r+b") as file:
+        first = file.read(1)
+        file.seek(0)
+        file.write(bytes([first[0] ^ 1]))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
 
 
 def picture(root: Path) -> dict[str, tuple[Any, ...]]:
@@ -224,6 +235,65 @@ def test_what_did_not_change_is_copied_beside_and_shares_no_inode(
     assert (stage / "other").read_bytes() == (live / "other").read_bytes()
     if using == "rsync":
         assert second.bytes_sent < first.bytes_sent / 20
+
+
+@pytest.mark.parametrize(
+    ("using", "closed"),
+    [("rsync", False), ("tar", False), ("rsync", True)],
+    ids=["rsync", "tar", "a basis that cannot be listed"],
+)
+def test_a_damaged_file_of_the_basis_is_found_by_its_sum_and_sent_anew(
+    lab: Any, places: tuple[Path, Path], using: Any, closed: bool
+) -> None:
+    """One byte, with size and time as before; one of two names of a file among them."""
+    prod, test = places
+    build(prod / "src")
+    (prod / "src/secret").unlink()
+    reader = lab.prod.access(user="www-data")
+    writer = lab.test.access(user="www-data", root=True)
+    listing = list_tree(reader, str(prod / "src"))
+    files = [entry for entry in listing.entries if entry.kind == "file"]
+    sums = {path: sha256((prod / "src" / path).read_bytes()).hexdigest() for path in
+            (entry.path for entry in files)}  # fmt: skip
+    live, stage = test / "live", test / "stage"
+    transfer(reader, listing.root, writer, str(live), listing.entries, using=using)
+    hurt = ["new\nline.txt", "--help", "not-utf8-\udcff\udcfe.txt", "sparse", "one"]
+    for path in hurt:
+        spoil(live / path)
+    if closed:
+        (live / "empty").chmod(0o000)
+        os.chown(live / "empty", 0, 0)
+
+    moved = transfer(
+        reader, listing.root, writer, str(stage), listing.entries, basis=str(live), sums=sums,
+        using=using,
+    )  # fmt: skip
+
+    found = picture(stage)
+    wanted = expected(prod / "src")
+    # A folder in which a file was replaced has a new time: `apply_recorded` gives the recorded one.
+    for path in ("", ".", "phpdocx"):
+        found.pop(path, None), wanted.pop(path, None)
+    assert found == wanted
+    # tar sends what has several names anyhow.
+    by_name = set(hurt) | ({"phpdocx/two"} if using == "rsync" else set())
+    assert set(moved.damaged) == by_name - ({"one"} if using == "tar" else set())
+
+
+@pytest.mark.parametrize("using", ["rsync", "tar"])
+def test_a_file_that_is_wrong_even_when_it_was_sent_is_a_failed_proof(
+    here: Access, tmp_path: Path, using: Any
+) -> None:
+    for name in ("src", "live"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text("x")
+        os.utime(tmp_path / name / "f", (1, 1))
+    listing = list_tree(here, str(tmp_path / "src"))
+    with pytest.raises(ProofFailed, match="is not what was sealed: 'f'"):
+        transfer(
+            here, listing.root, here, str(tmp_path / "stage"), listing.entries,
+            basis=str(tmp_path / "live"), sums={"f": "0" * 64}, route="local", using=using,
+        )  # fmt: skip
 
 
 def test_link_dest_would_have_shared_inodes_with_the_live_tree(tmp_path: Path) -> None:

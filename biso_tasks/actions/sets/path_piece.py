@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.arriving import below, require_arrived
 from biso_tasks.actions.sets.restore import FromSet, survey_set
-from biso_tasks.backup.checksums import SUMS, parse_sums
+from biso_tasks.backup.checksums import SUMS
 from biso_tasks.backup.sealed import sealed_sums, sealed_tree
-from biso_tasks.errors import ProofFailed, Refused
+from biso_tasks.errors import Refused
 from biso_tasks.files.listing import Entry
-from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece, sums_of
+from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece
 from biso_tasks.files.slots import Slot
+from biso_tasks.files.sums import require_right
 from biso_tasks.files.sync import transfer
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.stage.exchange import replaced_dir
@@ -89,11 +91,11 @@ class OnePath(FromSet):
 def _bring(context: Context[OnePath]) -> dict[str, Any]:
     work = context.work
     assert work.sums is not None
-    folder = posixpath.dirname(work.path)
+    inside = posixpath.join("data", posixpath.dirname(work.path)).rstrip("/")
     files, root = access(work.target), work.stage.datadir
-    transfer(
+    moved = transfer(
         work.keeper,
-        posixpath.join(work.backup.path, "data", folder).rstrip("/"),
+        f"{work.backup.path}/{inside}",
         files,
         root,
         work.entries,
@@ -102,15 +104,9 @@ def _bring(context: Context[OnePath]) -> dict[str, Any]:
         recorded=True,
         cancel=context.cancel,
     )
-    regular = [entry.path for entry in work.entries if entry.kind == "file"]
-    found = parse_sums(sums_of(files, root, regular))
-    for path in regular:
-        inside = posixpath.join("data", folder, path)
-        if found.get(path) != work.sums.get(inside):
-            raise ProofFailed(
-                f"{inside!r} of {work.id} is not what was sealed",
-                hint="nothing was changed; `biso verify --set` reads all of this set; take another",
-            )
+    require_arrived(work.id, inside, moved.vanished)
+    regular = [entry for entry in work.entries if entry.kind == "file"]
+    require_right(files, root, regular, below(work.sums, inside), cancel=context.cancel)
     for note in apply_piece(
         files, root, work.entries, fallback_owner=work.target.environment.owner
     ):

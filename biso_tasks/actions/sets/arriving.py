@@ -1,0 +1,29 @@
+"""A set is whole or it is not used: what of it did not arrive has not just vanished meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from biso_tasks.errors import ProofFailed
+from biso_tasks.files.listing import named
+
+__all__ = ["below", "require_arrived"]
+
+
+def require_arrived(id: str, inside: str, missing: Sequence[str]) -> None:
+    """Raises ProofFailed, naming files, where something of the set's tree `inside` did not come."""
+    if missing:
+        paths = named([f"{inside}/{path}" for path in missing])
+        raise ProofFailed(
+            f"{paths} of {id} did not arrive, although the set was whole a moment ago",
+            hint="nothing was changed; does somebody else write into the store? `biso verify "
+            "--set` reads all of this set; take another",
+        )
+
+
+def below(sums: Mapping[str, str], inside: str) -> dict[str, str]:
+    """The checksums of a set's files below the folder `inside`, by their paths there."""
+    prefix = f"{inside}/"
+    return {
+        path.removeprefix(prefix): value for path, value in sums.items() if path.startswith(prefix)
+    }
