@@ -34,6 +34,22 @@ _OWN: Final = r"""
 own() { [ -O "$1" ] || { stat -L -c %U -- "$1"; exit 65; }; }
 """
 
+# Whether somebody reads the set $1, and who: see reading.py. A mark that nobody holds is what a
+# kill left of one.
+_READERS: Final = r"""
+readers() {
+  type -P flock >/dev/null || return 1
+  local mark
+  for mark in ".reading-$1".*; do
+    [ -e "$mark" ] || continue
+    if flock -n -- "$mark" true; then rm -f -- "$mark"; continue; fi
+    head -c 2000 -- "$mark"
+    return 0
+  done
+  return 1
+}
+"""
+
 PREPARE: Final = (
     _OWN
     + r"""
@@ -190,13 +206,18 @@ fi
 sync -- . db
 """
 
-# $2 the id, $3 "away" to remove what the rename took out of the way.
+# $2 the id, $3 "away" to remove what the rename took out of the way. Exit 75: it is being read, by
+# the owner that is printed. A reader that comes now finds no set; one that came just before it is
+# seen.
 REMOVE: Final = (
     _AWAY
+    + _READERS
     + r"""
 cd -- "$1/sets"
 if [ "$3" = rename ]; then
+  if readers "$2"; then exit 75; fi
   mv -T -- "$2" ".removing-$2"
+  if readers "$2"; then mv -T -- ".removing-$2" "$2"; exit 75; fi
   sync -- .
 else
   away "./.removing-$2"
@@ -214,6 +235,9 @@ shopt -s nullglob dotglob
 for d in .removing-* .work-* .state-*.new; do
   away "./$d"
   printf '%s\n' "$d"
+done
+for m in .reading-*; do
+  flock -n -- "$m" rm -f -- "$m" || : # somebody reads
 done
 for d in .partial-*; do
   stamp=${d#.partial-}

@@ -17,11 +17,11 @@ from biso_tasks.backup.ids import BadSet, SetId, parse_id
 from biso_tasks.backup.metadata import TREES
 from biso_tasks.backup.sets import BackupSet, StoredSet, own_manifest, stored
 from biso_tasks.backup.state import Mark, Pin, SetState
-from biso_tasks.errors import Refused, StepFailed
+from biso_tasks.errors import Locked, Refused, StepFailed
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.lease import Held
 from biso_tasks.host.protocol import CommandFailed, Host
-from biso_tasks.instance.lock import lock_folder
+from biso_tasks.instance.lock import lock_folder, owner_of
 
 __all__ = ["BackupSet", "Store", "StoredSet"]
 
@@ -160,10 +160,16 @@ class Store:
 
     def remove(self, id: str) -> None:
         """Remove a sealed set; `latest` goes to the newest one that remains. A killed removal is
-        ended by `sweep`. Raises Refused where there is none of this id."""
+        ended by `sweep`. Raises Refused where there is none of this id, Locked, naming the owner,
+        where it is being read (`reading.py`)."""
         if not self._look(str(parse_id(id))):
             raise self._unknown(id)
-        self._run(scripts.REMOVE, id, "rename")
+        done = self._run(scripts.REMOVE, id, "rename", ok=(0, 75))
+        if done.code == 75:
+            raise Locked(
+                f"{id} in {self} is being read by {owner_of(done.text)}",
+                hint="it can be removed when that has ended",
+            )
         self.point()
         self._run(scripts.REMOVE, id, "away", timeout=None)
 

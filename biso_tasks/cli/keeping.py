@@ -66,12 +66,18 @@ def prune(call: Call, env: str) -> None:
     work.look()
 
     def said() -> dict[str, Any]:
-        return {"removed": list(work.removed), "kept": dict(work.decided.keep)}
+        return {
+            "removed": list(work.removed),
+            "in_use": list(work.in_use),
+            "kept": dict(work.decided.keep),
+        }
 
     call.run_recipe(session, work, confirm_name=name if work.destroys else "", facts=said)
     if not call.options.plan:
+        if work.in_use:
+            call.text(f"{', '.join(work.in_use)} stays: it is being read")
         call.text(
             f"removed {len(work.removed)} set(s), kept {len(work.decided.keep)}"
-            if work.removed
+            if work.removed or work.in_use
             else f"nothing to remove: {len(work.decided.keep)} set(s) are kept"
         )

@@ -16,7 +16,7 @@ from biso_tasks.host.lease import Held, hold
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.layout import Layout
 
-__all__ = ["lock", "lock_folder", "require_free"]
+__all__ = ["lock", "lock_folder", "owner_of", "require_free"]
 
 # The file is removed by its holder, under the lock; so whoever gets a lock on a file that is no
 # longer the one at that path tries again, or two runs would each hold "the" lock.
@@ -92,16 +92,17 @@ def lock_folder(
         held.close()
 
 
-def _locked(what: str, answer: str) -> Locked:
-    return Locked(
-        f"{what} is in use by {_owner(answer.removeprefix('busy'))}",
-        hint="wait until it has ended; one that was killed frees the lock within a minute",
-    )
-
-
-def _owner(text: str) -> str:
+def owner_of(text: str) -> str:
+    """How messages name who holds a lock, by what was written down of it."""
     try:
         owner = json.loads(text)
         return f"run {owner['run']} of {owner['who']}, since {owner['since']}"
     except (ValueError, KeyError, TypeError):
         return "another run"
+
+
+def _locked(what: str, answer: str) -> Locked:
+    return Locked(
+        f"{what} is in use by {owner_of(answer.removeprefix('busy'))}",
+        hint="wait until it has ended; one that was killed frees the lock within a minute",
+    )

@@ -15,7 +15,7 @@ from biso_tasks.database.measure import analyze
 from biso_tasks.database.names import baseline_name
 from biso_tasks.database.pair import untrusted_extensions
 from biso_tasks.database.template import begin_template, drop_template, finish_template
-from biso_tasks.errors import StepFailed
+from biso_tasks.errors import Locked, StepFailed
 from biso_tasks.hooks.types import Action, Effects
 
 __all__ = ["ACTIONS"]
@@ -81,10 +81,14 @@ def _older(work: Backup) -> list[str]:
 
 def _retire(context: Context[Backup]) -> dict[str, Any]:
     work = context.work
-    older = _older(work)
-    for id in older:
-        work.sets.remove(id)
-    return {"removed": older}
+    removed = []
+    for id in _older(work):
+        try:
+            work.sets.remove(id)
+            removed.append(id)
+        except Locked as error:
+            context.note(f"{error.message}: it stays until the next baseline")
+    return {"removed": removed}
 
 
 def _describe_retire(context: Context[Backup]) -> Effects:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.sets.arriving import below, require_arrived
+from biso_tasks.actions.sets.arriving import below, hold_set, require_arrived
 from biso_tasks.actions.sets.restore import FromSet, survey_set
 from biso_tasks.backup.checksums import SUMS
 from biso_tasks.backup.sealed import sealed_sums, sealed_tree
@@ -91,6 +91,7 @@ class OnePath(FromSet):
 def _bring(context: Context[OnePath]) -> dict[str, Any]:
     work = context.work
     assert work.sums is not None
+    hold_set(context)
     inside = posixpath.join("data", posixpath.dirname(work.path)).rstrip("/")
     files, root = access(work.target), work.stage.datadir
     moved = transfer(

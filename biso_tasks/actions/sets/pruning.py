@@ -11,7 +11,7 @@ from biso_tasks.actions.kit import Context, Work
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.backup.retention import Decision, kept_of, retain
 from biso_tasks.backup.store import Store
-from biso_tasks.errors import Refused
+from biso_tasks.errors import Locked, Refused
 from biso_tasks.files.discard import discard
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import script
@@ -44,13 +44,15 @@ class Outlived:
 
 @dataclass(slots=True)
 class Prune(Work):
-    """The work of `prune`. `outlived` is by environment, those that have something."""
+    """The work of `prune`. `outlived` is by environment, those that have something; `in_use` are
+    sets that were being read, and wait for the next one."""
 
     store: Store | None = None
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
     decision: Decision | None = None
     outlived: dict[str, Outlived] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)
+    in_use: list[str] = field(default_factory=list)
 
     @property
     def sets(self) -> Store:
@@ -123,10 +125,14 @@ def _sets(context: Context[Prune]) -> dict[str, Any]:
             )
         # The oldest first: a run that is killed leaves the better ones.
         for id in sorted(planned):
-            store.remove(id)
-            work.removed.append(id)
+            try:
+                store.remove(id)
+                work.removed.append(id)
+            except Locked as error:
+                work.in_use.append(id)
+                context.note(f"{error.message}: it stays until the next prune")
         store.sweep(work.moment - timedelta(days=1))
-    return {"removed": list(work.removed)}
+    return {"removed": list(work.removed), "in_use": list(work.in_use)}
 
 
 def _describe_sets(context: Context[Prune]) -> Effects:

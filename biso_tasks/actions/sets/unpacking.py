@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.arriving import hold_set
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.sets.verifying import record
 from biso_tasks.actions.staged.work import require_known
@@ -28,8 +29,10 @@ _JOBS = 2
 
 
 def _verify(context: Context[FromSet]) -> dict[str, Any]:
-    """Every byte against what was sealed, before anything is built of it."""
+    """Every byte against what was sealed, before anything is built of it. From here to the end of
+    the run nobody removes it."""
     work = context.work
+    hold_set(context)
     work.problems = problems = verify_set(work.facts.store, work.id)
     if problems:
         _mark(context, problems)
