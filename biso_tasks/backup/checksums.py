@@ -38,17 +38,19 @@ sums_of() {
 }
 sorted() { sort -k 2; }
 """
-# $1 sets, $2 the set's directory. Exit 75: ended by a signal; 76: there was no room for the sums.
+# $1 the set's directory, $2 a folder for the sums, "" for any; where that takes nothing (a medium
+# that is only read), any does. Exit 75: ended by a signal; 76: there was no room for the sums.
 _ALL: Final = (
     _HASH
     + r"""
 export LC_ALL=C
 umask 077
-cd -- "$1"
-work=$(mktemp -d -p "$PWD" .work-XXXXXXXX) || exit 76
+work=
+[ -z "$2" ] || work=$(mktemp -d -p "$2" .work-XXXXXXXX 2>/dev/null) || work=
+[ -n "$work" ] || work=$(mktemp -d) || exit 76
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 75' HUP INT TERM PIPE
-cd -- "$2"
+cd -- "$1"
 code=0
 find . -type f ! -path ./SHA256SUMS ! -path ./state.toml -printf '%P\0' |
   sums_of "$work" | sorted || code=$?
@@ -119,7 +121,8 @@ def make_sums(store: Store, id: str, previous: StoredSet | None) -> Summed:
     before, sums = "", ""
     if previous is not None and previous.good and previous.status is not None:
         before, sums = previous.id, previous.status.sums
-    text = _run(store, _MAKE, parse_id(id).partial, before, sums).text
+    given = (f"{store.path}/sets", parse_id(id).partial, before, sums)
+    text = _run(store, id, _MAKE, *given).text
     reused, lines, files = (int(word) for word in text.split())
     if lines != files:
         raise StepFailed(
@@ -132,7 +135,7 @@ def make_sums(store: Store, id: str, previous: StoredSet | None) -> Summed:
 def hash_set(store: Store, id: str) -> dict[str, str]:
     """The SHA-256 of every regular file of a sealed set, by its path in the set. All of it is read.
     Raises Unreadable where that cannot be, StepFailed where the look at it was cut off."""
-    return parse_sums(_run(store, _ALL, str(parse_id(id))).out)
+    return parse_sums(_run(store, id, _ALL, store.set_path(id), store.scratch).out)
 
 
 def parse_sums(content: bytes) -> dict[str, str]:
@@ -162,12 +165,12 @@ def _plain(text: str) -> str | None:
     return "".join(parts)
 
 
-def _run(store: Store, text: str, *args: str) -> Result:
+def _run(store: Store, id: str, text: str, *args: str) -> Result:
     try:
-        return store.host.run(script(text, f"{store.path}/sets", *args), timeout=None)
+        return store.host.run(script(text, *args), timeout=None)
     except CommandFailed as error:
         kind = Unreadable if error.result.code in _CANNOT_READ else StepFailed
         raise kind(
-            f"{store}: checksums of {args[0]}: {error.result.error or error.message}",
+            f"{store}: checksums of {id}: {error.result.error or error.message}",
             hint=error.hint,
         ) from error

@@ -9,7 +9,7 @@ from typing import Final
 
 from biso_tasks.errors import ProofFailed, Refused
 
-__all__ = ["PARTIAL", "BadSet", "SetId", "new_id", "parse_id"]
+__all__ = ["PARTIAL", "BadSet", "SetId", "is_id", "new_id", "parse_id"]
 
 PARTIAL: Final = ".partial-"
 _FORM: Final = "%Y%m%d_%H%M%S"
@@ -55,19 +55,30 @@ def new_id(moment: datetime, env: str) -> str:
     return str(parse_id(f"{SetId.at(moment)}-{env}"))
 
 
+def is_id(text: str) -> bool:
+    """Whether that may be the id of a set."""
+    return _parsed(text) is not None
+
+
 def parse_id(text: str) -> SetId:
     """The parts of an id. Raises Refused for what is none: what a person types, or what stands in a
     document, must not lead out of the store."""
-    match = _ID.fullmatch(text)
-    if match is not None:
-        found = SetId(match[1], match[2])
-        try:
-            found.moment  # noqa: B018  (29 February of the wrong year)
-        except ValueError:
-            match = None
-    if match is None:
+    found = _parsed(text)
+    if found is None:
         raise Refused(
             f"{text!r} is not the id of a backup set",
             hint='ids look like 20261120_031500-prod; `biso list` shows them, "latest" is one too',
         )
+    return found
+
+
+def _parsed(text: str) -> SetId | None:
+    match = _ID.fullmatch(text)
+    if match is None:
+        return None
+    found = SetId(match[1], match[2])
+    try:
+        found.moment  # noqa: B018  (29 February of the wrong year)
+    except ValueError:
+        return None
     return found

@@ -11,7 +11,7 @@ from biso_tasks.backup.ids import PARTIAL, BadSet, parse_id
 from biso_tasks.backup.manifest import AREAS, Manifest
 from biso_tasks.backup.state import GOOD, Pin, SetState, State
 
-__all__ = ["BackupSet", "StoredSet", "own_manifest", "stored"]
+__all__ = ["BackupSet", "StoredSet", "content", "own_manifest", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +78,25 @@ def stored(name: str, state: str, manifest: str) -> StoredSet:
     id = str(parse_id(name))
     status = found = None
     try:
-        status = SetState.from_toml(_content(state, "state.toml"))
-        found = own_manifest(_content(manifest, "manifest.toml"), id)
+        status = SetState.from_toml(content(state, "state.toml"))
+        found = own_manifest(content(manifest, "manifest.toml"), id)
     except BadSet as error:
         return StoredSet(id, "damaged", status, None, error.message)
     why = status.damaged.text if status.damaged else ""
     return StoredSet(id, status.state, status, found, why)
 
 
-def own_manifest(content: bytes, id: str) -> Manifest:
+def own_manifest(text: bytes, id: str) -> Manifest:
     """The manifest of the set `id`. Raises BadSet where it cannot be read, or is of another."""
-    found = Manifest.from_toml(content)
+    found = Manifest.from_toml(text)
     if found.id != id:
         raise BadSet(f"manifest.toml: id: {found.id} lies in the directory of {id}")
     return found
 
 
-def _content(text: str, name: str) -> bytes:
+def content(text: str, name: str) -> bytes:
+    """The file `name` as a listing printed it. Raises BadSet where there is none, or it could not
+    be read."""
     if text == "-":
         raise BadSet(f"{name} is missing")
     try:

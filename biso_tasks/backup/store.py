@@ -10,7 +10,7 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import ClassVar, Final
 
 from biso_tasks.backup import scripts
 from biso_tasks.backup.ids import BadSet, SetId, parse_id
@@ -19,7 +19,6 @@ from biso_tasks.backup.sets import BackupSet, StoredSet, own_manifest, stored
 from biso_tasks.backup.state import Mark, Pin, SetState
 from biso_tasks.errors import Locked, Refused, StepFailed
 from biso_tasks.host.command import Result, script
-from biso_tasks.host.lease import Held
 from biso_tasks.host.protocol import CommandFailed, Host
 from biso_tasks.instance.lock import lock_folder, owner_of
 
@@ -33,6 +32,8 @@ class Store:
     any). Whoever changes something holds `lock`."""
 
     __slots__ = ("environment", "host", "path")
+    managed: ClassVar[bool] = True
+    """Whether states are written here, and sets removed."""
 
     def __init__(self, host: Host, path: str, environment: str | None = None) -> None:
         self.host = host
@@ -52,7 +53,12 @@ class Store:
                 f"{self.host.login} -- {self.path}",
             )
 
-    def lock(self, owner: dict[str, str]) -> AbstractContextManager[Held]:
+    @property
+    def scratch(self) -> str:
+        """A folder on the host for what a look at a set needs, "" for any."""
+        return f"{self.path}/sets"
+
+    def lock(self, owner: dict[str, str]) -> AbstractContextManager[object]:
         """Hold the store; it must be `prepare`d. `owner` says who to a colleague: run, who, since.
         Raises Locked, naming the owner, where another run holds it."""
         return lock_folder(self.host, self.path, owner, user=None, what=str(self))
@@ -80,8 +86,9 @@ class Store:
         one = found[0]
         if one.manifest is None or one.status is None:
             raise BadSet(
-                f"{self.host.name}: the set {id} is damaged: {one.why}",
-                hint="take another one: `biso list`",
+                f"{self.host.name}: the set {id} cannot be relied on: {one.why}",
+                hint="take another one (`biso list`). Was only a part of it copied? Copy the whole "
+                "directory again; by hand, RESTORE.md in it says how",
             )
         return BackupSet(id, self.set_path(id), one.manifest, one.status)
 
@@ -94,12 +101,15 @@ class Store:
             if not self._look(word):
                 raise self._unknown(word)
             return word
-        newest = self._newest(self.list(), released=word == "released")
+        known = self.list()
+        newest = self._newest(known, released=word == "released")
         if newest is None:
             kind = "released" if word == "released" else "complete good"
             whose = f" of {self.environment}" if self.environment else ""
+            bad = [f"{one.id} is {one.state}: {one.why}" for one in known if one.why]
             raise Refused(
-                f"there is no {kind} set{whose} in {self}",
+                f"there is no {kind} set{whose} in {self}"
+                + "".join(f"; {one}" for one in bad[-3:]),
                 hint="`biso list` shows what is there, `biso backup` makes one",
             )
         return newest.id
@@ -222,7 +232,17 @@ class Store:
         timeout: float | None = 60,
         ok: tuple[int, ...] = (0,),
     ) -> Result:
-        command = script(text, self.path, *args)
+        return self._run_in(text, self.path, *args, stdin=stdin, timeout=timeout, ok=ok)
+
+    def _run_in(
+        self,
+        text: str,
+        *args: str,
+        stdin: bytes = b"",
+        timeout: float | None = 300,
+        ok: tuple[int, ...] = (0,),
+    ) -> Result:
+        command = script(text, *args)
         try:
             result = self.host.run(command, stdin=stdin, timeout=timeout, ok=(*ok, 65))
         except CommandFailed as error:

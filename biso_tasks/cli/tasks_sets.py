@@ -16,12 +16,17 @@ def backup(env: str = "", only: str = "", no_maintenance: bool = False) -> None:
     """Make one consistent backup set of an environment: webroot, data dir, databases."""
 
 
-@declare(called="list", common=READING, env="one environment only", from_="a store: HOST:PATH")
+@declare(
+    called="list",
+    common=READING,
+    env="one environment only",
+    from_="a store, or copied sets: HOST:PATH",
+)
 def list_(env: str = "", from_: str = "") -> None:
     """List the backup sets with state, age, size and areas."""
 
 
-@declare(common=READING, set_="a set's id, or latest", from_="a store: HOST:PATH")
+@declare(common=READING, set_="a set's id, or latest", from_="a store, or copied sets: HOST:PATH")
 def show(set_: str, from_: str = "") -> None:
     """Show one backup set: manifest, counts, versions."""
 
@@ -46,7 +51,7 @@ def unpin(set_: str) -> None:
     all_="every set",
     drill="restore it into a stage, migrate, compare the counts, discard",
     on="where the drill is made: a test environment (default: refresh.to)",
-    from_="a store: HOST:PATH",
+    from_="a store, or copied sets: HOST:PATH",
 )
 def verify(
     set_: str = "", all_: bool = False, drill: bool = False, on: str = "", from_: str = ""
@@ -58,7 +63,7 @@ def verify(
     set_="a set's id, or latest",
     to="the environment to restore into (default: the one that was backed up)",
     only="some areas only: webroot, data, database, with commas between",
-    from_="a store: HOST:PATH, where the host that made the set is gone",
+    from_="a store, or copied sets: HOST:PATH, where the host that made them is gone",
     table="one table alone, into a schema of its own",
     path="one path of the data dir alone",
 )

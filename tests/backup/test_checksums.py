@@ -69,6 +69,21 @@ def test_what_is_one_file_with_the_set_before_is_not_read_again(store: Store, ma
     assert sums["data/new"] == hashlib.sha256(b"new").hexdigest()
 
 
+def test_a_store_that_takes_nothing_is_read_all_the_same(
+    store: Store, sealed: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is mounted to be read only."""
+    id, folder = sealed
+    mktemp = tmp_path / "bin/mktemp"
+    mktemp.parent.mkdir()
+    mktemp.write_text(
+        f'#!/bin/bash\n[[ "$*" != *{store.path}* ]] || exit 1\nexec /usr/bin/mktemp "$@"\n'
+    )
+    mktemp.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{mktemp.parent}:{os.environ['PATH']}")
+    assert set(hash_set(store, id)) == covered(folder)
+
+
 @pytest.mark.parametrize("how", ["none", "damaged", "changed sums", "no sums"])
 def test_a_set_before_that_is_not_well_vouches_for_nothing(
     store: Store, maker: Any, how: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import posixpath
 
-from biso_tasks.backup.ids import parse_id
+from biso_tasks.backup.copies import Copies, find_place
+from biso_tasks.backup.ids import is_id, parse_id
 from biso_tasks.backup.store import Store
-from biso_tasks.errors import Refused, UsageError
+from biso_tasks.errors import UsageError
 from biso_tasks.session import Session
 
 __all__ = ["baseline_store", "find_store", "own_store", "visited_store"]
@@ -24,8 +25,9 @@ def baseline_store(session: Session, name: str) -> Store:
 
 
 def visited_store(session: Session, place: str) -> tuple[Store, str]:
-    """The store at HOST:PATH, or at a path of this machine, and the id of the set where the path is
-    one's directory, else "". Raises UsageError for anything else."""
+    """What is at HOST:PATH, or at a path of this machine: a store, a folder that holds directories
+    of sets, or one set's own directory, whatever it is called; and the id of that set, else "".
+    Raises UsageError for anything else, BadSet for a directory that is part of a set."""
     destination, colon, path = place.rpartition(":/")
     path = f"/{path}" if colon else place
     if not path.startswith("/"):
@@ -34,16 +36,19 @@ def visited_store(session: Session, place: str) -> tuple[Store, str]:
             hint="HOST is an ssh_config alias or user@host:port, PATH begins with a slash; a path "
             "alone is on this machine",
         )
-    path = posixpath.normpath(path)
-    above, name = posixpath.split(path)
-    id = ""
-    if posixpath.basename(above) == "sets":
-        try:
-            id = str(parse_id(name))
-        except Refused:
-            id = ""
-    root = posixpath.dirname(above) if id else path
-    return Store(session.visited(destination), root), id
+    host = session.visited(destination)
+    kind, real = find_place(host, posixpath.normpath(path))
+    above, name = posixpath.split(real)
+    # Those of a store are looked at as such.
+    if posixpath.basename(above) == "sets" and is_id(name):
+        return Store(host, posixpath.dirname(above)), name
+    if kind == "sets" and name == "sets":
+        return Store(host, above), ""
+    if kind == "store":
+        return Store(host, real), ""
+    copies = Copies(host, real, single=kind == "set")
+    found = copies.list() if kind == "set" else ()
+    return copies, found[0].id if found else ""
 
 
 def find_store(session: Session, set_: str, from_: str) -> tuple[Store, str]:

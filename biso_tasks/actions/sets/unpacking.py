@@ -62,6 +62,8 @@ def _drilled(context: Context[FromSet]) -> None:
 
 
 def _describe_drilled(context: Context[FromSet]) -> Effects:
+    if not context.work.facts.store.managed:
+        return Effects(changes=("nothing: a copy of a set is only read",))
     return Effects(changes=(f"writes down that {context.work.id} was drilled",))
 
 

@@ -43,7 +43,10 @@ def record(
     store: Store, id: str, run: str, problems: tuple[Problem, ...], *, drilled: bool = False
 ) -> None:
     """Write down what a verification found; `latest` is no set that was found damaged. One whose
-    documents cannot be read is damaged by that alone. The caller holds the store."""
+    documents cannot be read is damaged by that alone, and of a copy nothing is written down. The
+    caller holds the store."""
+    if not store.managed:
+        return
     when = datetime.now(UTC).isoformat(timespec="seconds")
     text = "; ".join(str(one) for one in problems[:5])
     turned = bool(problems)
@@ -86,9 +89,8 @@ def _verify(context: Context[Verify]) -> dict[str, Any]:
 
 def _describe(context: Context[Verify]) -> Effects:
     work = context.work
-    return Effects(
-        changes=(f"nothing but the state of {', '.join(work.ids)}: reads all of it",),
-    )
+    what = "nothing but the state" if work.sets.managed else "nothing"
+    return Effects(changes=(f"{what} of {', '.join(work.ids)}: reads all of it",))
 
 
 ACTIONS = (Action("sets-verify", _verify, "Read sets against what was sealed", _describe),)
