@@ -5,7 +5,8 @@ An error prints as one line: what happened and where; `hint` says what to do nex
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
 
 __all__ = [
     "BisoError",
@@ -18,19 +19,37 @@ __all__ = [
     "Refused",
     "StepFailed",
     "UsageError",
+    "plain",
 ]
+
+# CSI and OSC sequences, strings (DCS, PM, APC, SOS), and whatever else an escape begins.
+_ESCAPES: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?|\x1b[ -/]*[0-~]?"
+)
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def plain(text: str) -> str:
+    """`text` without escape sequences and control characters: what a host prints may be anything.
+    Line ends stay, a tab is a blank."""
+    if text.isprintable():
+        return text
+    text = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROLS.sub("", text.replace("\t", " "))
 
 
 class BisoError(Exception):
-    """The root. `message` says what happened and where, `hint` what to do about it."""
+    """The root. `message` says what happened and where, `hint` what to do about it: texts that may
+    quote a host, so without its control characters."""
 
     kind: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = plain(message)
+        self.hint = plain(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from biso_tasks.config.model import Environment, Site
-from biso_tasks.errors import ConfigError, UsageError
+from biso_tasks.errors import ConfigError, UsageError, plain
 from biso_tasks.flow.plan import Plan, Scope, Step
 from biso_tasks.flow.recipe import Recipe, StepSpec
 from biso_tasks.hooks.types import Action, Effects
@@ -125,7 +125,9 @@ def bind_recipe(
 ) -> Plan:
     """The plan of `recipe`. Raises ConfigError where a step names what does not exist."""
     steps = tuple(_bind(recipe, spec, work, actions) for spec in recipe.steps)
-    return Plan(recipe.name, work.run_id, steps, confirm=confirm, notes=tuple(work.notes))
+    return Plan(
+        recipe.name, work.run_id, steps, confirm=confirm, notes=tuple(map(plain, work.notes))
+    )
 
 
 def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Action]) -> Step:
@@ -151,8 +153,8 @@ def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Acti
         uses=spec.uses,
         on=planning.on,
         needs=spec.needs or (),
-        changes=effects.changes,
-        destroys=effects.destroys,
+        changes=tuple(map(plain, effects.changes)),
+        destroys=tuple(map(plain, effects.destroys)),
         undo=None if undo is None else lambda scope: undo(Context(work, spec, scope)),
         always=spec.always,
         timeout=spec.timeout,

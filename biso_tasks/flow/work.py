@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from biso_tasks.errors import BisoError, Interrupted, StepFailed
+from biso_tasks.errors import BisoError, Interrupted, StepFailed, plain
 from biso_tasks.flow.journal import EventLog
 from biso_tasks.flow.listen import Listeners, attempt
 from biso_tasks.flow.plan import Scope, Step
@@ -59,6 +59,7 @@ class Worker:
 
     def scope(self, step: Step, cancel: threading.Event) -> Scope:
         def note(text: str) -> None:
+            text = plain(text)
             # A full disk must not keep a clean-up from its work: notes are not worth it.
             attempt(lambda: self._journal.write("step_note", name=step.name, on=step.on, text=text))
             self._listeners.note(step, self._journal.redact(text))

@@ -4,22 +4,16 @@ the host itself or in a Docker compose service that sees other paths.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from biso_tasks.config.model import Environment
-from biso_tasks.errors import StepFailed
+from biso_tasks.errors import StepFailed, plain
 from biso_tasks.host.command import Command, Result
 from biso_tasks.host.protocol import CommandFailed, Host
+from biso_tasks.instance.migration_list import MigrationList, is_text, read_list
 
 __all__ = ["App", "compose", "running_containers"]
-
-# "Keine offenen Migrationen", "No pending migrations.", "Pending: 0", "Nothing to do", "up to date"
-_NO_MIGRATIONS = (
-    r"(?i)^\W*(keine?|nichts|no|none|nothing|ok)\b|\b0\b.*(migration|pending|offen|ausstehend)"
-    r"|(migration|pending|offen|ausstehend)\w*\W*0\b|up[ -]to[ -]date|auf dem neuesten stand"
-)
 
 
 def compose(environment: Environment, *words: str) -> tuple[str, ...]:
@@ -75,30 +69,40 @@ class App:
     def maintenance(self, on: bool) -> None:
         self.cli("maintenance", "on" if on else "off", timeout=120)
 
-    def pending_migrations(self) -> tuple[str, ...]:
-        """The lines of `migration list` that name one: a word by itself, or with a number in it
-        (a heading is neither). Empty when it says that there are none; the text that means so can
-        be set: `texts.no_migrations`, a regular expression.
-        """
-        out = self.cli("migration", "list").text
-        none = dict(self.environment.texts).get("no_migrations", _NO_MIGRATIONS)
-        lines = tuple(line.strip() for line in out.splitlines() if line.strip())
-        if any(re.search(none, line) for line in lines):
-            return ()
-        return tuple(line for line in lines if re.search(r"\d", line) or " " not in line)
+    def migrations(self) -> MigrationList:
+        """What `migration list` says. A site whose words for "none" are its own sets
+        `texts.no_migrations`, a regular expression: a line that it matches names no migration.
+        Raises StepFailed where it prints no text."""
+        out = self.cli("migration", "list").out
+        text = out.decode("utf-8", "replace")
+        if not is_text(out):
+            raise StepFailed(
+                f"{self.environment.name}: biso-cli migration list printed what is no text, in "
+                f"{self.webroot}: {_short(text)!r}",
+                hint=f"try it there as {self.environment.run_as or self.host.login}; biso_cli in "
+                "biso.toml says how it is started",
+            )
+        return read_list(text, dict(self.environment.texts).get("no_migrations"))
 
-    def migrate(self) -> None:
-        """Apply pending migrations; raises StepFailed where some are still pending afterwards."""
+    def pending_migrations(self) -> tuple[str, ...]:
+        """The names of migrations that `migration list` says are to be applied."""
+        return self.migrations().pending
+
+    def migrate(self) -> int:
+        """Apply pending migrations, and say how many there were. `migration exec` is asked whatever
+        the list says: where nothing is pending it does nothing. Raises StepFailed where some still
+        are afterwards."""
         before = self.pending_migrations()
         self.cli("migration", "exec")
-        # The same line again; other words may be how this BISO says that all is done.
-        left = [line for line in self.pending_migrations() if line in before]
+        left = self.pending_migrations()
         if left:
             raise StepFailed(
                 f"{self.environment.name}: {len(left)} migration(s) are still pending after "
-                f"`migration exec`: {left[0]}",
-                hint="run `biso-cli migration exec` there and read what it prints",
+                f"`migration exec`: {', '.join(left[:3])}",
+                hint="run `biso-cli migration exec` there and read what it prints; where this is "
+                "how it says that there is none, set `texts.no_migrations` of the environment",
             )
+        return len(before)
 
     def anonymize(self) -> None:
         """BISO's own anonymizer; it refuses by itself wherever env is not dev."""
@@ -133,8 +137,14 @@ class App:
 
 
 def _said(result: Result) -> str:
-    for text in (result.error, result.text):
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if lines:
-            return lines[-1][:300]
+    for text in (result.error, result.out.decode("utf-8", "replace")):
+        said = _short(text, last=True)
+        if said:
+            return said
     return "it printed nothing"
+
+
+def _short(text: str, *, last: bool = False) -> str:
+    """Its first or last line that holds anything, in what can be shown of it."""
+    lines = [line.strip() for line in plain(text).splitlines() if line.strip()]
+    return lines[-1 if last else 0][:300] if lines else ""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from biso_tasks.config.model import Environment
 from biso_tasks.database.facts import ServerFacts
-from biso_tasks.errors import BisoError
+from biso_tasks.errors import BisoError, plain
 from biso_tasks.hooks.types import Check
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance
@@ -67,4 +67,4 @@ class Looked:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(plain(text).split())

@@ -64,11 +64,7 @@ def _migrate(context: Context[StageWork]) -> dict[str, Any]:
     """Not in a stand-in for a database that stays: it is empty, and remembers no migration."""
     if not context.work.stage.main.swapped:
         return {"migrations": 0}
-    app = context.work.stage.app
-    pending = app.pending_migrations()
-    if pending:
-        app.migrate()
-    return {"migrations": len(pending)}
+    return {"migrations": context.work.stage.app.migrate()}
 
 
 def _describe_migrate(context: Context[StageWork]) -> Effects:

@@ -1,0 +1,35 @@
+"""What an error shows may quote a host, and a host may print anything."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biso_tasks.errors import StepFailed, plain
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[31mrot\x1b[0m", "rot"),
+        ("\x1b]0;Titel\x07x", "x"),
+        ("\x1b]8;;http://x\x1b\\Link\x1b]8;;\x1b\\", "Link"),
+        ("a\0b\x08\x7f", "ab"),
+        ("eins\r\nzwei\rdrei\tvier", "eins\nzwei\ndrei vier"),
+        ("Größe\u00a0ü", "Größe\u00a0ü"),
+        ("\x1b", ""),
+        ("\x9b31mrot", "rot"),
+    ],
+)
+def test_a_text_is_shown_without_what_a_terminal_would_obey(text: str, shown: str) -> None:
+    assert plain(text) == shown
+
+
+@given(st.text())
+def test_no_control_character_comes_through(text: str) -> None:
+    error = StepFailed(text, hint=text)
+    for shown in (error.message, error.hint, str(error)):
+        assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown) is None
