@@ -108,6 +108,10 @@ class Database:
     locale: Annotated[
         Name | None, Key("Locale of the stage database; default: the source's own.")
     ] = None
+    migrations: Annotated[
+        Name | None,
+        Key("The table that remembers applied migrations; default: one that looks like it."),
+    ] = None
 
 
 # Key names in config.php that a site may have renamed: name in biso.toml, name in a plain BISO.

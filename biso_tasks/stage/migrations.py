@@ -1,66 +1,107 @@
 """Migrations that production has and test's code does not know: the copy would run under code that
 is older than its schema.
 
-Test's code knows what its own database has applied, and what `migration list` says is pending. What
-production has applied beyond both is unknown to it. The table that remembers them is found by its
-name, since BISO's contract does not give one.
+Test's code knows the files that it brings along, what its own database has applied, and what
+`migration list` says. What production has applied beyond them is unknown to it. Where no table of
+production remembers that, the files in both webroots are compared.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from biso_tasks.database.connect import connect
+from biso_tasks.database.migration_table import Remembered, remembered
 from biso_tasks.database.server import Server
-from biso_tasks.database.sqltext import compose, name, query
 from biso_tasks.instance.app import App
+from biso_tasks.instance.migration_files import migration_files
+from biso_tasks.instance.migration_list import is_name
 
-__all__ = ["unknown_migrations"]
+__all__ = ["Compared", "compare_migrations", "unknown_migrations"]
 
-_TABLES = """
-SELECT n.nspname, c.relname, a.attname
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  JOIN LATERAL (
-        SELECT a.attname FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-           AND (t.typcategory = 'S' OR t.typname IN ('int4', 'int8', 'numeric'))
-         ORDER BY (a.attname ~* '(name|version|migration|file|datei)') DESC,
-                  t.typcategory = 'S' DESC, a.attnum
-         LIMIT 1) a ON true
- WHERE c.relkind = 'r' AND c.relname ~* '(^|_)migrations?($|_)'
-   AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
- ORDER BY 1, 2"""
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """`unknown` are the names; `by` says what was compared, "" where there was nothing to
+    compare."""
+
+    unknown: tuple[str, ...]
+    by: str
 
 
 def unknown_migrations(source: Server, target: Server, target_app: App) -> tuple[str, ...]:
     """Names of migrations applied on the source that the target's code does not know; empty where
-    no table of either database remembers migrations."""
-    applied = _applied(source)
-    if not applied:
-        return ()
-    unknown = applied - _applied(target)
-    if not unknown:
-        return ()
-    pending = target_app.pending_migrations()
-    return tuple(sorted(one for one in unknown if not any(_same(one, line) for line in pending)))
+    no table of the source remembers migrations."""
+    return compare_migrations(source, target, target_app).unknown
 
 
-def _same(applied: str, line: str) -> bool:
-    """Whether a line of `migration list` speaks of this one: "0004_mail" of "0004_mail.sql", or
-    "Version20240101" of "20240101"."""
-    if applied in line or line in applied:
-        return True
-    numbers = [re.sub(r"\D", "", text).lstrip("0") for text in (applied, line)]
-    return numbers[0] != "" and numbers[0] == numbers[1]
+def compare_migrations(
+    source: Server, target: Server, target_app: App, source_app: App | None = None
+) -> Compared:
+    """Compare the migrations of two instances. The table is the one that `database.migrations` of
+    the target's environment names, or one that looks like it. `source_app` gives the source's
+    files, for where there is no table. Raises StepFailed where biso-cli does not list migrations.
+    """
+    listed = target_app.migrations()
+    ours = migration_files(target_app)
+    theirs = frozenset[str]() if source_app is None else migration_files(source_app)
+    names = (*listed.known, *listed.pending, *ours, *theirs)
+    wanted = target_app.environment.database.migrations
+    stems = {stem(one) for one in names}
+    there = remembered(source, wanted, is_name=is_name, known=stems)
+    applied = _values(there)
+    here = remembered(target, wanted, is_name=is_name, known=stems | {stem(one) for one in applied})
+    known = (*listed.known, *listed.pending, *ours, *_values(here))
+    if there:
+        by = ", ".join(f"{one.schema}.{one.table}" for one in there)
+        if not _reached(there, here):
+            return Compared(_unknown(applied, known), by)
+        return Compared((), by)
+    if ours and theirs:
+        return Compared(_unknown(theirs, known), "the files of both webroots")
+    return Compared((), "")
 
 
-def _applied(server: Server) -> set[str]:
-    with connect(server) as connection:
-        connection.execute("SET TRANSACTION READ ONLY")
-        found: set[str] = set()
-        for schema, table, column in connection.execute(_TABLES.encode()).fetchall():
-            rows = connection.execute(
-                query(compose("SELECT {}::text FROM {}", name(column), name(schema, table)))
-            )
-            found |= {row[0] for row in rows if row[0]}
-        return found
+def stem(name: str) -> str:
+    """A migration's name without folder, namespace and extension."""
+    last = re.split(r"[\\/]", name)[-1].lower()
+    return last.removesuffix(".sql").removesuffix(".php")
+
+
+def _values(found: Collection[Remembered]) -> frozenset[str]:
+    return frozenset(value for one in found for value in one.values)
+
+
+def _unknown(names: Collection[str], known: Collection[str]) -> tuple[str, ...]:
+    stems = {stem(one) for one in known}
+    left = [one for one in names if stem(one) not in stems]
+    return tuple(sorted(one for one in left if not any(_same(one, other) for other in known)))
+
+
+def _same(applied: str, listed: str) -> bool:
+    """Whether a name that `migration list` or a folder gives is this one, where one of the two is
+    only a number: "20240101" is "Version20240101", 42 is "0042_mail"."""
+    words = (listed, *listed.split())
+    one = stem(applied)
+    return any(_number(one, stem(word)) or one == stem(word) for word in words)
+
+
+_NUMBER = re.compile(r"(?:version|migration|mig|m|v)?[-_]?0*(\d+)(.*)", re.DOTALL)
+
+
+def _number(one: str, other: str) -> bool:
+    left, right = _NUMBER.match(one), _NUMBER.match(other)
+    if left is None or right is None or left[1] != right[1]:
+        return False
+    return not left[2] or not right[2]
+
+
+def _reached(there: Collection[Remembered], here: Collection[Remembered]) -> bool:
+    """Whether the table only says how far the database is, and the target's is as far: one row, a
+    number or a version."""
+    values = [[one for found in side for one in found.values] for side in (there, here)]
+    if any(len(side) != 1 or not re.fullmatch(r"v?\d+(\.\d+)*", side[0]) for side in values):
+        return False
+    reached, own = ([int(part) for part in re.findall(r"\d+", side[0])] for side in values)
+    return reached <= own

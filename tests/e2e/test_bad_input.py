@@ -171,6 +171,43 @@ def test_a_biso_cli_that_fails(world: Any, words: str, what: str) -> None:
     assert "biso-cli" in message or "maintenance" in message
 
 
+@pytest.mark.parametrize(
+    "rubbish",
+    [r"echo random_bytes(3000); exit(0);", r'echo "\e[31m\0\x7fELF\x02"; exit(0);'],
+)
+def test_a_migration_list_that_is_no_text_is_found_before_anything_is_staged(
+    world: Any, rubbish: str
+) -> None:
+    breaks(world, "migration list", rubbish)
+    message = fails(world, code=(1, 3))
+    assert "migration list" in message
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[ok] db",  # before the pending one
+        "0 Fehler bei der Migration",
+        "Keine Angst.",
+    ],
+)
+def test_a_sentence_that_sounds_like_none_hides_no_pending_migration(
+    world: Any, answer: str
+) -> None:
+    """Test's code is one migration ahead: it is applied in the stage, whatever else is said."""
+    newest = max((world.test.webroot / "migrations").glob("*.sql")).stem
+    breaks(world, "migration list", f"echo '{answer}', PHP_EOL;")
+    world.refresh()
+    applied = world.test.cluster.rows("SELECT name FROM migrations", world.test.dbname)
+    assert (newest,) in applied
+
+
+def test_a_migration_exec_that_leaves_some_out_is_found_out(world: Any) -> None:
+    breaks(world, "migration exec", "echo 'ok'; exit(0);")
+    assert "still pending" in fails(world, code=(1,))
+
+
 def test_an_anonymizer_that_fails(world: Any) -> None:
     breaks(world, "anonymizer anonymize", 'fwrite(STDERR, "Zeile 1\\nZeile 2"); exit(1);')
     assert "anonymi" in fails(world, "refresh-test", code=(1, 4))

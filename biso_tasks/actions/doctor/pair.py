@@ -9,6 +9,7 @@ from typing import Final
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.environment import dotted
+from biso_tasks.actions.staged.work import not_compared, require_known
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.pair import check_pair, pick_dump, pick_load
 from biso_tasks.database.server import Server
@@ -20,7 +21,7 @@ from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
 from biso_tasks.stage.in_place_needs import require_in_place
-from biso_tasks.stage.migrations import unknown_migrations
+from biso_tasks.stage.migrations import Compared, compare_migrations
 from biso_tasks.stage.model import access, in_place, server, staged
 from biso_tasks.stage.space import require_space, tree_size
 
@@ -101,18 +102,18 @@ def _route(session: Session, source: Host, target: Host) -> str:
 
 
 def _code(sheet: Sheet, one: Instance, other: Instance, main: Server, target: Server) -> None:
-    unknown = sheet.attempt(
-        "code",
-        lambda: unknown_migrations(main, target, other.app),
-        lambda names: "" if names else f"{other.name} knows every migration of {one.name}",
+    def said(found: Compared) -> str:
+        if found.unknown:
+            return ""
+        if not found.by:
+            return not_compared(one.name, other.name)
+        return f"{other.name} knows every migration of {one.name}, by {found.by}"
+
+    found = sheet.attempt(
+        "code", lambda: compare_migrations(main, target, other.app, one.app), said
     )
-    if unknown:
-        sheet.bad(
-            "code",
-            f"{one.name} has {len(unknown)} migration(s) that the code of {other.name} does not "
-            f"know: {', '.join(unknown[:5])}",
-            f"deploy the same version of BISO on {other.name} first",
-        )
+    if found is not None:
+        sheet.guard("code", partial(require_known, one.name, other, found.unknown), "")
 
 
 _TOPICS: Final = (

@@ -11,6 +11,7 @@ from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.work import (
     StageSurvey,
     identity,
+    not_compared,
     require_known,
     require_pair,
     url_note,
@@ -28,7 +29,7 @@ from biso_tasks.session import Session
 from biso_tasks.stage import guards
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.in_place_needs import require_in_place
-from biso_tasks.stage.migrations import unknown_migrations
+from biso_tasks.stage.migrations import compare_migrations
 from biso_tasks.stage.model import Content, Stage, StagedDatabase, access, server, staged
 from biso_tasks.stage.model import in_place as without_stage
 from biso_tasks.stage.space import require_space
@@ -100,7 +101,9 @@ def survey(
             guards.distinct(source, target, theirs, [database.server for database in databases])
         apart = pool.submit(require_apart, session, target, databases, compared=source_name)
         unserved = pool.submit(require_unserved_by_config, target)
-        unknown = pool.submit(unknown_migrations, sources[0], databases[0].server, target.app)
+        migrations = pool.submit(
+            compare_migrations, sources[0], databases[0].server, target.app, source.app
+        )
         route = pool.submit(choose_route, source.host, target.host, session.site.refresh.route)
         way = pool.submit(method, access(source), access(target))
         if session.site.refresh.strategy == "swap":
@@ -120,7 +123,10 @@ def survey(
             require_pair(target, databases, source_facts, target_facts)
             notes = ()
             require_space(source, target, source_facts[0])
-        require_known(source.name, target, unknown.result())
+        compared = migrations.result()
+        require_known(source.name, target, compared.unknown)
+        if not compared.by and source_name != target_name:
+            notes = (*notes, not_compared(source.name, target.name))
         return Survey(
             source=source,
             target=target,

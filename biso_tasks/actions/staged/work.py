@@ -30,7 +30,15 @@ from biso_tasks.stage.view import StageView
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["StageSurvey", "StageWork", "identity", "require_known", "require_pair", "url_note"]
+__all__ = [
+    "StageSurvey",
+    "StageWork",
+    "identity",
+    "not_compared",
+    "require_known",
+    "require_pair",
+    "url_note",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +176,15 @@ def require_known(origin: str, target: Instance, unknown: tuple[str, ...]) -> No
             f"not know: {', '.join(unknown[:5])}",
             hint=f"deploy the same version of BISO on {target.name} first",
         )
+
+
+def not_compared(origin: str, target: str) -> str:
+    """What a plan says where nothing tells which migrations were applied."""
+    return (
+        f"the migrations of {origin} and {target} could not be compared: no table of {origin} "
+        f"remembers them (name it: environments.{target}.database.migrations), and not both "
+        "webroots have a folder of them"
+    )
 
 
 def require_pair(
