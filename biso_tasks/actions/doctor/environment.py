@@ -11,11 +11,12 @@ from functools import partial
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.sudoers import check_sudo
+from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.config.model import Environment
 from biso_tasks.database.admin import admin
 from biso_tasks.database.facts import Client, ServerFacts, probe
 from biso_tasks.database.server import Server
-from biso_tasks.errors import BisoError, Refused
+from biso_tasks.errors import BisoError
 from biso_tasks.files.space import human
 from biso_tasks.host.command import command, script
 from biso_tasks.host.protocol import Host
@@ -25,7 +26,7 @@ from biso_tasks.instance.layout import require_live
 from biso_tasks.instance.serving import ask
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
-from biso_tasks.stage.model import access, staged
+from biso_tasks.stage.model import REFRESHED, Area, access, staged
 from biso_tasks.stage.record import previous_of
 from biso_tasks.stage.swap import require_no_intent
 
@@ -46,15 +47,6 @@ _CLOCK = "date +%s.%N"
 _UNREADABLE = r"""
 find "$1" -path "$1/tmp" -prune -o -name '*.log' -prune -o -type "$2" \
   \( ! -readable -o -type d ! -executable \) -print -quit 2>/dev/null || true
-"""
-_STAGE_PLACE = r"""
-at=$1
-while [ ! -d "$at" ]; do at=$(dirname -- "$at"); done
-parent=$(dirname -- "$2")
-[ -w "$at" ] && at_writable=1 || at_writable=0
-[ -w "$parent" ] && parent_writable=1 || parent_writable=0
-printf '%s\0%s\0%s\0%s\0%s\0' "$at" "$at_writable" "$parent_writable" \
-  "$(stat -c %d -- "$at")" "$(stat -c %d -- "$2")"
 """
 
 
@@ -250,11 +242,15 @@ def _swap(sheet: Sheet, session: Session, instance: Instance, task: str) -> None
     )
     _url(sheet, instance)
     if instance.layout.datadir_id:
+        # In place nothing is exchanged: only a dump and copies stand there.
+        in_place = task == "refresh-test" and session.site.refresh.strategy == "in-place"
+        areas: frozenset[Area] = frozenset() if in_place else REFRESHED
         sheet.attempt(
             "stage directory",
-            lambda: _stage_place(session, instance),
+            lambda: require_stage_place(session, instance, areas),
             lambda there: (
-                f"{instance.layout.stage_dir}, on the filesystem of the data dir"
+                instance.layout.stage_dir
+                + (", on the filesystem of the data dir" if areas else "")
                 + ("" if there else "; it is made when needed")
             ),
         )
@@ -279,40 +275,3 @@ def _services(environment: Environment, up: Sequence[str]) -> str:
     down = [name for name in environment.services.stop if name not in up]
     said = f"running: {', '.join(up)}" if up else "none runs"
     return said + (f"; stopped, and left so: {', '.join(down)}" if down else "")
-
-
-def _stage_place(session: Session, instance: Instance) -> bool:
-    """Whether the directory is there already. Raises Refused where it could not serve."""
-    layout, environment = instance.layout, instance.environment
-    remedy = (
-        f"set environments.{instance.name}.stage_dir to a directory on the filesystem of the data "
-        "dir, outside every document root"
-    )
-    for other in session.site.environments:
-        same = session.host(other.name).address == instance.host.address
-        root = other.webroot.rstrip("/")
-        if same and (layout.stage_dir == root or layout.stage_dir.startswith(root + "/")):
-            raise Refused(
-                f"{layout.stage_dir} lies in the webroot of {other.name}, so that the web server "
-                "would serve data that is not anonymised yet",
-                hint=remedy,
-            )
-    look = script(_STAGE_PLACE, layout.stage_dir, layout.datadir).as_user(environment.host_user)
-    fields = instance.host.run(look).out.decode("utf-8", "surrogateescape").split("\0")
-    at, at_writable, parent_writable, device, data_device, *_ = fields
-    if device != data_device:
-        raise Refused(
-            f"{at} is on another filesystem than {layout.datadir}, so that one cannot take the "
-            "other's place",
-            hint=remedy,
-        )
-    parent = layout.datadir.rpartition("/")[0]
-    closed = [at] if at_writable == "0" else []
-    closed += [parent] if parent_writable == "0" and not layout.datadir_is_mount else []
-    if closed and not environment.sudo:
-        raise Refused(
-            f"{layout.user} may not write into {' and '.join(dict.fromkeys(closed))}, where the "
-            "stage stands and the data dir is renamed",
-            hint=f"set environments.{instance.name}.sudo, or give that folder to {layout.user}",
-        )
-    return at == layout.stage_dir

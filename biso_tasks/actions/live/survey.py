@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from biso_tasks.actions.staged.apart import require_apart
+from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.actions.staged.work import (
     StageSurvey,
     identity,
@@ -30,7 +31,7 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.in_place_needs import require_in_place
 from biso_tasks.stage.migrations import compare_migrations
-from biso_tasks.stage.model import Content, Stage, StagedDatabase, access, server, staged
+from biso_tasks.stage.model import REFRESHED, Content, Stage, StagedDatabase, access, server, staged
 from biso_tasks.stage.model import in_place as without_stage
 from biso_tasks.stage.space import require_space
 from biso_tasks.stage.swap import require_no_intent
@@ -101,6 +102,7 @@ def survey(
             guards.distinct(source, target, theirs, [database.server for database in databases])
         apart = pool.submit(require_apart, session, target, databases, compared=source_name)
         unserved = pool.submit(require_unserved_by_config, target)
+        place = pool.submit(require_stage_place, session, target, () if in_place else REFRESHED)
         migrations = pool.submit(
             compare_migrations, sources[0], databases[0].server, target.app, source.app
         )
@@ -116,6 +118,7 @@ def survey(
         target_facts = tuple(pool.map(probe, [database.server for database in databases]))
         not_asked = apart.result()
         unserved.result()
+        place.result()
         notes: tuple[str, ...]
         if in_place:
             notes = require_in_place(target, databases, source_facts, target_facts)

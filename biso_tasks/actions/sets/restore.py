@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from biso_tasks.actions.staged.apart import require_apart
+from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
 from biso_tasks.backup.sealed import sealed_file
@@ -197,6 +198,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         if not_asked:
             _require_other_database(target, databases[0], backup)
         unserved = pool.submit(require_unserved_by_config, target)
+        place = pool.submit(require_stage_place, session, target, () if work.drill else work.areas)
         route = pool.submit(choose_route, store.host, target.host, session.site.refresh.route)
         way = pool.submit(method, Access(store.host), access(target))
         require_fresh_binds(target.host, environment, target.layout)
@@ -210,6 +212,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             for dump, facts in zip(dumps, there, strict=True)
         )
         unserved.result()
+        place.result()
         _require_fit(target, databases, sources, there)
         _require_room(work, target, backup, sources)
         return SetSurvey(

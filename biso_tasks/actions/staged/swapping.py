@@ -8,6 +8,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.staged.apart import require_apart
+from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.database.admin import admin
@@ -88,6 +89,7 @@ def survey_rollback(
     record.require_not_raw(target, previous, required=required)
     areas = record.areas_of(previous)
     require_exchangeable(target, areas)
+    require_stage_place(session, target, areas)
     known = staged(target) if "database" in areas else ()
     there = tuple(database for database in known if _has_previous(database))
     notes = require_apart(session, target, staged(target))
