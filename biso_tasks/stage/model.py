@@ -84,13 +84,15 @@ class StagedDatabase:
 class Stage:
     """A stage of `instance`, made by `run`. Paths are the host's. `in_place`: the live instance
     itself stands for its stage, since the site cannot stage (strategy "in-place"). `areas` take the
-    live ones' place; what else the stage is made of goes with it."""
+    live ones' place; what else the stage is made of goes with it. `absent` are named by config.php
+    and are not there: the stage's names others, which are not there either."""
 
     instance: Instance
     run: str
     databases: tuple[StagedDatabase, ...]
     in_place: bool = False
     areas: frozenset[Area] = REFRESHED
+    absent: tuple[StagedDatabase, ...] = ()
 
     @property
     def called(self) -> str:

@@ -171,8 +171,9 @@ def _places(stage: Stage) -> Mapping[str, Any]:
     """The config.php keys that a stage sets: data dir and databases, nothing else."""
     instance = stage.instance
     values: dict[str, Any] = {instance.environment.key("datadir"): f"{stage.inside}/data"}
-    by_live = {database.live: database.stage for database in stage.databases}
-    keys = {database.key for database in stage.databases}
+    named = (*stage.databases, *stage.absent)
+    by_live = {database.live: database.stage for database in named}
+    keys = {database.key for database in named}
     for key in sorted(keys | {instance.environment.key("log.db")}):
         value = instance.facts.values.get(key)
         if isinstance(value, dict) and value.get("dbname"):

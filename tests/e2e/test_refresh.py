@@ -359,6 +359,50 @@ def test_the_log_database_is_left_alone_unless_asked_for(wanted: str, plain_worl
     assert world.leftovers(previous=True) == []
 
 
+def test_a_log_database_that_test_does_not_have_is_no_hindrance(world: Any) -> None:
+    """And the stage's config.php names none of the live ones all the same."""
+    world.with_log_database()
+    test, prod = world.test.cluster, world.prod.cluster
+    test.rows("DROP DATABASE biso_log")
+    theirs = prod.fingerprint("biso_log")
+    spy = world.test.webroot / "biso-cli"
+    said = world.test.place / "gesehen"
+    spy.write_text(
+        spy.read_text().replace(
+            "$datenbank = new",
+            f"@file_put_contents('{said}', Config::get('log.db')['dbname'] . PHP_EOL, FILE_APPEND);"
+            "\n$datenbank = new",
+            1,
+        )
+    )
+    ran = world.refresh()
+    assert "no database 'biso_log'" in ran.err
+    assert set(said.read_text().split()) == {"biso_log", "biso_log__stage"}
+    assert not {name for name in test.databases() if name.startswith("biso_log")}
+    assert prod.fingerprint("biso_log") == theirs
+    assert world.run("doctor", "--json").code == 0
+    assert world.run("rollback", "--yes", "--json").code == 0
+    assert world.leftovers(previous=True) == []
+
+
+@pytest.mark.parametrize("wanted", ["copy", "schema"])
+def test_a_log_database_that_is_to_be_replaced_must_be_there(world: Any, wanted: str) -> None:
+    world.with_log_database()
+    world.site(refresh={"log_database": wanted})
+    before = world.test.state()
+    for instance in (world.test, world.prod):
+        instance.cluster.rows("DROP DATABASE biso_log")
+        ran = world.refresh(code=3)
+        assert f"{instance.name}: " in ran.message and "'biso_log'" in ran.message
+        assert 'log_database = "skip"' in ran.message
+        if instance is world.test:
+            assert (
+                f"createdb --port={instance.cluster.port} --owner=biso_test biso_log" in ran.message
+            )
+            instance.cluster.rows("CREATE DATABASE biso_log OWNER biso_test")
+    assert world.test.state() == before
+
+
 def test_what_did_not_run_before_does_not_run_afterwards(world: Any) -> None:
     """And a site that was in maintenance stays in maintenance."""
     flag: Path = world.test.datadir / "maintenance.on"

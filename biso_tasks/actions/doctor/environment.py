@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.sudoers import check_sudo
+from biso_tasks.actions.staged.absent import exists
 from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.config.model import Environment
 from biso_tasks.database.admin import admin
@@ -80,7 +81,8 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
         return
     found.instance = instance
     _application(sheet, instance, anonymize=anonymize)
-    found.databases = _databases(sheet, instance, writes=writes)
+    skipped = writes and session.site.refresh.log_database == "skip"
+    found.databases = _databases(sheet, instance, writes=writes, skipped=skipped)
     if writes:
         _swap(sheet, session, instance, task)
 
@@ -179,10 +181,15 @@ def _pending(lines: Sequence[str]) -> str:
     return f"answers; pending migrations: {len(lines)}" if lines else "answers; nothing is pending"
 
 
-def _databases(sheet: Sheet, instance: Instance, *, writes: bool) -> tuple[ServerFacts, ...]:
+def _databases(
+    sheet: Sheet, instance: Instance, *, writes: bool, skipped: bool
+) -> tuple[ServerFacts, ...]:
+    """`skipped`: nothing takes the place of a log database, so that it need not be there."""
     found: list[ServerFacts] = []
     for number, database in enumerate(staged(instance)):
         label, one = "log database" if number else "database", database.server
+        if number and skipped and sheet.attempt(label, partial(exists, one), _absent(one)) is False:
+            break
         facts = sheet.attempt(label, partial(probe, one), partial(_database, one))
         if facts is None:
             break  # what follows is matched to the other side by its number
@@ -192,6 +199,11 @@ def _databases(sheet: Sheet, instance: Instance, *, writes: bool) -> tuple[Serve
         if writes and one.admin_user is not None:
             sheet.attempt(f"admin of the {label}", partial(_admin, one), "answers as {}".format)
     return tuple(found)
+
+
+def _absent(server: Server) -> Callable[[bool], str]:
+    said = f'{server.dsn.dbname} does not exist, and is left out: log_database is "skip"'
+    return lambda there: "" if there else said
 
 
 def _database(server: Server, facts: ServerFacts) -> str:

@@ -106,7 +106,7 @@ def _describe_database(context: Context[Refresh]) -> Effects:
 
 def _webroot(context: Context[Refresh]) -> None:
     work = context.work
-    live = {database.live for database in work.stage.databases}
+    live = {database.live for database in (*work.stage.databases, *work.stage.absent)}
     live |= {source.dsn.dbname for source in work.facts.sources}
     build_webroot(work.stage, tuple(sorted(live)))
 

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from biso_tasks.actions.staged.absent import absent_note, exists, part_absent
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.actions.staged.work import (
@@ -20,6 +21,7 @@ from biso_tasks.actions.staged.work import (
 from biso_tasks.database.facts import ServerFacts, probe
 from biso_tasks.database.pair import pick_dump, pick_load
 from biso_tasks.database.server import Server
+from biso_tasks.errors import Refused
 from biso_tasks.files.sync import method
 from biso_tasks.host.route import choose_route
 from biso_tasks.instance import services
@@ -91,10 +93,11 @@ def survey(
         guards.env_fits(source, anonymize=False)
         guards.env_fits(target, anonymize=anonymize)
         require_no_intent(target)
-        databases = staged(target, contents(session, source, target))
+        databases, absent = part_absent(target, staged(target, contents(session, source, target)))
         if in_place:
             databases = without_stage(databases)
         sources = tuple(_source_of(source, target, database) for database in databases)
+        _require_sources(source, databases, sources)
         if source_name != target_name:
             # All that either config.php names, copied or not: a stand-in is made beside the
             # target's log database, which must not be production's.
@@ -119,12 +122,11 @@ def survey(
         not_asked = apart.result()
         unserved.result()
         place.result()
-        notes: tuple[str, ...]
+        notes = tuple(absent_note(target, one) for one in absent)
         if in_place:
-            notes = require_in_place(target, databases, source_facts, target_facts)
+            notes += require_in_place(target, databases, source_facts, target_facts)
         else:
             require_pair(target, databases, source_facts, target_facts)
-            notes = ()
             require_space(source, target, source_facts[0])
         compared = migrations.result()
         require_known(source.name, target, compared.unknown)
@@ -133,7 +135,7 @@ def survey(
         return Survey(
             source=source,
             target=target,
-            stage=Stage(target, run, databases, in_place),
+            stage=Stage(target, run, databases, in_place, absent=absent),
             sources=sources,
             source_facts=source_facts,
             target_facts=target_facts,
@@ -160,6 +162,18 @@ def contents(session: Session, source: Instance, target: Instance) -> dict[str, 
         key: fill[how] if source.facts.dsn(key) is not None else "live-schema"
         for key, how in wanted.items()
     }
+
+
+def _require_sources(
+    source: Instance, databases: tuple[StagedDatabase, ...], sources: tuple[Server, ...]
+) -> None:
+    for database, one in list(zip(databases, sources, strict=True))[1:]:
+        if database.swapped and not exists(one):
+            raise Refused(
+                f"{source.name}: config.php names {one.dsn.dbname!r} under {database.key!r}, and "
+                "there is no such database to be copied",
+                hint='correct it there, or leave it out: log_database = "skip" under [refresh]',
+            )
 
 
 def _source_of(source: Instance, target: Instance, database: StagedDatabase) -> Server:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from biso_tasks.actions.staged.absent import absent_note, part_absent
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
@@ -192,7 +193,8 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         require_no_intent(target)
         require_no_shell(target, work.run_id)
         require_exchangeable(target, work.areas)
-        databases = staged(target, contents(session, work, target, backup), areas=work.areas)
+        wanted = staged(target, contents(session, work, target, backup), areas=work.areas)
+        databases, absent = part_absent(target, wanted)
         dumps = tuple(dump_of(one, backup) for one in databases)
         not_asked = require_apart(session, target, databases)
         if not_asked:
@@ -217,7 +219,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         _require_room(work, target, backup, sources)
         return SetSurvey(
             target=target,
-            stage=Stage(target, work.run_id, databases, areas=work.areas),
+            stage=Stage(target, work.run_id, databases, areas=work.areas, absent=absent),
             target_facts=there,
             route=route.result(),
             method=way.result(),
@@ -226,6 +228,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             previous=(record.result() or {}).get("previous"),
             notes=(
                 *not_asked,
+                *(absent_note(target, one) for one in absent),
                 *left_out(target, backup, databases),
                 *(url_notes.result() if url_notes else ()),
             ),

@@ -111,7 +111,7 @@ def _describe_data(context: Context[FromSet]) -> Effects:
 
 def _webroot(context: Context[FromSet]) -> dict[str, Any]:
     work = context.work
-    live = {database.live for database in work.stage.databases}
+    live = {database.live for database in (*work.stage.databases, *work.stage.absent)}
     live |= {one.dbname for one in work.backup.manifest.databases}
     names = tuple(sorted(live))
     if "webroot" not in work.areas:
