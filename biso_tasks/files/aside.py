@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from biso_tasks.errors import NeedsPerson
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Progress
+from biso_tasks.files.keep import is_kept
 from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
 from biso_tasks.files.owners import owners_for
 from biso_tasks.files.placing import write_placeholders
@@ -71,13 +72,14 @@ def compare(
     fallback_owner: str | None = None,
 ) -> Changes:
     """Compare the live tree with what shall be there: of `wanted`, the source's tree, what was
-    decided. Nothing is changed. `keep` are files that stay the live tree's own where it has them;
+    decided. Nothing is changed. `keep` are files and folders that stay the live tree's own where
+    it has them;
     `touched`: files will be written or renamed in the new tree, so that one which is the same in
     both is no longer safe where it stands."""
-    there = {entry.path: entry for entry in live.entries}
-    kept = {name for name in keep if name in there and there[name].kind == "file"}
-    copied = [entry for entry in decision.copy if entry.path not in kept]
-    placeholders = [entry for entry in decision.placeholder if entry.path not in kept]
+    there = {entry.path for entry in live.entries}
+    kept = [name for name in (name.rstrip("/") for name in keep) if name in there]
+    copied = [entry for entry in decision.copy if not is_kept(entry.path, kept)]
+    placeholders = [entry for entry in decision.placeholder if not is_kept(entry.path, kept)]
     owners = owners_for(target, copied, fallback_owner)
     same = unchanged(copied, live.entries, owners if target.gives_away else None)
     left = {entry.path for entry in same}
@@ -86,7 +88,7 @@ def compare(
     gone = [
         entry
         for entry in live.entries
-        if entry.path not in kept
+        if not is_kept(entry.path, kept)
         and entry.kind != "special"
         and kinds.get(entry.path) != entry.kind
     ]

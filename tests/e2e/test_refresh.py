@@ -296,6 +296,13 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     mine = test.datadir / "eigene Hilfe.txt"
     mine.write_text("von Hand\n")
     shutil.chown(mine, test.owner, test.owner)
+    folder = test.datadir / "dateien/nur hier"
+    (folder / "tief").mkdir(parents=True)
+    (folder / "tief/x").write_text("x")
+    (folder / "y").symlink_to("tief/x")
+    for path in (folder, folder / "tief", folder / "tief/x"):
+        shutil.chown(path, test.owner, test.owner)
+    kept_folder = test.tree(folder)
     params = test.cluster.rows("SELECT * FROM params ORDER BY 1, 2", test.dbname)
     login = "UPDATE users SET login = 'test.eva' WHERE id = (SELECT max(id) FROM users)"
     test.cluster.rows(login, test.dbname)
@@ -304,7 +311,7 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
         refresh={
             "keep_tables": ["params"],
             "keep_rows": {"users": "login LIKE 'test.%'"},
-            "keep_files": ["eigene Hilfe.txt"],
+            "keep_files": ["eigene Hilfe.txt", "dateien/nur hier", "*.xconf"],
         },
         recipes={
             "refresh-test": {
@@ -325,6 +332,8 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     assert not (test.datadir / "import").exists()
     assert (test.stage_dir / "previous/data/import").is_dir(), "it ran in the stage"
     assert mine.read_text() == "von Hand\n"
+    assert test.tree(folder) == kept_folder
+    assert "no '*.xconf'; these are names, no patterns" in ran.err
     assert (test.datadir / "fop.xconf").read_bytes() == (
         world.prod.datadir / "fop.xconf"
     ).read_bytes(), "not kept, since the site names its own"

@@ -140,3 +140,22 @@ def test_half_a_list_deletes_nothing(at: Access, trees: tuple[Path, Path, Path])
     with pytest.raises(NeedsPerson, match="cut off"):
         back(at, live, place)
     assert seen(live) == before
+
+
+def test_a_folder_that_is_kept_stays_whole(here: Access, trees: tuple[Path, Path, Path]) -> None:
+    source, live, place = trees
+    fill(source, {"eigen/prod.txt": "p", "eigen/tief/beide.txt": "prod", "eigener/x": "x"})
+    fill(live, {"eigen/test.txt": "t", "eigen/tief/beide.txt": "test", "eigener/y": "y"})
+    before = {name: one for name, one in seen(live).items() if name.startswith("eigen/")}
+    files = here
+    wanted = list_tree(files, str(source))
+    decision = decide(wanted, [], anonymize=False)
+    names = ("eigen", "fop.xconf", "gibt es nicht")
+    found = compare(files, list_tree(files, str(live)), wanted, decision, names, touched=False)
+    assert found.kept == ("eigen", "fop.xconf")
+    save(files, str(live), str(place), found)
+    replace_tree(files, str(source), files, str(live), found, route="local")
+    now = seen(live)
+    assert {name: one for name, one in now.items() if name.startswith("eigen/")} == before
+    assert {name for name in now if name.startswith("eigener/")} == {"eigener/x"}
+    assert (live / "fop.xconf").read_text() == "test"

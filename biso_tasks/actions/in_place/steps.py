@@ -17,6 +17,7 @@ from biso_tasks.database.dumpfile import dump_rows
 from biso_tasks.errors import NeedsPerson
 from biso_tasks.files.aside import compare, save
 from biso_tasks.files.discard import discard
+from biso_tasks.files.keep import not_there
 from biso_tasks.files.listing import DATA_EXCLUDES, list_tree
 from biso_tasks.files.space import human, require_space
 from biso_tasks.hooks.types import Action, Effects
@@ -148,6 +149,8 @@ def _aside(context: Context[Refresh]) -> dict[str, Any]:
         cancel=context.cancel,
     )  # fmt: skip
     work.changes = changes
+    for note in not_there(work.config.keep_files, changes.kept):
+        context.note(note)
     return {"bytes": saved, "files": sum(entry.kind == "file" for entry in changes.saved)}
 
 

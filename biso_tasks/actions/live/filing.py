@@ -9,7 +9,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.refresh import Refresh
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.errors import Refused
-from biso_tasks.files.keep import keep_files
+from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import Decision, decide
@@ -73,6 +73,8 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
     kept = keep_files(
         access(target), target.layout.datadir, work.stage.datadir, work.config.keep_files
     )
+    for note in not_there(work.config.keep_files, kept):
+        context.note(note)
     scratch(target, work.stage.datadir)
     # Last: whatever was put into it has changed its time.
     finish_root(

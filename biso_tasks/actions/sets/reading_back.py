@@ -13,6 +13,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.errors import ProofFailed
+from biso_tasks.files.keep import is_kept
 from biso_tasks.files.listing import Entry, list_tree
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
@@ -115,7 +116,7 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
     expected = sealed_sums(work.facts.store, work.backup)
     # Files that an instance keeps as its own whatever comes.
     own = work.backup.manifest.environment != work.target.name
-    kept = set(work.config.keep_files) if own else set()
+    kept = work.config.keep_files if own else ()
     for path, found in zip(files, sums, strict=True):
         if not found:
             raise ProofFailed(
@@ -124,7 +125,7 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
                 hint="set `owner` of the environment to the user and group that BISO runs as",
             )
         wanted = expected.get(f"data/{path}")
-        if not work.anonymize and path not in kept and found != wanted:
+        if not work.anonymize and not is_kept(path, kept) and found != wanted:
             raise ProofFailed(
                 f"{path!r} in the data dir of {work.stage.called} is not what the set holds",
                 hint="nothing was swapped; did a plugin change it? please report this otherwise",

@@ -10,7 +10,7 @@ from biso_tasks.actions.live.filing import file_policy, own_scratch, scratch
 from biso_tasks.actions.sets.arriving import below, require_arrived
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.backup.sealed import sealed_sums, sealed_tree
-from biso_tasks.files.keep import keep_files
+from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import Listing, list_tree, named
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import Decision, decide
@@ -58,6 +58,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         kept = keep_files(
             access(target), target.layout.datadir, stage.datadir, work.config.keep_files
         )
+        notes += not_there(work.config.keep_files, kept)
     scratch(target, stage.datadir)
     finish_root(access(target), stage.datadir, listing.top, fallback_owner=fallback)
     own_scratch(target, stage.datadir)

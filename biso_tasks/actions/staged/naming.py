@@ -10,6 +10,7 @@ from biso_tasks.actions.staged.preparing import extend_inventories
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.database.connect import connect
 from biso_tasks.database.snapshot import quiet
+from biso_tasks.files.keep import is_kept
 from biso_tasks.files.listing import list_tree
 from biso_tasks.files.policy import decide
 from biso_tasks.files.rename import rename_entries
@@ -33,9 +34,11 @@ def _rename(context: Context[StageWork]) -> dict[str, Any]:
     names = Names(originals.distinctive.find, tree, wide=originals.holds_surname)
     # Letter templates and the like are found by their names: there, a surname alone is a word.
     decision = decide(listing, work.config.files, file_policy(context))
-    needed = {entry.path for entry in decision.copy} | set(work.config.keep_files)
+    needed = {entry.path for entry in decision.copy}
+    own = work.config.keep_files
     for entry in listing.entries:
-        names.judge(entry.path, widely=entry.kind == "file" and entry.path not in needed)
+        known = entry.path in needed or is_kept(entry.path, own)
+        names.judge(entry.path, widely=entry.kind == "file" and not known)
         if entry.kind == "link":
             names.judge(entry.target)
     inventories, references = [], []
