@@ -8,6 +8,7 @@ every row. Where one does not hold, nothing of it happens, and the message names
 
 from __future__ import annotations
 
+import difflib
 import secrets
 import threading
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Kept",
     "around",
+    "check_names",
     "check_tables",
     "find_tables",
     "keep_tables",
@@ -46,20 +48,40 @@ class Kept:
     rows: bool  # False for a partitioned table, whose rows are all in its partitions
 
 
+def check_names(live: Connection, wanted: Sequence[str], *, key: str = "keep_tables") -> list[str]:
+    """Why `wanted` does not name tables whose rows can be kept; empty where it does. A name is
+    `table` or `schema.table`, written as the server shows it, without quotes; `key` is where the
+    site wrote it."""
+    problems = []
+    for word in wanted:
+        roots = sorted(label(kept.table) for kept in find_tables(live, word) if kept.root)
+        if not roots:
+            problems.append(
+                f"{key}: there is no table {word!r} in the test instance{_meant(live, word)}"
+            )
+        if len(roots) > 1:
+            problems.append(f"{key}: {word!r} means more than one table: {', '.join(roots)}")
+    return problems
+
+
+def _meant(live: Connection, word: str) -> str:
+    rows = live.execute(
+        """SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE relkind IN ('r', 'p') AND nspname <> 'information_schema' AND nspname !~ '^pg_'"""
+    ).fetchall()
+    known = {text.casefold(): text for row in rows for text in (row[1], ".".join(row))}
+    bare = word.replace('"', "").casefold()
+    close = difflib.get_close_matches(bare, known, n=1)
+    return f" (did you mean {known[close[0]]!r}?)" if close else ""
+
+
 def check_tables(
     live: Connection, stage: Connection, wanted: Sequence[str], *, key: str = "keep_tables"
 ) -> list[str]:
-    """Why the rows of `wanted` cannot be kept; empty where they can. A name is `table` or
-    `schema.table`, written as the server shows it, without quotes; `key` is where the site wrote
-    it."""
-    problems = []
+    """Why the rows of `wanted` cannot be kept; empty where they can."""
+    problems = check_names(live, wanted, key=key)
     for word in wanted:
         old, new = find_tables(live, word), find_tables(stage, word)
-        if not old:
-            problems.append(f"{key}: there is no table {word!r} in the test instance")
-        roots = sorted(label(kept.table) for kept in old if kept.root)
-        if len(roots) > 1:
-            problems.append(f"{key}: {word!r} means more than one table: {', '.join(roots)}")
         there = {kept.table: kept.columns for kept in new}
         for kept in old:
             if kept.table not in there:

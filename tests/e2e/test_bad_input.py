@@ -142,6 +142,14 @@ def test_a_database_that_does_not_exist(world: Any) -> None:
     assert "biso_weg" in fails(world, code=(1, 3))
 
 
+@pytest.mark.parametrize("strategy", ["swap", "in-place"])
+def test_a_table_to_be_kept_that_does_not_exist(world: Any, strategy: str) -> None:
+    world.site(refresh={"keep_tables": ["parms"], "strategy": strategy})
+    message = fails(world, code=(3,))
+    assert "no table 'parms'" in message and "did you mean 'params'?" in message
+    assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+
+
 # -- BISO itself --
 
 BROKEN = """<?php

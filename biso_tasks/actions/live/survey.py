@@ -14,6 +14,7 @@ from biso_tasks.actions.staged.work import (
     StageSurvey,
     identity,
     not_compared,
+    require_kept_tables,
     require_known,
     require_pair,
     url_note,
@@ -118,6 +119,7 @@ def survey(
         record = pool.submit(target.state.read, "instance")
         url_notes = pool.submit(url_note, target)
         source_facts = tuple(pool.map(probe, sources))
+        require_kept_tables(target, databases[0].server, session.site.refresh)
         target_facts = tuple(pool.map(probe, [database.server for database in databases]))
         not_asked = apart.result()
         unserved.result()

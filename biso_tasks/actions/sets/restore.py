@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from biso_tasks.actions.staged.absent import absent_note, part_absent
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.place import require_stage_place
-from biso_tasks.actions.staged.work import StageSurvey, StageWork, url_note
+from biso_tasks.actions.staged.work import (
+    StageSurvey,
+    StageWork,
+    require_kept_tables,
+    url_note,
+)
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
 from biso_tasks.backup.sealed import sealed_file
 from biso_tasks.backup.store import BackupSet, Store
@@ -208,6 +213,8 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         in_maintenance = pool.submit(target.in_maintenance)
         record = pool.submit(target.state.read, "instance")
         url_notes = pool.submit(url_note, target) if not work.drill else None
+        if not work.whole:
+            require_kept_tables(target, databases[0].server, session.site.refresh)
         there = tuple(pool.map(probe, [database.server for database in databases]))
         sources = tuple(
             facts if dump is None else ServerFacts.from_document(dump.facts)

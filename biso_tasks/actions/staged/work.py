@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.config.model import Refresh as RefreshConfig
 from biso_tasks.database.admin import admin
+from biso_tasks.database.connect import connect
 from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.keep import check_names
 from biso_tasks.database.pair import check_pair
 from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
@@ -35,6 +37,7 @@ __all__ = [
     "StageWork",
     "identity",
     "not_compared",
+    "require_kept_tables",
     "require_known",
     "require_pair",
     "url_note",
@@ -176,6 +179,19 @@ def require_known(origin: str, target: Instance, unknown: tuple[str, ...]) -> No
             f"not know: {', '.join(unknown[:5])}",
             hint=f"deploy the same version of BISO on {target.name} first",
         )
+
+
+def require_kept_tables(target: Instance, main: Server, config: RefreshConfig) -> None:
+    """Raises Refused where `keep_tables` or `keep_rows` names what the test instance lacks."""
+    rows = [table for table, _ in config.keep_rows]
+    if not config.keep_tables and not rows:
+        return
+    with connect(main) as connection:
+        connection.execute("SET TRANSACTION READ ONLY")
+        problems = check_names(connection, config.keep_tables)
+        problems += check_names(connection, rows, key="keep_rows")
+    if problems:
+        raise Refused(f"{target.name}: {'; '.join(problems)}", hint="correct it in [refresh]")
 
 
 def not_compared(origin: str, target: str) -> str:
