@@ -95,9 +95,10 @@ def list_tree(
     *,
     exclude: Sequence[str] = DATA_EXCLUDES,
     empty_ok: bool = False,
+    closed_only: bool = False,
 ) -> Listing:
     """Every entry below `root` that no pattern of `exclude` names. Symbolic links are not followed;
-    mounts below the root belong to the tree.
+    mounts below the root belong to the tree. With `closed_only` just those that cannot be read.
 
     Raises Refused when the root is no directory, or holds nothing (unless `empty_ok`): an unmounted
     source would make an empty copy. Raises FilesError when a directory cannot be read."""
@@ -108,7 +109,7 @@ def list_tree(
     entries: list[Entry] = []
     top: Entry | None = None
     finder = access.host.start(
-        access.reader(_find(prune)).within(root),
+        access.reader(_find(prune, closed_only)).within(root),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -128,7 +129,7 @@ def list_tree(
     vanished = _judge(access, root, code, messages.text())
     if top is None:
         raise FilesError(f"{access.host.name}: {root}: reading the tree gave nothing")
-    if not entries and not empty_ok:
+    if not entries and not (empty_ok or closed_only):
         raise Refused(
             f"{access.host.name}: {root} is empty",
             hint="is its filesystem mounted? An empty source would make an empty copy",
@@ -161,12 +162,14 @@ def _is_contents(pattern: str) -> bool:
     return pattern.endswith("/**") and is_literal(pattern.removesuffix("/**"))
 
 
-def _find(prune: Sequence[str]) -> Command:
+def _find(prune: Sequence[str], closed_only: bool) -> Command:
     """Prunes what a pattern names literally: nobody may be able to read a site's tmp."""
     words = ["env", "LC_ALL=C", "find", "."]
     for path in dict.fromkeys(prune):
         escaped = "".join(f"\\{c}" if c in "\\*?[" else c for c in path)
         words += ["(", "-path", f"./{escaped}", "-prune", "-o", "-true", ")"]
+    if closed_only:
+        words += ["(", "-path", ".", "-o", "-not", "-readable", "-not", "-type", "l", ")"]
     # Each branch prints a whole record: -readable does not notice that a file is gone, -printf does
     # and prints nothing then, so that a record in two parts would shift all that follow.
     readable = (

@@ -63,7 +63,8 @@ done
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What one config.php evaluates to. `datadir` is as PHP sees it, `log` is None where there is
-    no log database. `values` is the whole tree, passwords included: never print it."""
+    no log database. `exits`: the file ends the program, so that nothing can follow it. `values` is
+    the whole tree, passwords included: never print it."""
 
     env: str
     datadir: str
@@ -72,6 +73,7 @@ class Facts:
     php: str
     pgsql: bool
     values: Mapping[str, Value] = field(repr=False)
+    exits: bool = False
 
     def dsn(self, key: str) -> Dsn | None:
         """The database that config.php names under `key`, or None."""
@@ -197,6 +199,8 @@ def _facts(
         key = environment.key(name)
         value = values.get(key)
         if not isinstance(value, str) or not value:
+            if answer["exits"]:
+                raise _ended(where, key)
             raise Refused(
                 f"{where} does not set '{key}'",
                 hint=f"set it there, or name the key that this BISO uses: "
@@ -207,6 +211,8 @@ def _facts(
     key = environment.key("gaia.db")
     database = _dsn(values.get(key))
     if database is None:
+        if answer["exits"]:
+            raise _ended(where, key)
         raise Refused(
             f"{where} does not set '{key}' with a dbname",
             hint=f"set it there, or environments.{environment.name}.config_keys in biso.toml",
@@ -233,6 +239,15 @@ def _facts(
         php=str(answer["php"]),
         pgsql=bool(answer["pgsql"]),
         values=values,
+        exits=bool(answer["exits"]),
+    )
+
+
+def _ended(where: str, key: str) -> Refused:
+    return Refused(
+        f"{where} ends with `exit` or `die` before it sets '{key}'",
+        hint="take that out, or let it not count for PHP on the command line: biso-cli could not "
+        "run with it either",
     )
 
 

@@ -32,6 +32,7 @@ register_shutdown_function(function () use (&$biso_done) {
     $datadir = Config::$values[$GLOBALS['argv'][2]] ?? null;
     echo "\n@biso-facts ", json_encode([
         'complete' => $biso_done || !$fatal,
+        'exits' => !$biso_done && !$fatal,
         'error' => $fatal ? preg_replace('/\n.*/s', '', $error['message']) . ' in line ' . $error['line'] : '',
         'php' => PHP_VERSION,
         'pgsql' => extension_loaded('pgsql') || extension_loaded('pdo_pgsql'),

@@ -22,7 +22,7 @@ from biso_tasks.instance.instance import Instance
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["distinct", "env_fits", "not_production", "overlaps"]
+__all__ = ["config_goes_on", "distinct", "env_fits", "not_production", "overlaps"]
 
 
 def not_production(environment: Environment, task: str) -> None:
@@ -54,6 +54,18 @@ def env_fits(instance: Instance, *, anonymize: bool) -> None:
         raise Refused(
             f"{where}, and BISO's anonymizer works only where it is 'dev'",
             hint="set env to 'dev' in the test instance's config.php",
+        )
+
+
+def config_goes_on(instance: Instance) -> None:
+    """Raises Refused where config.php ends the program: in a stage it is required by a file that
+    sets the stage's places after it."""
+    if instance.facts.exits:
+        environment = instance.environment
+        raise Refused(
+            f"{instance.name}: {environment.webroot}/{environment.config} ends with `exit` or "
+            "`die`, so that a stage's own places could not be set after it",
+            hint="take it out of the file (`return;` may stay)",
         )
 
 

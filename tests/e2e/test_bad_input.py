@@ -237,6 +237,57 @@ def test_a_config_php_that_is_broken(world: Any) -> None:
     assert "config.php" in message and "PHP" in message
 
 
+@pytest.mark.parametrize("end", ["exit;", "die('weg');", "return exit(0);"])
+def test_a_config_php_that_ends_the_program(world: Any, end: str) -> None:
+    """Nothing could be set after it, so that a stage's config.php would lead to what is live."""
+    config = world.test.config
+    config.write_text(config.read_text().replace("return [];", end))
+    message = fails(world, code=(3,))
+    assert "`exit`" in message and "config.php" in message
+    assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+
+
+def test_a_config_php_that_ends_before_it_says_anything(world: Any) -> None:
+    world.prod.config.write_text("<?php\ndefined('BISO') or exit;\nConfig::set('env', 'PROD');\n")
+    message = fails(world, code=(3,))
+    assert "ends with `exit` or `die` before it sets 'gaia.db'" in message
+
+
+# -- files --
+
+
+def closed(world: Any, name: str, mode: int) -> None:
+    path = world.prod.datadir / name
+    shutil.chown(path, "root", "root")
+    path.chmod(mode)
+
+
+def test_a_file_of_production_that_cannot_be_read(plain_world: Any) -> None:
+    world = plain_world
+    closed(world, "geheim/0600.key", 0o600)
+    message = fails(world, code=(3,))
+    assert "'geheim/0600.key'" in message and "run_as" in message
+    assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+    world.site(refresh={"files": {"geheim/**": "skip"}})
+    world.refresh()
+    assert not (world.test.datadir / "geheim/0600.key").exists()
+
+
+def test_a_file_that_does_not_travel_need_not_be_readable(plain_world: Any) -> None:
+    """While anonymising it becomes a placeholder."""
+    closed(plain_world, "geheim/0600.key", 0o600)
+    plain_world.refresh("--to", "test")
+    assert (plain_world.test.datadir / "geheim/0600.key").exists()
+
+
+def test_a_folder_of_production_that_cannot_be_entered(plain_world: Any) -> None:
+    world = plain_world
+    closed(world, "geheim", 0o700)
+    message = fails(world, code=(3,))
+    assert "./geheim" in message
+    assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+
+
 # -- after the swap --
 
 

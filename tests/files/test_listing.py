@@ -106,11 +106,16 @@ def test_what_the_reader_may_not_read_is_known_before_the_transfer(
     (prod / "open").touch()
     (prod / "closed").touch(mode=0o600)
     assert list_tree(access, str(prod)).unreadable == ("closed",)
+    (prod / "link").symlink_to("nirgends")
+    assert [one.path for one in list_tree(access, str(prod), closed_only=True).entries] == [
+        "closed"
+    ]
     (prod / "tmp").mkdir(mode=0o700)
     assert "tmp" in paths(access, prod)
     (prod / "locked").mkdir(mode=0o700)
-    with pytest.raises(FilesError, match="locked"):
-        list_tree(access, str(prod))
+    for closed_only in (False, True):
+        with pytest.raises(FilesError, match="locked"):
+            list_tree(access, str(prod), closed_only=closed_only)
 
 
 @pytest.mark.needs("root")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.live.readable import plugins_policy, refuse_unreadable
 from biso_tasks.actions.live.refresh import Refresh
 from biso_tasks.actions.staged.work import StageWork
-from biso_tasks.errors import Refused
 from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
 from biso_tasks.files.placing import write_placeholders
@@ -35,13 +35,7 @@ def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
         context.note(f"{entry.path!r} is a link that leads out of the data dir: {entry.target!r}")
     for entry in decision.special:
         context.note(f"{entry.path!r} is neither file, directory nor link: left out")
-    unreadable = set(listing.unreadable) & {entry.path for entry in decision.copy}
-    if unreadable and not source.environment.sudo:
-        raise Refused(
-            f"{source.name}: {len(unreadable)} file(s) of the data dir cannot be read, "
-            f"such as {sorted(unreadable)[0]!r}",
-            hint=f"set `run_as` of {source.name} to a user who may, or `sudo = true`",
-        )
+    refuse_unreadable(source, listing, decision)
     return listing, decision
 
 
@@ -109,17 +103,8 @@ def _describe(context: Context[Refresh]) -> Effects:
 
 
 def file_policy(context: Context[StageWork]) -> Callable[[str], str | None] | None:
-    """The plugins' answers, before a file travels; None where no plugin has one to give."""
-    hooks = context.work.session.hooks
-    if not hooks.implementers("biso_file_policy"):
-        return None
-    site = context.site
-
-    def ask(path: str) -> str | None:
-        answer = hooks.first("biso_file_policy", path=path, site=site)
-        return None if answer is None else str(answer)
-
-    return ask
+    """As `plugins_policy`, for a step."""
+    return plugins_policy(context.work.session)
 
 
 def scratch(target: Instance, datadir: str) -> None:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from biso_tasks.actions.live.readable import require_readable
 from biso_tasks.actions.staged.absent import absent_note, exists, part_absent
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.place import require_stage_place
@@ -93,6 +94,8 @@ def survey(
         require_free(target)
         guards.env_fits(source, anonymize=False)
         guards.env_fits(target, anonymize=anonymize)
+        if not in_place:
+            guards.config_goes_on(target)
         require_no_intent(target)
         databases, absent = part_absent(target, staged(target, contents(session, source, target)))
         if in_place:
@@ -112,6 +115,7 @@ def survey(
         )
         route = pool.submit(choose_route, source.host, target.host, session.site.refresh.route)
         way = pool.submit(method, access(source), access(target))
+        readable = pool.submit(require_readable, session, source, anonymize=anonymize)
         if session.site.refresh.strategy == "swap":
             require_fresh_binds(target.host, target.environment, target.layout)
         running = pool.submit(services.running, target.host, target.environment)
@@ -124,6 +128,7 @@ def survey(
         not_asked = apart.result()
         unserved.result()
         place.result()
+        readable.result()
         notes = tuple(absent_note(target, one) for one in absent)
         if in_place:
             notes += require_in_place(target, databases, source_facts, target_facts)

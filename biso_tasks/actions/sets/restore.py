@@ -195,6 +195,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         require_live(target.layout, environment)
         work.require_free(target)
         guards.env_fits(target, anonymize=work.anonymize)
+        guards.config_goes_on(target)
         require_no_intent(target)
         require_no_shell(target, work.run_id)
         require_exchangeable(target, work.areas)
