@@ -15,7 +15,14 @@ from biso_tasks.errors import Refused
 from biso_tasks.host.command import Command
 from biso_tasks.values import Dsn
 
-__all__ = ["APPEND", "LOAD", "PREAMBLE", "client_command", "password_line"]
+__all__ = [
+    "APPEND",
+    "LOAD",
+    "PREAMBLE",
+    "client_command",
+    "password_line",
+    "require_passable",
+]
 
 # Inherited variables would override or leak into the connection; encodings come as SQL.
 PREAMBLE = r"""set -eu
@@ -54,20 +61,37 @@ def client_command(server: Server, text: str, *args: str) -> Command:
     return Command((*server.prefix, "sh", "-c", text, "sh", *args))
 
 
+def require_passable(server: Server) -> None:
+    """Asked while planning: raises Refused where the programs could not be given the password. What
+    libpq reads besides pgpass (a service file, a terminal) ends at a line break as well; what would
+    carry one, an argument or a variable of the environment, is seen by others."""
+    if not _passable(server.dsn):
+        raise Refused(f"{server.host.name}: {_UNPASSABLE.format(server.dsn.user)}", hint=_REMEDY)
+
+
 def password_line(dsn: Dsn) -> bytes:
     """The pgpass line, newline included; an empty line where there is no password. Raises Refused
-    for a password that pgpass cannot carry: with a line break or a NUL byte."""
+    for a password that pgpass cannot carry."""
     secret = dsn.password.reveal()
     if not secret:
         return b"\n"
-    if any(c in secret for c in "\n\r\0"):
-        raise Refused(
-            f"the password of the database role {dsn.user!r} holds a line break, "
-            "which PostgreSQL's client programs cannot be given",
-            hint="give the role a password without line breaks",
-        )
+    if not _passable(dsn):
+        raise Refused(_UNPASSABLE.format(dsn.user), hint=_REMEDY)
     escaped = secret.replace("\\", "\\\\").replace(":", "\\:")
     return b"*:*:*:*:" + escaped.encode("utf-8", "surrogateescape") + b"\n"
+
+
+_UNPASSABLE = (
+    "the password of the database role {!r} holds a line break, which psql and pg_dump cannot be "
+    "given in secret"
+)
+_REMEDY = "give the role a password without line breaks, there and in config.php"
+
+
+def _passable(dsn: Dsn) -> bool:
+    secret = dsn.password.reveal()
+    # A carriage return at the end is taken for one of the line.
+    return not any(c in secret for c in "\n\0") and not secret.endswith("\r")
 
 
 # "$1" SQL to begin with, then psql and its words; the rest of stdin is what it loads.

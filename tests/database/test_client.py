@@ -5,13 +5,23 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
-from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
+from biso_tasks.database.client import (
+    LOAD,
+    PREAMBLE,
+    client_command,
+    password_line,
+    require_passable,
+)
+from biso_tasks.database.server import Server
 from biso_tasks.errors import Refused
+from biso_tasks.host import LocalHost
 from biso_tasks.values import Dsn, Secret
 
 RUN = PREAMBLE + 'exec "$@"\n'
@@ -34,16 +44,12 @@ def test_a_client_gets_its_password_by_stdin_and_the_rest_of_stdin_as_data(one: 
 def test_the_debian_wrapper_around_the_clients_lets_the_descriptor_through(one: Any) -> None:
     if not Path("/usr/bin/pg_dump").exists():
         pytest.skip("no pg_wrapper here: apt install postgresql-client-common")
-    from dataclasses import replace
-
     assert ask(replace(one.server(), bindir="/usr/bin")) == "biso_app postgres"
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("prefix", [(), ("env",)])
 def test_the_script_needs_no_bash(one: Any, prefix: tuple[str, ...]) -> None:
-    from dataclasses import replace
-
     assert Path("/bin/sh").resolve().name in ("dash", "bash", "busybox")
     assert ask(replace(one.server(), prefix=prefix)) == "biso_app postgres"
 
@@ -108,8 +114,23 @@ def test_a_loader_without_a_password_fails_instead_of_asking(one: Any) -> None:
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.real
+def test_a_password_holds_any_other_character(one: Any) -> None:
+    everything = "".join(map(chr, range(1, 128))).replace("\n", "") + "äß€ "
+    for secret in (everything, "\r\rx", " ", "*:*", "\\", "'", "#", "a\tb"):
+        one.sql(sql.SQL("ALTER ROLE biso_other PASSWORD {}").format(sql.Literal(secret)))
+        server = one.server(user="biso_other")
+        server = replace(server, dsn=replace(server.dsn, password=Secret(secret)))
+        require_passable(server)
+        assert ask(server) == "biso_other postgres", repr(secret)
+
+
 @pytest.mark.parametrize("secret", ["a\nb", "a\r", "a\0b"])
 def test_a_password_that_pgpass_cannot_carry_is_refused_without_showing_it(secret: str) -> None:
     with pytest.raises(Refused) as caught:
         password_line(Dsn("h", 1, "d", "u", Secret(secret)))
     assert secret not in str(caught.value)
+    host = LocalHost("test")
+    with pytest.raises(Refused, match="test: the password of the database role 'u'"):
+        require_passable(Server(host, Dsn("h", 1, "d", "u", Secret(secret))))
+    host.close()

@@ -115,6 +115,19 @@ def test_a_wrong_password(world: Any) -> None:
     assert "password" in message and "prod" in message
 
 
+def test_a_password_that_psql_and_pg_dump_cannot_be_given(world: Any) -> None:
+    """PHP and psycopg take it: only libpq's files end at a line break."""
+    world.prod.cluster.rows("ALTER ROLE biso PASSWORD E'zwei\\nZeilen'")
+    config = world.prod.config
+    text = config.read_text()
+    own = text[text.index("'password' => ") :].split("\n")[0]
+    config.write_text(text.replace(own, "'password' => \"zwei\\nZeilen\","))
+    message = fails(world, code=(3,))
+    assert "prod: the password of the database role 'biso' holds a line break" in message
+    assert "Zeilen" not in message
+    assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+
+
 def test_a_role_that_may_not_create_databases(plain_world: Any) -> None:
     plain_world.test.cluster.rows("ALTER ROLE biso_test NOCREATEDB")
     message = fails(plain_world, code=(3,))

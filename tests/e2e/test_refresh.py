@@ -282,6 +282,14 @@ def test_a_plan_changes_nothing_and_lists_the_steps(world: Any) -> None:
     assert world.leftovers(previous=False) == []
 
 
+def test_a_plan_says_where_direct_is_not_what_it_will_be(world: Any) -> None:
+    world.site(prod={"ssh": None}, refresh={"route": "direct"})
+    ran = world.run("refresh-test", "--plan")
+    assert ran.code == 0, str(ran)
+    told = " ".join(ran.out.split())
+    assert 'route = "direct": prod is this machine' in told and "route relay" in told
+
+
 def test_without_yes_and_without_a_terminal_nothing_is_done(world: Any) -> None:
     before = world.test.state()
     ran = world.run("refresh-test", "--json")

@@ -15,6 +15,7 @@ from biso_tasks.actions.staged.absent import exists
 from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.config.model import Environment
 from biso_tasks.database.admin import admin
+from biso_tasks.database.client import require_passable
 from biso_tasks.database.facts import Client, ServerFacts, probe
 from biso_tasks.database.server import Server
 from biso_tasks.errors import BisoError
@@ -190,7 +191,7 @@ def _databases(
         label, one = "log database" if number else "database", database.server
         if number and skipped and sheet.attempt(label, partial(exists, one), _absent(one)) is False:
             break
-        facts = sheet.attempt(label, partial(probe, one), partial(_database, one))
+        facts = sheet.attempt(label, partial(_probed, one), partial(_database, one))
         if facts is None:
             break  # what follows is matched to the other side by its number
         found.append(facts)
@@ -199,6 +200,11 @@ def _databases(
         if writes and one.admin_user is not None:
             sheet.attempt(f"admin of the {label}", partial(_admin, one), "answers as {}".format)
     return tuple(found)
+
+
+def _probed(server: Server) -> ServerFacts:
+    require_passable(server)
+    return probe(server)
 
 
 def _absent(server: Server) -> Callable[[bool], str]:

@@ -16,7 +16,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.files.space import free_space, human
 from biso_tasks.files.sync import method
 from biso_tasks.host.protocol import Host
-from biso_tasks.host.route import choose_route
+from biso_tasks.host.route import choose_route, route_note
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
@@ -96,6 +96,8 @@ def _route(session: Session, source: Host, target: Host) -> str:
         return "both are on one host: nothing travels over the network"
     if found == "direct":
         return f"direct: {target.name} reaches {source.name} by SSH"
+    if note := route_note(source, target, wanted):
+        return note[0]
     if wanted == "relay" or not source.address or not target.address:
         return "relay: through this machine, nothing is written to its disk"
     return f"relay: {target.name} cannot reach {source.name}, so all goes through this machine"

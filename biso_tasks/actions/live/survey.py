@@ -20,12 +20,13 @@ from biso_tasks.actions.staged.work import (
     require_pair,
     url_note,
 )
+from biso_tasks.database.client import require_passable
 from biso_tasks.database.facts import ServerFacts, probe
 from biso_tasks.database.pair import pick_dump, pick_load
 from biso_tasks.database.server import Server
 from biso_tasks.errors import Refused
 from biso_tasks.files.sync import method
-from biso_tasks.host.route import choose_route
+from biso_tasks.host.route import choose_route, route_note
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
@@ -101,6 +102,8 @@ def survey(
         if in_place:
             databases = without_stage(databases)
         sources = tuple(_source_of(source, target, database) for database in databases)
+        for one in (*sources, *(database.server for database in databases)):
+            require_passable(one)
         _require_sources(source, databases, sources)
         if source_name != target_name:
             # All that either config.php names, copied or not: a stand-in is made beside the
@@ -151,7 +154,12 @@ def survey(
             services=running.result(),
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
-            notes=(*notes, *not_asked, *url_notes.result()),
+            notes=(
+                *notes,
+                *route_note(source.host, target.host, session.site.refresh.route),
+                *not_asked,
+                *url_notes.result(),
+            ),
         )
 
 

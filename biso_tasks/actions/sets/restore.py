@@ -24,6 +24,7 @@ from biso_tasks.backup.sealed import sealed_file
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.backup.verify import Problem
 from biso_tasks.database import grantfile
+from biso_tasks.database.client import require_passable
 from biso_tasks.database.connect import connect
 from biso_tasks.database.facts import ServerFacts, probe
 from biso_tasks.database.identity import database_identity
@@ -34,7 +35,7 @@ from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.sync import method
-from biso_tasks.host.route import choose_route
+from biso_tasks.host.route import choose_route, route_note
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
@@ -201,6 +202,8 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         require_exchangeable(target, work.areas)
         wanted = staged(target, contents(session, work, target, backup), areas=work.areas)
         databases, absent = part_absent(target, wanted)
+        for database in databases:
+            require_passable(database.server)
         dumps = tuple(dump_of(one, backup) for one in databases)
         not_asked = require_apart(session, target, databases)
         if not_asked:
@@ -235,6 +238,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             in_maintenance=in_maintenance.result(),
             previous=(record.result() or {}).get("previous"),
             notes=(
+                *route_note(store.host, target.host, session.site.refresh.route),
                 *not_asked,
                 *(absent_note(target, one) for one in absent),
                 *left_out(target, backup, databases),
