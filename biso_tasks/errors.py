@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 __all__ = [
     "BisoError",
     "ConfigError",
+    "Defect",
     "Interrupted",
     "Locked",
     "NeedsPerson",
@@ -57,6 +58,12 @@ class BisoError(Exception):
 
 class StepFailed(BisoError):
     """A step failed; the target is untouched or was rolled back. Exit 1."""
+
+
+class Defect(StepFailed):
+    """What nobody foresaw: a mistake of this tool, not of the person or the site. Exit 1."""
+
+    kind = "defect"
 
 
 class ConfigError(BisoError):

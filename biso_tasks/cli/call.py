@@ -6,20 +6,27 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from biso_tasks.actions import builtin
 from biso_tasks.actions.kit import Work, bind_recipe
 from biso_tasks.actions.recipes import actions, recipes
 from biso_tasks.cli.observers import Observers, tell_no_run
-from biso_tasks.cli.output import Output
-from biso_tasks.config.load import find, load
-from biso_tasks.config.model import Environment, Site
-from biso_tasks.errors import BisoError, ConfigError, Interrupted, ObserverFailed, Refused
+from biso_tasks.cli.output import Output, say
+from biso_tasks.cli.site import find_site, load_hooks
+from biso_tasks.config.model import Environment
+from biso_tasks.errors import (
+    BisoError,
+    Defect,
+    Interrupted,
+    ObserverFailed,
+    Refused,
+    StepFailed,
+)
 from biso_tasks.flow.interrupt import interruptible, raising
 from biso_tasks.flow.journal import Journal, new_run_id
 from biso_tasks.flow.plan import Plan
@@ -35,7 +42,7 @@ from biso_tasks.ui.report_html import html
 from biso_tasks.ui.report_markdown import markdown
 from biso_tasks.ui.terminal import Stream, can_colour
 
-__all__ = ["Call", "Options", "demo_path", "find_site", "run_command"]
+__all__ = ["Call", "Options", "run_command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class Call:
     stack: ExitStack = field(default_factory=ExitStack)
     outcome: Outcome | None = None
     observed: PluginManager | None = None
+    redact: Callable[[str], str] = str
+    unforeseen: Exception | None = None
 
     def session(self, *, observed: bool = True) -> Session:
         """The site's session, plugins loaded. Raises ConfigError. From here on, observers are told
@@ -70,7 +79,9 @@ class Call:
         hooks = load_hooks(site)
         if observed and not self.options.plan:
             self.observed = hooks
-        return self.stack.enter_context(Session(site, hooks, say=_say, mends=not self.options.plan))
+        session = Session(site, hooks, say=say, mends=not self.options.plan)
+        self.redact = session.redact
+        return self.stack.enter_context(session)
 
     def text(self, text: str) -> None:
         self.output.text(text)
@@ -161,15 +172,24 @@ class Call:
             observers.run_started()
             outcome = execute(plan, journal, [progress, observers], cancel=cancel)
             self.outcome = outcome
-            said = dict(facts())
-            self.document |= said
-            journal.write("result", facts=said)
-        self._report(session, plan, outcome, observers)
+
+            def result() -> None:
+                said = dict(facts())
+                self.document |= said
+                journal.write("result", facts=said)
+
+            untold = _told(self, result)
+        untold += _told(self, lambda: self._report(session, plan, outcome, observers))
         if outcome.error is not None:
             # The run's own error decides the exit code; who was not told is said all the same.
-            for failure in observers.failures:
-                _say(failure)
+            for failure in (*observers.failures, *(error.message for error in untold)):
+                say(failure)
             raise outcome.error
+        if untold:
+            raise ObserverFailed(
+                f"{plan.name} is done, but not all of its report is written: {untold[0].message}",
+                hint=f"{untold[0].hint}; nothing needs to be run again",
+            )
         if observers.failures or outcome.listener_errors:
             failed = [*observers.failures, *(one.message for one in outcome.listener_errors)]
             raise ObserverFailed(
@@ -188,24 +208,21 @@ class Call:
 
 
 def run_command(task: str, options: Options, body: Callable[[Call], None]) -> int:
-    """Run a task's body; print its error as one line with its remedy; give the exit code."""
+    """Run a task's body; print its error as one line with its remedy; give the exit code. What
+    nobody foresaw is an error like others (kind "defect"), its traceback shown with -v."""
     output = Output(as_json=options.json)
     call = Call(task, options, output, run_id=new_run_id(task))
     started = time.monotonic()
-    error: BisoError | None = None
-    try:
-        # Until the run has ended a signal stops what is begun; afterwards only its report is left.
-        with raising(lambda: call.outcome is not None), call.stack:
-            body(call)
-    except (BisoError, KeyboardInterrupt) as raised:
-        caught = Interrupted(_EARLY) if isinstance(raised, KeyboardInterrupt) else raised
-        error = caught
-        error_text.show(caught, sys.stderr)
+    error = _attempt(call, body)
+    if error is not None:
+        error_text.show(error, sys.stderr)
+        if options.verbose and call.unforeseen is not None:
+            say(call.redact("".join(traceback.format_exception(call.unforeseen))))
         if call.observed is not None and call.outcome is None:
             # Nobody may be looking at the terminal: a timer's run that finds the lock taken.
             seconds = time.monotonic() - started
-            for failure in tell_no_run(call.observed, task, call.run_id, caught, seconds):
-                _say(failure)
+            for failure in tell_no_run(call.observed, task, call.run_id, error, seconds):
+                say(failure)
     code = 0 if error is None else error.exit_code
     steps = call.outcome.steps if call.outcome is not None else ()
     output.document(
@@ -231,49 +248,57 @@ def run_command(task: str, options: Options, body: Callable[[Call], None]) -> in
     return code
 
 
-_EARLY = "interrupted before anything was begun: nothing was changed"
+def _attempt(call: Call, body: Callable[[Call], None]) -> BisoError | None:
+    """Run the body to its end, all that it opened closed; what went wrong."""
+    try:
+        # Until the run has ended a signal stops what is begun; afterwards only its report is left.
+        with raising(lambda: call.outcome is not None), call.stack:
+            body(call)
+    except KeyboardInterrupt:
+        return Interrupted(_EARLY)
+    except BisoError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 (the last line: whatever it is, it is told properly)
+        return _defect(call, error)
+    return None
 
 
-def find_site() -> Site:
-    """The site of the working directory. Raises ConfigError."""
-    file = find(Path.cwd(), os.environ)
-    if file is None:
-        raise ConfigError(
-            "there is no biso.toml here or above",
-            hint="`biso init` writes one, `./biso demo` builds a site to try; or set BISO_CONFIG",
-        )
-    site = load(file)
-    demo_path(site.state)
-    return site
-
-
-def load_hooks(site: Site) -> PluginManager:
-    """The site's plugins. Raises ConfigError naming file and line."""
-    hooks = PluginManager(say=_say)
-    hooks.load(
-        site.plugins,
-        site.disable,
-        [builtin],
-        root=site.root,
-        sections=dict(site.plugin_sections),
+def _defect(call: Call, error: Exception) -> BisoError:
+    call.unforeseen = error
+    said = call.redact(" ".join(f"{type(error).__name__}: {error}".split()))
+    what = f"stopped on {said}: this is a defect of biso-tasks"
+    hint = "run it again with -v, and report it with the traceback that is shown then"
+    if call.outcome is not None and call.outcome.ok:
+        # "A step failed" would say that the target is what it was.
+        return ObserverFailed(f"{call.task} is done, but what came after it {what}", hint=hint)
+    return Defect(
+        f"{call.task} {what}", hint=f"{hint}; `biso recover` puts right what was begun, if anything"
     )
-    return hooks
 
 
-def demo_path(state: Path) -> None:
-    """The demo's client programs, where the machine has none: first on the PATH of ours."""
-    programs = state / "demo" / "bin"
-    if (state / "demo" / "MADE_BY_BISO_DEMO").exists() and programs.is_dir():
-        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+def _told(call: Call, write: Callable[[], None]) -> list[BisoError]:
+    """What kept a finished run from being written down: it has ended as it has ended."""
+    try:
+        write()
+    except BisoError as error:
+        return [error]
+    except OSError as error:
+        return [
+            StepFailed(
+                f"{error.filename}: cannot be written: {error.strerror}",
+                hint="make room for it, or set `site.state` in biso.toml",
+            )
+        ]
+    except Exception as error:  # noqa: BLE001 (it must not hide how the run ended)
+        return [_defect(call, error)]
+    return []
+
+
+_EARLY = "interrupted before anything was begun: nothing was changed"
 
 
 def _interactive() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text.rstrip("\n") + "\n")
-    sys.stderr.flush()
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from biso_tasks.actions.recover import Recovered
 from biso_tasks.actions.recover import recover as recover_one
 from biso_tasks.cli.backing import backup
 from biso_tasks.cli.baselines import baseline, reset_test
-from biso_tasks.cli.call import Call, Options, find_site, load_hooks, run_command
+from biso_tasks.cli.call import Call, Options, run_command
 from biso_tasks.cli.demo import demo
 from biso_tasks.cli.init import init
 from biso_tasks.cli.keeping import prune, verify
@@ -21,6 +21,7 @@ from biso_tasks.cli.restoring import restore
 from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
 from biso_tasks.cli.sets import list_sets, pin, show, unpin
+from biso_tasks.cli.site import find_site, load_hooks
 from biso_tasks.errors import Locked, NeedsPerson, Refused
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from biso_tasks.cli.backing import backup
-from biso_tasks.cli.call import Call, demo_path
+from biso_tasks.cli.call import Call
 from biso_tasks.cli.keeping import verify
 from biso_tasks.cli.refreshing import refresh_test
+from biso_tasks.cli.site import demo_path
 from biso_tasks.config.load import find
 from biso_tasks.demo import site as demo_site
 from biso_tasks.errors import UsageError

@@ -17,7 +17,8 @@ from biso_tasks.actions.schedule.agenda import (
 from biso_tasks.actions.schedule.cron import Crontab
 from biso_tasks.actions.schedule.since import forget_timers, note_timers
 from biso_tasks.actions.schedule.systemd import Units, system_folder, user_folder
-from biso_tasks.cli.call import Call, find_site
+from biso_tasks.cli.call import Call
+from biso_tasks.cli.site import find_site
 from biso_tasks.config.model import Site
 from biso_tasks.errors import Refused, UsageError
 from biso_tasks.host.local import LocalHost

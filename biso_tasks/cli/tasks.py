@@ -14,10 +14,12 @@ from invoke.tasks import Task, task
 
 from biso_tasks.cli import tasks_sets, tasks_site
 from biso_tasks.cli.declare import READING, declare, run
+from biso_tasks.cli.output import stdout_aside
 from biso_tasks.config.load import find, load
 from biso_tasks.config.model import Site
 from biso_tasks.errors import BisoError
 from biso_tasks.flow.recipe import parse
+from biso_tasks.hooks.loader import attempt
 from biso_tasks.hooks.manager import PluginManager
 
 __all__ = ["namespace"]
@@ -93,13 +95,16 @@ def _of_plugins(site: Site) -> list[tuple[str, str]]:
     task that needs it."""
     hooks = PluginManager(say=lambda text: None)
     sections = dict(site.plugin_sections)
-    try:
+
+    def given() -> list[tuple[str, str]]:
         hooks.load(site.plugins, site.disable, root=site.root, sections=sections)
-        given = hooks.collect("biso_recipes", site=site)
-        recipes = [parse(text.text, text.source) for _, texts in given for text in texts]
-    except BisoError:
-        return []
-    return [(recipe.name, recipe.help) for recipe in recipes]
+        texts = [text for _, found in hooks.collect("biso_recipes", site=site) for text in found]
+        recipes = [parse(text.text, text.source) for text in texts]
+        return [(recipe.name, recipe.help) for recipe in recipes]
+
+    with stdout_aside():
+        found, _ = attempt(given)
+    return found or []
 
 
 def _site() -> Site | None:

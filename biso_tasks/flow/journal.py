@@ -9,6 +9,7 @@ run_finished (ok, status, seconds, error); callers add events of their own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -56,7 +57,10 @@ class EventLog(Protocol):
 def new_run_id(task: str, now: datetime | None = None) -> str:
     """A run's id, e.g. 20250301_142530-refresh-test-9f3c: UTC, and sorts by time."""
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", task):
-        raise UsageError(f'"{task}" cannot be part of a run id')
+        raise UsageError(
+            f'"{task}" cannot be part of a run id',
+            hint='a task is called with lower-case letters, digits, "-" and "_"',
+        )
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     return f"{moment:%Y%m%d_%H%M%S}-{task}-{secrets.token_hex(2)}"
 
@@ -89,10 +93,7 @@ class Journal:
             _sync_folder(folder)
             _sync_folder(state / "runs")
         except OSError as error:
-            raise JournalError(
-                f"{path}: the journal cannot be written: {error.strerror}",
-                hint="make the folder writable, or set `site.state` in biso.toml",
-            ) from error
+            raise _unwritable(path, error) from error
         # Held until the process ends, however it ends: tells a live run from one cut off. On a
         # filesystem without locks a live run is shown as unfinished.
         with contextlib.suppress(OSError):
@@ -127,9 +128,7 @@ class Journal:
                 # A full disk takes half a line: the next event would be glued to it.
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
-                raise JournalError(
-                    f"{self.path}: the journal cannot be written: {error.strerror}"
-                ) from error
+                raise _unwritable(self.path, error) from error
 
     def redact(self, text: str) -> str:
         return self._redact(text)
@@ -169,7 +168,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
+        raise JournalError(
+            f"{path}: cannot be read: {error.strerror}", hint="`biso runs` lists those that can"
+        ) from error
     # What follows the last newline is empty, or a line that was never finished.
     events: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], 1):
@@ -180,7 +181,10 @@ def read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(event, dict) or not isinstance(event.get("event"), str):
             if number == len(lines) - 1:
                 break
-            raise JournalError(f"{path}:{number}: this line is no journal event")
+            raise JournalError(
+                f"{path}:{number}: this line is no journal event",
+                hint="the journal is damaged; a copy of it from a backup can be put in its place",
+            )
         events.append(event)
     return events
 
@@ -218,7 +222,7 @@ def find(state: Path, run: str = "latest") -> Path:
     if len(fits) == 1:
         return fits[0].path
     if not known:
-        raise UsageError(f"{state}: there are no runs yet")
+        raise UsageError(f"{state}: there are no runs yet", hint="a refresh or a backup is one")
     what = "more than one run ends with" if fits else "there is no run"
     raise UsageError(f'{state}: {what} "{run}"', hint="`invoke runs` lists them")
 
@@ -267,6 +271,18 @@ def _clean(value: Any, where: str, redact: Callable[[str], str]) -> Any:
             }
         case _:
             raise TypeError(f"{where}: a {type(value).__name__} cannot be written into the journal")
+
+
+def _unwritable(path: Path, error: OSError) -> JournalError:
+    """A run whose journal is not written stops: nobody could recover it."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = (
+            "make room on this machine's disk, or set `site.state` in biso.toml to a folder on "
+            "another one; then run it again"
+        )
+    else:
+        hint = "make the folder writable, or set `site.state` in biso.toml"
+    return JournalError(f"{path}: the journal cannot be written: {error.strerror}", hint=hint)
 
 
 def _sync_folder(folder: Path) -> None:

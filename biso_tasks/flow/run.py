@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
-from biso_tasks.errors import BisoError, Interrupted, NeedsPerson, StepFailed
+from biso_tasks.errors import BisoError, Interrupted, NeedsPerson, ObserverFailed, StepFailed
 from biso_tasks.flow.interrupt import interruptible
 from biso_tasks.flow.journal import EventLog, JournalError
 from biso_tasks.flow.listen import Listener, Listeners, Status, attempt
@@ -92,6 +92,8 @@ class _Run:
         self._started: list[Step] = []
         self._results: dict[str, StepResult] = {}
         self._failure: BisoError | None = None
+        self._complete = False
+        self._untold: BaseException | None = None
         self._person: NeedsPerson | None = None
         self._undo_errors: list[tuple[str, BisoError]] = []
 
@@ -106,6 +108,7 @@ class _Run:
         self._steps([step for step in self._order if not step.always], parallel)
         if self._cancel.is_set() and self._failure is None:
             self._failure = Interrupted("interrupted: what was begun has been cleaned up")
+        self._complete = self._failure is None
         if self._failure is not None:
             for step in reversed(self._started):
                 self._undo(step)
@@ -230,7 +233,9 @@ class _Run:
             self._skip(step, "already done")
             return step
         trouble = self._record(step, "ok", seconds, ended.facts, None)
-        if trouble is not None:
+        if trouble is not None and self._complete:
+            self._untold = self._untold or trouble
+        elif trouble is not None:
             self._failed(step, "failed", seconds, self._worker.explain(step, trouble))
             return None
         return step
@@ -262,11 +267,11 @@ class _Run:
                 error=_as_json(error),
             )
         )
-        if trouble is not None and error is None:
+        if trouble is not None and error is None and not self._complete:
             return trouble
         self._results[step.name] = StepResult(step.name, step.on, status, seconds, facts, error)
         self._listeners.finished(step, status, seconds, facts, error)
-        return None
+        return trouble if error is None else None
 
     def _skip(self, step: Step, reason: str) -> None:
         facts = {"reason": reason}
@@ -322,6 +327,8 @@ class _Run:
         """What the run ends with. Exit 1 and 130 promise that the target is untouched or rolled
         back: after a failed undo that is not so, and a person has to look."""
         first = self._failure
+        if first is None and self._untold is not None:
+            return self._untold_error(self._untold)
         if first is None or isinstance(first, NeedsPerson):
             return first
         if self._undo_errors:
@@ -334,13 +341,26 @@ class _Run:
             return person
         return self._person or first
 
+    def _untold_error(self, trouble: BaseException) -> ObserverFailed:
+        """The work is done and stays done: "a step failed" would be wrong."""
+        hint = trouble.hint if isinstance(trouble, BisoError) else ""
+        told = ObserverFailed(
+            f"{self._plan.name} is done, but its journal does not say so: "
+            f"{str(trouble).splitlines()[0]}",
+            hint=hint or "nothing needs to be run again",
+        )
+        told.__cause__ = trouble
+        return told
+
     def _log(self, event: str, **fields: Any) -> bool:
-        """Whether the event is on disk. A journal that fails is a failure of the run, and must not
-        keep it from cleaning up."""
+        """Whether the event is on disk. A journal that fails is a failure of the run, as long as
+        there is something to undo, and must not keep it from cleaning up."""
         _, error = attempt(lambda: self._journal.write(event, **fields))
         if error is None:
             return True
-        if self._failure is None:
+        if self._complete:
+            self._untold = self._untold or error
+        elif self._failure is None:
             self._failure = (
                 error
                 if isinstance(error, BisoError)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from biso_tasks.errors import BisoError, Interrupted, StepFailed, plain
+from biso_tasks.errors import BisoError, Defect, Interrupted, plain
 from biso_tasks.flow.journal import EventLog
 from biso_tasks.flow.listen import Listeners, attempt
 from biso_tasks.flow.plan import Scope, Step
@@ -80,7 +80,7 @@ class Worker:
         text = "".join(trace.format())
         attempt(lambda: self._journal.write("defect", name=step.name, on=step.on, traceback=text))
         what = self._journal.redact(f"{type(error).__name__}: {error}")
-        failed = StepFailed(
+        failed = Defect(
             f'step "{step.name}"{place(step)} stopped on {what}: this is a defect in biso-tasks',
             hint="the run's journal has the details: please report it with them",
         )

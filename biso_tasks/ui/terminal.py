@@ -62,6 +62,11 @@ class Stream(io.TextIOBase):
     def encoding(self) -> str:  # type: ignore[override]
         return getattr(self._target, "encoding", None) or "utf-8"
 
+    @property
+    def gone(self) -> bool:
+        """Whether what was written last did not arrive any more."""
+        return self._gone
+
     def isatty(self) -> bool:
         return _isatty(self._target)
 

@@ -160,3 +160,70 @@ def test_production_is_never_a_target_and_nothing_is_contacted(site: Path) -> No
         assert done.returncode == 3, (words, done.stderr)
         assert json.loads(done.stdout)["error"]["kind"] == "refused"
         assert "production environment" in done.stderr or '"prod"' in done.stderr
+
+
+NOISY_EARLY = """
+import os
+from biso_tasks.api import RecipeText, hookimpl
+os.write(1, b"imported\\n")
+
+@hookimpl
+def biso_recipes(site):
+    os.system("echo from a child process")
+    text = 'name = "of-a-plugin"\\n[[steps]]\\nname = "a"\\non = "test"\\nrun = ["true"]\\n'
+    return [RecipeText(text, "noisy.py")]
+"""
+
+
+@pytest.mark.parametrize("program", [("-m", "biso_tasks.cli.main"), ("-m", "invoke")])
+def test_a_plugin_that_writes_past_python_before_the_task_is_known_stays_off_stdout(
+    site: Path, program: tuple[str, ...]
+) -> None:
+    (site / "plugins").mkdir()
+    (site / "plugins/noisy.py").write_text(NOISY_EARLY)
+    done = run(site, "of-a-plugin", "--json", program=program)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["task"] == "of-a-plugin"
+    for noise in ("imported", "from a child process"):
+        assert noise in done.stderr
+
+
+def test_what_a_plugin_says_at_the_very_end_comes_to_stderr_too(site: Path) -> None:
+    (site / "plugins").mkdir()
+    (site / "plugins/late.py").write_text(
+        "import atexit, os\natexit.register(os.write, 1, b'good bye')\n"
+        "atexit.register(print, 'and farewell')\n"
+    )
+    done = run(site, "nightly-check", "--json")
+    assert json.loads(done.stdout)["ok"]
+    assert "good bye" in done.stderr and "and farewell" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "hook", ["biso_recipes(site):\n    return [RecipeText(5, 'x')]", "biso_recipes(site):\n    1/0"]
+)
+def test_a_plugin_with_broken_recipes_costs_only_the_tasks_that_need_plugins(
+    site: Path, hook: str
+) -> None:
+    (site / "plugins").mkdir()
+    (site / "plugins/bad.py").write_text(
+        f"from biso_tasks.api import RecipeText, hookimpl\n@hookimpl\ndef {hook}\n"
+    )
+    assert run(site, "--list").returncode == 0
+    done = run(site, "nightly-check", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["kind"] in ("plugin", "defect")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_ends_nothing(site: Path) -> None:
+    for words in ("hooks", "hooks --json", "nightly-check --plan", "nightly-check --json"):
+        program = f"{sys.executable} -m biso_tasks.cli.main {words}"
+        script = f"{program} | true; echo ${{PIPESTATUS[0]}}"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=site, env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert (words, done.stdout.split()[-1]) == (words, "0"), done.stderr
+        assert "Traceback" not in done.stderr and "BrokenPipe" not in done.stderr

@@ -128,8 +128,9 @@ def test_half_a_line_on_a_full_disk_does_not_spoil_the_next(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(JournalError, match="No space left"):
+        with pytest.raises(JournalError, match="No space left") as raised:
             journal.write("two")
+    assert "make room on this machine" in raised.value.hint
     journal.write("three")
     journal.close()
     assert [event["event"] for event in read(journal.path)] == ["one", "three"]

@@ -522,13 +522,13 @@ class FullDisk:
     def write(self, event: str, **fields: Any) -> None:
         self.room -= 1
         if self.room < 0:
-            raise JournalError("no space left on device")
+            raise JournalError("no space left on device", hint="make room")
 
     def redact(self, text: str) -> str:
         return text
 
 
-@pytest.mark.parametrize("room", range(6))
+@pytest.mark.parametrize("room", range(8))
 def test_a_journal_that_fails_stops_the_run_but_not_its_clean_up(
     go: Go, diary: Diary, room: int
 ) -> None:
@@ -545,6 +545,10 @@ def test_a_journal_that_fails_stops_the_run_but_not_its_clean_up(
         assert undone == [f"undo {name}" for name in reversed(ran)]
     assert len(ran) == max(0, room // 2) if room < 5 else 2
     assert diary.did[-1] == "z"
+    assert room < 5 or statuses(outcome) == {"a": "ok", "b": "ok", "z": "ok"}
+    # What is done is not called untouched or rolled back (1) for want of a line about it.
+    assert outcome.error.exit_code == (1 if room < 5 else 75)
+    assert outcome.error.hint
 
 
 def test_the_journal_tells_the_whole_run(go: Go, diary: Diary, tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"""The site of the working directory: its biso.toml and its plugins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from biso_tasks.actions import builtin
+from biso_tasks.cli.output import say
+from biso_tasks.config.load import find, load
+from biso_tasks.config.model import Site
+from biso_tasks.errors import ConfigError
+from biso_tasks.hooks.manager import PluginManager
+
+__all__ = ["demo_path", "find_site", "load_hooks"]
+
+
+def find_site() -> Site:
+    """The site of the working directory. Raises ConfigError."""
+    file = find(Path.cwd(), os.environ)
+    if file is None:
+        raise ConfigError(
+            "there is no biso.toml here or above",
+            hint="`biso init` writes one, `./biso demo` builds a site to try; or set BISO_CONFIG",
+        )
+    site = load(file)
+    demo_path(site.state)
+    return site
+
+
+def load_hooks(site: Site) -> PluginManager:
+    """The site's plugins. Raises ConfigError naming file and line."""
+    hooks = PluginManager(say=say)
+    hooks.load(
+        site.plugins,
+        site.disable,
+        [builtin],
+        root=site.root,
+        sections=dict(site.plugin_sections),
+    )
+    return hooks
+
+
+def demo_path(state: Path) -> None:
+    """The demo's client programs, where the machine has none: first on the PATH of ours."""
+    programs = state / "demo" / "bin"
+    if (state / "demo" / "MADE_BY_BISO_DEMO").exists() and programs.is_dir():
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
