@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import posixpath
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -25,7 +26,7 @@ __all__ = ["Facts", "leaves", "read_facts", "read_planned"]
 
 Value = str | int | float | bool | None | dict[str, "Value"]
 
-_MARKER = b"\n@biso-facts "
+_LONGEST = 100  # characters of what a config.php printed
 
 # A config.php that is nowhere yet, run where it will stand, below a folder that is gone again when
 # this ends: what it derives from __DIR__ then begins with that folder's path, which is printed
@@ -92,16 +93,16 @@ def read_facts(app: App, environment: Environment, *, overrides: bool = True) ->
     Raises Refused where the file is missing, unreadable, broken, or lacks a key, naming it.
     """
     where = f"{environment.name}: {app.webroot}/{environment.config}"
-    arguments = _arguments(environment, f"{app.inside}/{environment.config}")
+    word = secrets.token_hex(8)
+    arguments = _arguments(environment, f"{app.inside}/{environment.config}", word)
     result = app.php(*arguments, stdin=_stub(), ok=None)
     if result.code == 66 and b"biso-unreadable" in result.err:
         raise Refused(
             f"{where} cannot be read",
             hint="check webroot, config and run_as of this environment in biso.toml",
         )
-    return _judge(
-        result, environment, where, overrides, "", "mend the file; BISO cannot run either"
-    )
+    remedy = "mend the file; biso-cli cannot run with it either"
+    return _judge(result, word, environment, where, overrides, "", remedy)
 
 
 def read_planned(
@@ -120,10 +121,11 @@ def read_planned(
     Raises as `read_facts`. Not for a container's PHP, which sees no such folder.
     """
     where = f"{environment.name}: {webroot}/{environment.config}, as it would be"
-    given = [word for path, text in texts.items() for word in (path, str(len(text)))]
+    word = secrets.token_hex(8)
+    given = [each for path, text in texts.items() for each in (path, str(len(text)))]
     run = script(
         _PLANNED, webroot, beside, str(len(texts)), *given, environment.config, *environment.php,
-        *_arguments(environment, "@config@"),
+        *_arguments(environment, "@config@", word),
     )  # fmt: skip
     stdin = b"".join(texts.values()) + _stub()
     result = host.run(run.as_user(environment.run_as), stdin=stdin, ok=None, timeout=60)
@@ -131,6 +133,7 @@ def read_planned(
     prefix = at.decode("utf-8", "surrogateescape") if nul else ""
     facts = _judge(
         Result(result.code, out if nul else b"", result.err),
+        word,
         environment,
         where,
         False,
@@ -151,10 +154,11 @@ def leaves(value: Value, path: str = "") -> Iterator[tuple[str, str | int | floa
         yield path, value
 
 
-def _arguments(environment: Environment, config: str) -> tuple[str, ...]:
-    """PHP's own, which reads the stub on stdin."""
+def _arguments(environment: Environment, config: str, word: str) -> tuple[str, ...]:
+    """PHP's own, which reads the stub on stdin; its answer stands between lines with `word`."""
     settings = ("-d", "display_errors=stderr", "-d", "log_errors=0")
-    return (*settings, "--", config, environment.key("datadir"))
+    keys = [environment.key(name) for name in ("datadir", "env", "gaia.db", "log.db")]
+    return (*settings, "--", config, word, *keys)
 
 
 def _stub() -> bytes:
@@ -162,24 +166,53 @@ def _stub() -> bytes:
 
 
 def _judge(
-    result: Result, environment: Environment, where: str, overrides: bool, prefix: str, remedy: str
+    result: Result,
+    word: str,
+    environment: Environment,
+    where: str,
+    overrides: bool,
+    prefix: str,
+    remedy: str,
 ) -> Facts:
     """`prefix` is no part of any path; `remedy` is for what PHP cannot run."""
-    _, marker, tail = (b"\n" + result.out).rpartition(_MARKER)
-    if not marker:
+    before, _, rest = (b"\n" + result.out).partition(f"\n@biso-facts {word}\n".encode())
+    text, found, after = rest.partition(f"\n@biso-facts-end {word}\n".encode())
+    answer = _read(text) if found else None
+    if answer is None:
         raise StepFailed(
             f"{where}: PHP did not evaluate it (exit {result.code}): {_first_line(result.error)}",
             hint=f"run there: {' '.join(environment.php)} -v, and set `php` in biso.toml if needed",
         )
-    answer = json.loads(tail)
-    if not answer["complete"]:
-        said = str(answer["error"])
-        said = said.replace(prefix, "") if prefix else said
-        raise Refused(f"{where} is broken PHP: {said}", hint=remedy)
     values = _untag(answer["values"])
     values = _without(values, prefix) if prefix else values
     assert isinstance(values, dict)
+    said = str(answer["error"])
+    if said == "exit":
+        answer["printed"] = _printed(before + after, values, prefix)
+    elif said:
+        said = said.replace(prefix, "") if prefix else said
+        raise Refused(f"{where} is broken PHP: {said}", hint=remedy)
     return _facts(values, answer, environment, where, overrides)
+
+
+def _read(text: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _printed(printed: bytes, values: dict[str, Value], prefix: str) -> str:
+    """The first line that it printed, often why it ended, such as "no direct access", without
+    anything that it had set: it may print a password."""
+    lines = printed.decode("utf-8", "replace").split("\n")
+    said = next((line.strip() for line in lines if line.strip()), "")
+    said = said.replace(prefix, "") if prefix else said
+    for _, value in leaves(values):
+        if isinstance(value, str) and len(value) >= 4:
+            said = said.replace(value, "…")
+    return said[:_LONGEST]
 
 
 def _without(value: Value, prefix: str) -> Value:
@@ -199,10 +232,10 @@ def _facts(
         key = environment.key(name)
         value = values.get(key)
         if not isinstance(value, str) or not value:
-            if answer["exits"]:
-                raise _ended(where, key)
+            if answer["error"]:
+                raise _ended(where, key, answer["printed"])
             raise Refused(
-                f"{where} does not set '{key}'",
+                f"{where} does not set '{key}'{_unset(answer)}",
                 hint=f"set it there, or name the key that this BISO uses: "
                 f"environments.{environment.name}.config_keys in biso.toml",
             )
@@ -211,10 +244,10 @@ def _facts(
     key = environment.key("gaia.db")
     database = _dsn(values.get(key))
     if database is None:
-        if answer["exits"]:
-            raise _ended(where, key)
+        if answer["error"]:
+            raise _ended(where, key, answer["printed"])
         raise Refused(
-            f"{where} does not set '{key}' with a dbname",
+            f"{where} does not set '{key}' with a dbname{_unset(answer)}",
             hint=f"set it there, or environments.{environment.name}.config_keys in biso.toml",
         )
     if overrides:
@@ -239,16 +272,23 @@ def _facts(
         php=str(answer["php"]),
         pgsql=bool(answer["pgsql"]),
         values=values,
-        exits=bool(answer["exits"]),
+        exits=bool(answer["error"]),
     )
 
 
-def _ended(where: str, key: str) -> Refused:
+def _ended(where: str, key: str, printed: str) -> Refused:
     return Refused(
-        f"{where} ends with `exit` or `die` before it sets '{key}'",
-        hint="take that out, or let it not count for PHP on the command line: biso-cli could not "
-        "run with it either",
+        f"{where} ends with `exit` or `die` before it sets '{key}'"
+        + (f", saying: {printed}" if printed else ""),
+        hint="take that out; where it waits for a constant of BISO's, give PHP a file that defines "
+        'it: php = ["php", "-d", "auto_prepend_file=/path/on/the/host.php"] in biso.toml',
     )
+
+
+def _unset(answer: Mapping[str, Any]) -> str:
+    """What a web server sets for its own processes is not there for PHP on the command line."""
+    names = ", ".join(str(name) for name in answer["unset"])
+    return f" (it asks the environment for {names}, not set on the command line)" if names else ""
 
 
 def _dsn(value: Value | None) -> Dsn | None:

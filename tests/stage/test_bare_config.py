@@ -93,6 +93,18 @@ def test_a_data_dir_that_is_asked_for_by_realpath_is_found(tmp_path: Path) -> No
     assert plan(tmp_path, text).facts.datadir == str(tmp_path / "data")
 
 
+def test_a_config_whose_first_word_counts_cannot_be_led_elsewhere(tmp_path: Path) -> None:
+    own = (
+        "<?php class Config { static $all = [];"
+        " static function set($key, $value) { self::$all[$key] ??= $value; }"
+        " static function get($key) { return self::$all[$key] ?? null; } }"
+    )
+    text = SET.replace("<?php", own)
+    assert plan(tmp_path, text).facts.database.host == "alt"
+    with pytest.raises(Refused, match="cannot be led"):
+        plan(tmp_path, text, database=Database(port=6000))
+
+
 def test_a_config_that_ends_by_itself_cannot_be_led_elsewhere(tmp_path: Path) -> None:
     assert plan(tmp_path, SET + "exit;").facts.database.host == "alt"
     with pytest.raises(Refused, match="cannot be led"):
