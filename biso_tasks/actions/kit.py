@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from biso_tasks.config.model import Environment, Site
 from biso_tasks.errors import ConfigError, UsageError, plain
@@ -23,7 +23,9 @@ from biso_tasks.host.command import Command
 from biso_tasks.session import Session
 from biso_tasks.stage.view import StageView
 
-__all__ = ["Context", "Work", "bind_recipe"]
+__all__ = ["PLACEHOLDER", "Context", "Work", "bind_recipe"]
+
+PLACEHOLDER: Final = re.compile(r"\{([a-z]+\.[a-z_]+|run)\}")
 
 
 @dataclass(slots=True)
@@ -31,7 +33,14 @@ class Work:
     """What the steps of one command share. `places` maps the names that recipes use (`source`,
     `target`) to environments; `conditions` are what `when` may name, evaluated while planning;
     `values` what `{stage.datadir}` and its like stand for in a site's own commands. What is entered
-    into `open` is closed when the run has ended, in whatever way."""
+    into `open` is closed when the run has ended, in whatever way.
+
+    The names of all three are the class's own, so that a recipe can be checked before anything is
+    contacted."""
+
+    PLACES: ClassVar[tuple[str, ...]] = ()
+    CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {}
+    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {"run": lambda work: work.run_id}
 
     session: Session
     task: str
@@ -41,6 +50,11 @@ class Work:
     values: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     open: ExitStack = field(default_factory=ExitStack)
+
+    def bind_values(self) -> None:
+        """What a recipe's `when` and a site's own commands may name, as it is now."""
+        self.conditions = {name: value(self) for name, value in self.CONDITIONS.items()}
+        self.values = {name: value(self) for name, value in self.VALUES.items()}
 
     def environment_name(self, on: str) -> str:
         return self.places.get(on, on)
@@ -121,13 +135,16 @@ class Context(Generic[W_co]):
 
 
 def bind_recipe(
-    recipe: Recipe, work: Work, actions: Mapping[str, Action], *, confirm: str = ""
+    recipe: Recipe, work: Work, actions: Mapping[str, Action], *, confirm: Sequence[str] = ()
 ) -> Plan:
-    """The plan of `recipe`. Raises ConfigError where a step names what does not exist."""
+    """The plan of `recipe`; to be typed before it runs: what the recipe, its steps and `confirm`
+    name. Raises ConfigError where a step names what does not exist."""
     steps = tuple(_bind(recipe, spec, work, actions) for spec in recipe.steps)
-    return Plan(
-        recipe.name, work.run_id, steps, confirm=confirm, notes=tuple(map(plain, work.notes))
-    )
+    said = [*recipe.confirm]
+    said += [spec.confirm for spec, step in zip(recipe.steps, steps, strict=True) if not step.skip]
+    names = [work.session.environment(work.environment_name(one)).name for one in said if one]
+    typed = tuple(dict.fromkeys((*confirm, *names)))
+    return Plan(recipe.name, work.run_id, steps, confirm=typed, notes=tuple(map(plain, work.notes)))
 
 
 def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Action]) -> Step:
@@ -198,4 +215,4 @@ def _filled(word: str, values: Mapping[str, str], where: str) -> str:
             raise ConfigError(f"{where}: {{{found[1]}}} is not known; there are: {known}")
         return values[found[1]]
 
-    return re.sub(r"\{([a-z]+\.[a-z_]+|run)\}", value, word)
+    return PLACEHOLDER.sub(value, word)

@@ -67,7 +67,6 @@ def reset_test(call: Call, env: str, name: str) -> None:
     call.run_recipe(
         session,
         work,
-        confirm_name=environment,
         header=describe_target(work),
         facts=lambda: said(work),
     )

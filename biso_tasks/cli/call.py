@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from biso_tasks.actions.kit import Work, bind_recipe
-from biso_tasks.actions.recipes import actions, recipes
+from biso_tasks.actions.recipes import Book, read_book
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output, say
 from biso_tasks.cli.site import find_site, load_hooks
@@ -30,11 +30,12 @@ from biso_tasks.errors import (
 from biso_tasks.flow.interrupt import interruptible, raising
 from biso_tasks.flow.journal import Journal, new_run_id
 from biso_tasks.flow.plan import Plan
+from biso_tasks.flow.recipe import Recipe
 from biso_tasks.flow.run import Outcome, execute
 from biso_tasks.hooks.manager import PluginManager
 from biso_tasks.session import Session
 from biso_tasks.ui import errors as error_text
-from biso_tasks.ui.confirm import confirm, must_ask
+from biso_tasks.ui.confirm import confirm_all, must_ask
 from biso_tasks.ui.plan import render
 from biso_tasks.ui.progress import choose
 from biso_tasks.ui.report import load as load_report
@@ -68,17 +69,22 @@ class Call:
     stack: ExitStack = field(default_factory=ExitStack)
     outcome: Outcome | None = None
     observed: PluginManager | None = None
+    book: Book | None = None
     redact: Callable[[str], str] = str
     unforeseen: Exception | None = None
 
-    def session(self, *, observed: bool = True) -> Session:
+    def session(self, *, observed: bool = True, recipes: bool = True) -> Session:
         """The site's session, plugins loaded. Raises ConfigError. From here on, observers are told
         where the command fails before its run; not with --plan, nor where nothing was to be run
-        (`observed` is False)."""
+        (`observed` is False). What is wrong in any recipe is told before anything is contacted, but
+        to a command that runs none (`recipes` is False)."""
         site = find_site()
         hooks = load_hooks(site)
         if observed and not self.options.plan:
             self.observed = hooks
+        if observed and recipes:
+            self.book = read_book(site, hooks)
+            self.book.require_right()
         session = Session(site, hooks, say=say, mends=not self.options.plan)
         self.redact = session.redact
         return self.stack.enter_context(session)
@@ -109,39 +115,50 @@ class Call:
                 given=self.options.confirm,
             )
 
+    def recipe(self, name: str) -> Recipe:
+        """Raises ConfigError where it is a variant that a change of biso.toml does not fit."""
+        assert self.book is not None
+        self.book.require_right(name)
+        return self.book.recipes[name]
+
     def run_recipe(
         self,
         session: Session,
         work: Work,
         *,
         recipe: str = "",
-        confirm_name: str = "",
-        production: bool = False,
+        confirm: Sequence[str] = (),
+        lightly: bool = False,
         header: tuple[tuple[str, str], ...] = (),
         facts: Callable[[], Mapping[str, Any]] = dict,
     ) -> Outcome | None:
         """Plan, show, ask, run, report. Returns None with --plan. Raises the run's error.
 
-        `confirm_name` has to be typed, into a `production` environment whatever --yes says. `facts`
-        are asked after the run, for the JSON and the journal's end.
+        What the recipe, its steps and `confirm` name has to be typed, a production environment's
+        name whatever --yes says, unless what is done there is taken `lightly`. `facts` are asked
+        after the run, for the JSON and the journal's end.
         """
-        site, hooks = session.site, session.hooks
-        spec = recipes(site, hooks)[recipe or work.task]
-        plan = bind_recipe(spec, work, actions(site, hooks), confirm=confirm_name)
+        assert self.book is not None
+        spec = self.recipe(recipe or work.task)
+        plan = bind_recipe(spec, work, self.book.actions, confirm=confirm)
         plan.order()
         self._show(plan, header)
         if self.options.plan:
             return None
         vetoes = [
-            f"{name}: {veto.reason}" for name, veto in hooks.collect("biso_confirm", plan=plan)
+            f"{name}: {veto.reason}"
+            for name, veto in session.hooks.collect("biso_confirm", plan=plan)
         ]
         if vetoes:
             raise Refused("; ".join(vetoes), hint="a plugin of this site refuses this plan")
-        confirm(
-            confirm_name,
+        roles = {name: session.environment(name).role for name in plan.confirm}
+        confirm_all(
+            [
+                (name, role == "production" and not (lightly and name in confirm))
+                for name, role in roles.items()
+            ],
             yes=self.options.yes,
             interactive=_interactive(),
-            production=production,
             given=self.options.confirm,
         )
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from biso_tasks.actions.doctor.checks import checks
-from biso_tasks.actions.kit import Work
+from biso_tasks.actions.own import OwnWork, held_by
 from biso_tasks.actions.recover import Recovered
 from biso_tasks.actions.recover import recover as recover_one
 from biso_tasks.cli.backing import backup
@@ -55,12 +55,15 @@ def run(command: str, arguments: Mapping[str, Any]) -> int:
 
 def _recipe(call: Call, name: str) -> None:
     session = call.session()
-    work = Work(session, name, call.run_id)
+    held = held_by(call.recipe(name))
+    work = OwnWork(session, name, call.run_id, holds=held[0] if held else "")
+    work.look_again()
+    work.bind_values()
     call.run_recipe(session, work, recipe=name)
 
 
 def _recover(call: Call, env: str) -> None:
-    session = call.session()
+    session = call.session(recipes=False)
     session.mends = False  # what is mended is told as done
     names = [env] if env else [e.name for e in session.site.environments]
     found = [recover_one(session, name, call.run_id) for name in names]

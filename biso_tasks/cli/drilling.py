@@ -72,8 +72,7 @@ def drill(call: Call, session: Session, store: Store, id: str, on: str) -> None:
         session,
         work,
         recipe="drill",
-        confirm_name=on if production else "",
-        production=production,
+        confirm=(on,) if production else (),
         header=describe_target(work),
         facts=said,
     )

@@ -47,6 +47,7 @@ def verify(call: Call, set_: str, all_: bool, drill: bool, on: str, from_: str) 
 def _read(call: Call, session: Session, store: Store, ids: tuple[str, ...]) -> None:
     call.document["sets"] = list(ids)
     work = Verify(session, "verify", call.run_id, store=store, ids=ids)
+    work.bind_values()
 
     def said() -> dict[str, Any]:
         found = [line for id, found in work.findings.items() for line in findings_json(id, found)]
@@ -64,6 +65,7 @@ def prune(call: Call, env: str) -> None:
         session, "prune", call.run_id, places={"source": name}, store=own_store(session, name)
     )
     work.look()
+    work.bind_values()
 
     def said() -> dict[str, Any]:
         return {
@@ -72,7 +74,9 @@ def prune(call: Call, env: str) -> None:
             "kept": dict(work.decided.keep),
         }
 
-    call.run_recipe(session, work, confirm_name=name if work.destroys else "", facts=said)
+    # Of sets there are more: --yes is enough where production's go.
+    wanted = (name,) if work.destroys else ()
+    call.run_recipe(session, work, confirm=wanted, lightly=True, facts=said)
     if not call.options.plan:
         if work.in_use:
             call.text(f"{', '.join(work.in_use)} stays: it is being read")

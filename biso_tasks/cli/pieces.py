@@ -93,8 +93,6 @@ def _run(
         session,
         work,
         recipe=recipe,
-        confirm_name=name,
-        production=session.environment(name).role == "production",
         header=describe_target(work),
         facts=said,
     )

@@ -69,6 +69,7 @@ def _from_set(
             'strategy = "in-place" refreshes from the live instance only',
             hint='use --source live, or strategy = "swap"',
         )
+    call.recipe("refresh-from-set")
     store, id = find_store(session, word, "")
     work = FromSet(
         session,
@@ -90,7 +91,6 @@ def _from_set(
         session,
         work,
         recipe="refresh-from-set",
-        confirm_name=target,
         header=header,
         facts=lambda: said_of_set(work),
     )
@@ -159,7 +159,7 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
         return done
 
     recipe = "refresh-in-place" if work.in_place else ""
-    call.run_recipe(session, work, recipe=recipe, confirm_name=target, header=header, facts=said)
+    call.run_recipe(session, work, recipe=recipe, header=header, facts=said)
     if work.away is not None:
         call.output.text(
             f"{target} serves the {'anonymised ' if work.anonymize else ''}copy of "
@@ -193,6 +193,7 @@ def rollback(call: Call, env: str) -> None:
     call.require_named(session.environment(name))
     work = Rollback(session, "rollback", call.run_id, places={"target": name})
     work.look_again()
+    work.bind_values()
     work.notes = list(work.facts.notes)
     call.document["source"] = "previous"
 
@@ -206,8 +207,7 @@ def rollback(call: Call, env: str) -> None:
             "previous": None if swapped is None else kept,
         }
 
-    production = session.environment(name).role == "production"
-    call.run_recipe(session, work, confirm_name=name, production=production, facts=said)
+    call.run_recipe(session, work, facts=said)
     if work.swapped is not None:
         call.output.text(
             f"{name} serves its previous instance again; it was away for "

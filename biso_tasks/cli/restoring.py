@@ -55,8 +55,6 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         session,
         work,
         recipe="restore-bare" if isinstance(work, Bare) else "",
-        confirm_name=name,
-        production=environment.role == "production",
         header=(
             *describe_target(work),
             *(describe_bare(work) if isinstance(work, Bare) else ()),

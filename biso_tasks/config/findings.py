@@ -7,16 +7,30 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
 from biso_tasks.errors import ConfigError
 
-__all__ = ["CONTROL", "BadConfig", "Finding", "KeyPath", "closest", "dotted", "one_of", "shown"]
+__all__ = [
+    "CONTROL",
+    "BadConfig",
+    "Finding",
+    "KeyPath",
+    "Places",
+    "closest",
+    "dotted",
+    "finding",
+    "one_of",
+    "shown",
+]
 
 KeyPath = tuple[str | int, ...]
+
+# Which file and line each key stands at.
+Places = Mapping[KeyPath, tuple[str, int]]
 
 # C0, DEL, C1, and what reorders or breaks a line on a terminal: none of it may reach one.
 CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
@@ -46,6 +60,16 @@ class BadConfig(ConfigError):
     def __init__(self, findings: Iterable[Finding]) -> None:
         self.findings = tuple(dict.fromkeys(findings))
         super().__init__("\n".join(str(finding) for finding in self.findings))
+
+
+def finding(places: Places, path: KeyPath, cause: str, remedy: str, *, file: str) -> Finding:
+    """A finding about `path`, at the line of the nearest table that is written where it is not;
+    `file` is named where none is."""
+    at = path
+    while at and at not in places:
+        at = at[:-1]
+    name, line = places.get(at, (file, 0))
+    return Finding(name, line, dotted(path), cause, remedy)
 
 
 def dotted(path: Sequence[str | int]) -> str:

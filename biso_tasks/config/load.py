@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from biso_tasks.config.findings import BadConfig, Finding, KeyPath, dotted
+from biso_tasks.config.findings import BadConfig, Finding, KeyPath, Places, dotted
 from biso_tasks.config.lines import lines_of
 from biso_tasks.config.model import Document, Site
 from biso_tasks.config.rules import check, settle
@@ -80,10 +80,10 @@ def parse(text: bytes, file: Path, overlay: bytes | None = None) -> Site:
     if found := [*roles, *walk.findings]:
         main = _label(file)
         raise BadConfig(sorted(found, key=lambda each: (each.file != main, each.line)))
-    return _site(document, file)
+    return _site(document, file, places)
 
 
-def _site(document: Document, file: Path) -> Site:
+def _site(document: Document, file: Path, places: Places) -> Site:
     general = document.site
     return Site(
         name=general.name or file.parent.name or "biso",
@@ -100,6 +100,7 @@ def _site(document: Document, file: Path) -> Site:
         plugin_sections=document.plugins,
         neutralize=document.neutralize,
         schedule=document.schedule,
+        places=places,
     )
 
 

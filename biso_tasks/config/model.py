@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from biso_tasks.config import forms
-from biso_tasks.config.findings import closest, one_of
+from biso_tasks.config.findings import Finding, KeyPath, Places, closest, finding, one_of
 from biso_tasks.config.schema import HEADER, Key
 from biso_tasks.errors import UsageError
 
@@ -428,6 +428,11 @@ class Site:
     plugin_sections: tuple[tuple[str, dict[str, Any]], ...] = ()
     neutralize: Neutralize = field(default_factory=Neutralize)
     schedule: Schedule = field(default_factory=Schedule)
+    places: Places = field(default_factory=dict, repr=False, compare=False)
+
+    def finding(self, path: KeyPath, cause: str, remedy: str) -> Finding:
+        """What is wrong at a key, e.g. ("recipes", "nightly", "step", 0, "uses"), with its line."""
+        return finding(self.places, path, cause, remedy, file=self.file.name)
 
     def environment(self, name: str) -> Environment:
         """Raises UnknownEnvironment (a KeyError too), naming those that there are."""

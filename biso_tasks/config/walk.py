@@ -4,21 +4,27 @@ collects everything that is wrong on the way instead of stopping at the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, cast, final, get_args, get_origin
 
-from biso_tasks.config.findings import Finding, KeyPath, closest, dotted, one_of, shown
+from biso_tasks.config.findings import (
+    Finding,
+    KeyPath,
+    Places,
+    closest,
+    dotted,
+    finding,
+    one_of,
+    shown,
+)
 from biso_tasks.config.forms import words_of
 from biso_tasks.config.schema import Form, Key, Slot, Wrong, slots, split
 
-__all__ = ["Places", "Walk"]
+__all__ = ["Walk"]
 
 Model = TypeVar("Model")
-
-# Which file and line each key stands at.
-Places = Mapping[KeyPath, tuple[str, int]]
 
 _SECRETS: Final = frozenset(
     {"password", "passwd", "pass", "passphrase", "secret", "token", "pgpassword"}
@@ -48,11 +54,7 @@ class Walk:
     def report(self, path: KeyPath, cause: str, remedy: str) -> None:
         """One finding about `path`, or about the nearest table that is written where it is not."""
         self._bad.add(path)
-        at = path
-        while at and at not in self._places:
-            at = at[:-1]
-        file, line = self._places.get(at, (self._file, 0))
-        self.findings.append(Finding(file, line, dotted(path), cause, remedy))
+        self.findings.append(finding(self._places, path, cause, remedy, file=self._file))
 
     def given(self, *path: str) -> bool:
         """Whether this key is written at all."""

@@ -72,13 +72,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that will happen, before anything does. `confirm` is what has to be typed, ""
-    for nothing; `notes` are sentences shown with the plan."""
+    """Everything that will happen, before anything does. `confirm` are the names that have to be
+    typed; `notes` are sentences shown with the plan."""
 
     name: str
     run_id: str
     steps: tuple[Step, ...]
-    confirm: str = ""
+    confirm: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def order(self) -> tuple[Step, ...]:

@@ -12,6 +12,8 @@ from biso_tasks.errors import ConfigError
 from biso_tasks.flow.spec import (
     NAME,
     SETTABLE,
+    BadRecipe,
+    Problem,
     Recipe,
     StepSpec,
     core_order,
@@ -21,7 +23,16 @@ from biso_tasks.flow.spec import (
     resolved,
 )
 
-__all__ = ["InsertLike", "Recipe", "StepSpec", "apply", "build", "parse"]
+__all__ = [
+    "BadRecipe",
+    "InsertLike",
+    "Problem",
+    "Recipe",
+    "StepSpec",
+    "apply",
+    "build",
+    "parse",
+]
 
 _TEXTS: Final = ("name", "help", "confirm", "variant_of")
 
@@ -92,7 +103,7 @@ def build(
     places: Sequence[str] = (),
 ) -> Recipe:
     """A recipe from tables that were read elsewhere, such as a site's own in biso.toml. `places`
-    are file:line of each step. Raises ConfigError with every finding, one a line."""
+    are file:line of each step. Raises BadRecipe with every finding, one a line."""
     problems: list[str] = []
     if not NAME.fullmatch(name):
         problems.append(
@@ -110,11 +121,11 @@ def build(
             f"{place}: step {label or f'number {position + 1}'}: {problem}" for problem in found
         ]
         specs.append(spec)
-    if not problems:
-        problems += [f"{source}: {problem}" for problem in graph_problems(specs)]
     if problems:
         raise ConfigError("\n".join(problems))
-    return Recipe(name, help, resolved(specs), confirm)
+    if wrong := graph_problems(specs):
+        raise BadRecipe(source, wrong)
+    return Recipe(name, help, resolved(specs), (confirm,) if confirm else ())
 
 
 def apply(
@@ -128,57 +139,83 @@ def apply(
     An insert comes between its anchor and what followed (or preceded) it; several at one anchor
     run in the order given. A skipped step hands its needs on. A set changes `timeout`, `retries`,
     `when`, `confirm`, `on`, `run`, `uses`, `needs`; any other key is a parameter of the step's
-    action. Raises ConfigError: unknown anchor or step, a name used twice, a core step touched.
+    action. Raises BadRecipe with every finding: unknown anchor or step, a name used twice, a core
+    step touched.
     """
     where = f"recipe {recipe.name}"
     before = core_order(resolved(recipe.steps))
     steps = {step.name: step for step in resolved(recipe.steps)}
     if len(steps) != len(recipe.steps):
         raise ConfigError(f"{where}: a step name is used twice: {', '.join(recipe.names())}")
+    problems: list[Problem] = []
     last_at: dict[str, str] = {}
-    for insert in inserts:
-        steps = _insert(steps, insert, where, last_at)
+    for number, insert in enumerate(inserts):
+        try:
+            steps = _insert(steps, insert, last_at)
+        except _Wrong as wrong:
+            problems.append(wrong.problem(("insert", number)))
     for name, changes in sets:
-        steps[name] = _set(_known(steps, name, where), dict(changes), where)
-    for name in skips:
-        if _known(steps, name, where).core:
-            raise _safety(where, name, "skipped")
-        gone = steps.pop(name)
-        for other in steps.values():
-            steps[other.name] = replace(
-                other, needs=_replaced(other.needs or (), name, gone.needs or ())
-            )
-    problems = graph_problems(list(steps.values()))
+        try:
+            steps[name] = _set(_known(steps, name), dict(changes))
+        except _Wrong as wrong:
+            problems.append(wrong.problem(("set", name)))
+    for number, name in enumerate(skips):
+        try:
+            _skip(steps, name)
+        except _Wrong as wrong:
+            problems.append(wrong.problem(("skip", number)))
+    problems = problems or graph_problems(list(steps.values()))
     if problems:
-        raise ConfigError("\n".join(f"{where}: {problem}" for problem in problems))
+        raise BadRecipe(where, problems)
     changed = replace(recipe, steps=tuple(steps.values()))
     lost = sorted(before - core_order(changed.steps))
     if lost:
         first, then = lost[0]
-        raise ConfigError(
-            f'{where}: step "{then}" would no longer wait for "{first}": their order is part of '
-            "the safety of this recipe",
-            hint="leave the needs of the steps between them as they are",
+        cause = (
+            f'step "{then}" would no longer wait for "{first}": their order is part of the safety '
+            "of this recipe"
         )
+        remedy = "leave the needs of the steps between them as they are"
+        raise BadRecipe(where, [Problem(cause, remedy)])
     return changed
 
 
+class _Wrong(Exception):
+    """One change that cannot be made; `key` is the key of its table that is wrong."""
+
+    def __init__(self, cause: str, remedy: str, key: str = "") -> None:
+        super().__init__(cause)
+        self.cause, self.remedy, self.key = cause, remedy, key
+
+    def problem(self, at: tuple[str | int, ...]) -> Problem:
+        return Problem(self.cause, self.remedy, (*at, self.key) if self.key else at)
+
+
 def _insert(
-    steps: dict[str, StepSpec], insert: InsertLike, where: str, last_at: dict[str, str]
+    steps: dict[str, StepSpec], insert: InsertLike, last_at: dict[str, str]
 ) -> dict[str, StepSpec]:
     if not NAME.fullmatch(insert.name):
-        raise ConfigError(f'{where}: "{insert.name}" is no name for a step')
+        raise _Wrong(
+            f'"{insert.name}" is no name for a step',
+            'use lower-case letters, digits, "-" and "_"',
+            "name",
+        )
     if insert.name in steps:
-        raise ConfigError(
-            f'{where}: there is a step "{insert.name}" already', hint="give the insert another name"
+        raise _Wrong(
+            f'there is a step "{insert.name}" already', "give the insert another name", "name"
         )
     if (insert.after is None) == (insert.before is None):
-        raise ConfigError(
-            f'{where}: insert "{insert.name}": give either `after` or `before`, with a step\'s name'
+        raise _Wrong(
+            f'insert "{insert.name}": give either `after` or `before`, with a step\'s name',
+            f"the steps are: {', '.join(steps)}",
         )
     if bool(insert.run) == bool(insert.uses):
-        raise ConfigError(f'{where}: insert "{insert.name}": give either `run` or `uses`')
-    anchor = _known(steps, insert.after or insert.before or "", where)
+        raise _Wrong(
+            f'insert "{insert.name}": give either `run` or `uses`',
+            "`run` is a command, `uses` an action",
+        )
+    key = "before" if insert.after is None else "after"
+    anchor = _known(steps, insert.after or insert.before or "", key)
     if insert.after is not None:
         # A second insert after the same step follows the first: the order in the file counts.
         while anchor.name in last_at:
@@ -213,19 +250,33 @@ def _insert(
     return result
 
 
-def _set(step: StepSpec, changes: dict[str, Any], where: str) -> StepSpec:
+def _skip(steps: dict[str, StepSpec], name: str) -> None:
+    if _known(steps, name).core:
+        raise _safety(name, "skipped")
+    gone = steps.pop(name)
+    for other in steps.values():
+        steps[other.name] = replace(
+            other, needs=_replaced(other.needs or (), name, gone.needs or ())
+        )
+
+
+def _set(step: StepSpec, changes: dict[str, Any]) -> StepSpec:
     fields: dict[str, Any] = {}
     params = dict(step.params)
     for key, value in changes.items():
         if key in ("name", "always", "core", "params"):
-            raise ConfigError(f'{where}: step "{step.name}": `{key}` cannot be set')
+            raise _Wrong(
+                f'step "{step.name}": `{key}` cannot be set', f"set: {', '.join(SETTABLE)}", key
+            )
         if key in SETTABLE:
             if step.core and key not in ("timeout", "retries"):
-                raise _safety(where, step.name, f"given another `{key}`")
+                raise _safety(step.name, f"given another `{key}`", key)
             try:
                 fields[key] = SETTABLE[key](value)
             except ValueError as error:
-                raise ConfigError(f'{where}: step "{step.name}": {key}: {error}') from None
+                raise _Wrong(
+                    f'step "{step.name}": {key}: {error}', "write what is expected", key
+                ) from None
         else:
             params[key] = value
     if fields.get("run"):
@@ -235,18 +286,21 @@ def _set(step: StepSpec, changes: dict[str, Any], where: str) -> StepSpec:
     return replace(step, params=params, **fields)
 
 
-def _known(steps: Mapping[str, StepSpec], name: str, where: str) -> StepSpec:
+def _known(steps: Mapping[str, StepSpec], name: str, key: str = "") -> StepSpec:
     if name not in steps:
-        raise ConfigError(
-            f'{where}: there is no step "{name}"{did_you_mean(name, steps)}',
-            hint=f"its steps are: {', '.join(steps)}",
+        raise _Wrong(
+            f'there is no step "{name}"{did_you_mean(name, steps)}',
+            f"its steps are: {', '.join(steps)}",
+            key,
         )
     return steps[name]
 
 
-def _safety(where: str, name: str, deed: str) -> ConfigError:
-    return ConfigError(
-        f'{where}: step "{name}" cannot be {deed}: it is part of the safety of this recipe'
+def _safety(name: str, deed: str, key: str = "") -> _Wrong:
+    return _Wrong(
+        f'step "{name}" cannot be {deed}: it is part of the safety of this recipe',
+        "leave it as it is; its `timeout` and `retries` may be set",
+        key,
     )
 
 

@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from biso_tasks.errors import ConfigError
+
 __all__ = [
     "NAME",
     "SETTABLE",
+    "BadRecipe",
+    "Problem",
     "Recipe",
     "StepSpec",
     "core_order",
@@ -51,17 +55,41 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Named steps that form a DAG: every step's `needs` is filled in. A `variant_of` another recipe
-    has the same steps by name, made otherwise: what changes the one changes the other."""
+    """Named steps that form a DAG: every step's `needs` is filled in. `confirm` are the names that
+    have to be typed before it runs. A `variant_of` another recipe has the same steps by name, made
+    otherwise: what changes the one changes the other."""
 
     name: str
     help: str
     steps: tuple[StepSpec, ...]
-    confirm: str = ""
+    confirm: tuple[str, ...] = ()
     variant_of: str = ""
 
     def names(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a recipe, or with a change of it. `at` leads to it in the table
+    of the recipe or of the change, e.g. ("insert", 0, "after"); `step` is the step it is about."""
+
+    cause: str
+    remedy: str = ""
+    at: tuple[str | int, ...] = ()
+    step: str = ""
+
+
+class BadRecipe(ConfigError):
+    """All that is wrong, one a line; `problems` for who knows file and line of each. Exit 2."""
+
+    def __init__(self, where: str, problems: Sequence[Problem]) -> None:
+        remedies = [one.remedy for one in problems]
+        super().__init__(
+            "\n".join(f"{where}: {one.cause}" for one in problems),
+            hint=remedies[0] if len(set(remedies)) == 1 else "",
+        )
+        self.problems = tuple(problems)
 
 
 def read_step(table: Mapping[str, Any], problems: list[str]) -> StepSpec:
@@ -162,25 +190,28 @@ def resolved(steps: Sequence[StepSpec]) -> tuple[StepSpec, ...]:
     return tuple(out)
 
 
-def graph_problems(steps: Sequence[StepSpec]) -> list[str]:
+def graph_problems(steps: Sequence[StepSpec]) -> list[Problem]:
     """Names used twice, needs that do not exist or run at the end; one sentence each."""
     names: dict[str, StepSpec] = {}
-    problems: list[str] = []
+    problems: list[Problem] = []
     for step in steps:
         if step.name in names:
-            problems.append(f'two steps are called "{step.name}"')
+            cause = f'two steps are called "{step.name}"'
+            problems.append(Problem(cause, "give each its own name", step=step.name))
         names[step.name] = step
     for step in steps:
         for need in step.needs or ():
             if need not in names:
-                problems.append(
+                cause = (
                     f'step "{step.name}" needs "{need}", which does not exist'
                     f"{did_you_mean(need, names)}"
                 )
+                remedy = f"its steps are: {', '.join(names)}"
+                problems.append(Problem(cause, remedy, step=step.name))
             elif names[need].always and not step.always:
-                problems.append(
-                    f'step "{step.name}" needs "{need}", which runs at the end (always = true)'
-                )
+                cause = f'step "{step.name}" needs "{need}", which runs at the end (always = true)'
+                remedy = "let it run at the end as well, or need another step"
+                problems.append(Problem(cause, remedy, step=step.name))
     return problems
 
 

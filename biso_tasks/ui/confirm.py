@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from biso_tasks.errors import Interrupted, Refused
 from biso_tasks.ui.terminal import Stream, line
 from biso_tasks.ui.text import clean
 
-__all__ = ["confirm", "must_ask"]
+__all__ = ["confirm", "confirm_all", "must_ask"]
+
+
+def confirm_all(
+    names: Sequence[tuple[str, bool]],
+    *,
+    yes: bool,
+    interactive: bool,
+    given: str | None = None,
+    read: Callable[[str], str] = input,
+) -> None:
+    """As `confirm`, for each environment that a plan is about, with whether it is a production one;
+    `given` stands for one of them."""
+    known = [name for name, _ in names]
+    if known and given is not None and given not in known:
+        must_ask(known[0], yes=yes, interactive=interactive, given=given)
+    for name, production in names:
+        confirm(
+            name,
+            yes=yes,
+            interactive=interactive,
+            read=read,
+            production=production,
+            given=given if given == name else None,
+        )
 
 
 def confirm(

@@ -104,7 +104,8 @@ def _summary(plan: Plan, steps: tuple[Step, ...]) -> Iterator[tuple[str, Style]]
     else:
         yield "Changes nothing.", ""
     if plan.confirm:
-        yield f'Before it starts, the name "{clean(plan.confirm)}" has to be typed.', ""
+        names = " and ".join(f'"{clean(name)}"' for name in plan.confirm)
+        yield f"Before it starts, the name {names} has to be typed.", ""
 
 
 def _count(number: int, what: str) -> str:

@@ -57,7 +57,7 @@ def refresh() -> Plan:
             ),
             Step("unlock", nothing, on="test", always=True),
         ),
-        confirm="test",
+        confirm=("test",),
         notes=("The stage is raw.",),
     )
 

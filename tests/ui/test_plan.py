@@ -84,6 +84,6 @@ def test_no_line_of_a_plan_is_wider_than_100_columns(texts: list[str], note: str
         Step("b", nothing, changes=tuple(texts), destroys=tuple(texts)),
         Step("c", nothing, needs=("b",), skip=note),
     )
-    plan = Plan("x", "r", steps, notes=(note, *texts), confirm="test")
+    plan = Plan("x", "r", steps, notes=(note, *texts), confirm=("test",))
     text = render(plan, header=(("source", note),))
     assert max(cells(line) for line in text.split("\n")) <= 100

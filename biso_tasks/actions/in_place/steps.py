@@ -188,6 +188,7 @@ def _describe_begin(context: Context[Refresh]) -> Effects:
 
 def _online(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
+    work.require_proven()
     work.require_ours()
     work.before = in_place.move_to(work.target, _before(work), "proven")
     for note in in_place.serve(work.target, work.stage.databases, work.before, record=True):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from biso_tasks.actions.live.survey import Survey, survey
 from biso_tasks.actions.staged.work import StageWork
@@ -33,6 +33,17 @@ __all__ = ["Refresh"]
 @dataclass(slots=True)
 class Refresh(StageWork):
     """The work of `refresh-test` from a live instance, and of `anonymize`."""
+
+    PLACES: ClassVar[tuple[str, ...]] = ("source", "target")
+    CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
+        "anonymize": lambda work: work.anonymize
+    }
+    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
+        **StageWork.VALUES,
+        "source.webroot": lambda work: work.source.layout.webroot,
+        "source.datadir": lambda work: work.source.layout.datadir,
+        "source.dbname": lambda work: work.source.facts.database.dbname,
+    }
 
     in_place: bool = False
     survey: Survey | None = None
@@ -70,17 +81,6 @@ class Refresh(StageWork):
             require_free=self.require_free,
             in_place=self.in_place,
         )
-
-    def bind_values(self) -> None:
-        """What a recipe's `when` and a site's own commands may name."""
-        self.conditions = {"anonymize": self.anonymize}
-        self.notes = list(self.facts.notes)
-        self.values = {
-            **self.stage_values(),
-            "source.webroot": self.source.layout.webroot,
-            "source.datadir": self.source.layout.datadir,
-            "source.dbname": self.source.facts.database.dbname,
-        }
 
     def source_facts(self, number: int) -> ServerFacts:
         return self.facts.source_facts[number]

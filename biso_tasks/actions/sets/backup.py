@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from biso_tasks.actions.staged.work import identity
 from biso_tasks.actions.target import TargetWork
@@ -79,6 +79,20 @@ class Backup(TargetWork):
     """The work of `backup`. `maintenance` is what is done in this run: short, whole or none;
     `label` what a person calls the set."""
 
+    PLACES: ClassVar[tuple[str, ...]] = ("source",)
+    CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
+        "database": lambda work: "database" in work.areas
+    }
+    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
+        "run": lambda work: work.run_id,
+        "set.id": lambda work: work.id,
+        "set.path": lambda work: work.sets.set_path(work.id),
+        "set.store": lambda work: work.sets.path,
+        "source.webroot": lambda work: work.target.layout.webroot,
+        "source.datadir": lambda work: work.target.layout.datadir,
+        "source.dbname": lambda work: work.target.facts.database.dbname,
+    }
+
     areas: tuple[str, ...] = AREAS
     maintenance: str = "short"
     label: str = ""
@@ -143,19 +157,8 @@ class Backup(TargetWork):
         )
 
     def bind_values(self) -> None:
-        """What a recipe's `when` and a site's own commands may name."""
-        self.conditions = {"database": "database" in self.areas}
+        TargetWork.bind_values(self)
         self.notes = list(self.facts.notes)
-        layout = self.target.layout
-        self.values = {
-            "run": self.run_id,
-            "set.id": self.id,
-            "set.path": self.sets.set_path(self.id),
-            "set.store": self.sets.path,
-            "source.webroot": layout.webroot,
-            "source.datadir": layout.datadir,
-            "source.dbname": self.target.facts.database.dbname,
-        }
 
 
 def read_areas(only: str) -> tuple[str, ...]:

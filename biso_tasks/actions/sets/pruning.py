@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from biso_tasks.actions.kit import Context, Work
 from biso_tasks.actions.staged.apart import require_apart
@@ -46,6 +46,8 @@ class Outlived:
 class Prune(Work):
     """The work of `prune`. `outlived` is by environment, those that have something; `in_use` are
     sets that were being read, and wait for the next one."""
+
+    PLACES: ClassVar[tuple[str, ...]] = ("source",)
 
     store: Store | None = None
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))

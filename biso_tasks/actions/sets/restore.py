@@ -4,11 +4,11 @@ the steps hand on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from biso_tasks.actions.staged.absent import absent_note, part_absent
 from biso_tasks.actions.staged.apart import require_apart
@@ -90,6 +90,17 @@ class FromSet(StageWork):
     `template`, a database that is kept as the set's template is copied instead of loaded.
     `problems` is what is wrong with the set; `drilled`, that this was written down of it."""
 
+    PLACES: ClassVar[tuple[str, ...]] = ("target",)
+    CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
+        "anonymize": lambda work: work.anonymize,
+        "test": lambda work: work.target.environment.role == "test" and not work.drill,
+    }
+    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
+        **StageWork.VALUES,
+        "set.id": lambda work: work.id,
+        "set.path": lambda work: work.backup.path,
+    }
+
     store: Store | None = None
     id: str = ""
     areas: frozenset[Area] = frozenset(("data", "database"))
@@ -128,16 +139,6 @@ class FromSet(StageWork):
     def look_again(self) -> None:
         assert self.store is not None
         self.survey = survey_set(self.session, self, self.store)
-
-    def bind_values(self) -> None:
-        """What a recipe's `when` and a site's own commands may name."""
-        target = self.target
-        self.conditions = {
-            "anonymize": self.anonymize,
-            "test": target.environment.role == "test" and not self.drill,
-        }
-        self.notes = list(self.facts.notes)
-        self.values = {**self.stage_values(), "set.id": self.id, "set.path": self.backup.path}
 
     def source_facts(self, number: int) -> ServerFacts:
         return self.facts.source_facts[number]

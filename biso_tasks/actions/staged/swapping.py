@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.staged.apart import require_apart
@@ -47,6 +47,8 @@ class RollbackSurvey:
 @dataclass(slots=True)
 class Rollback(TargetWork):
     """The work of `rollback`."""
+
+    PLACES: ClassVar[tuple[str, ...]] = ("target",)
 
     survey: RollbackSurvey | None = None
     swapped: Swapped | None = None
@@ -127,6 +129,7 @@ def _last_written(target: Instance) -> str:
 
 def _swap(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
+    work.require_proven()
     target, stage = work.target, work.stage
     document = record.after_swap(
         target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas,

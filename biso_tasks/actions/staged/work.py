@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from biso_tasks.actions.target import TargetWork
 from biso_tasks.config.model import Refresh as RefreshConfig
@@ -17,7 +18,7 @@ from biso_tasks.database.pair import check_pair
 from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts
-from biso_tasks.errors import Refused
+from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.sync import Method
 from biso_tasks.host.route import Route
 from biso_tasks.instance.instance import Instance
@@ -75,6 +76,16 @@ class StageSurvey:
 class StageWork(TargetWork, ABC):
     """The work of whatever builds a stage and swaps it in: what the steps hand on. `bare`: what it
     takes the place of is only a shell that was made for it."""
+
+    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
+        "run": lambda work: work.run_id,
+        "stage.webroot": lambda work: work.stage.webroot,
+        "stage.datadir": lambda work: work.stage.datadir,
+        "stage.dbname": lambda work: work.stage.main.stage,
+        "target.webroot": lambda work: work.target.layout.webroot,
+        "target.datadir": lambda work: work.target.layout.datadir,
+        "target.dbname": lambda work: work.target.facts.database.dbname,
+    }
 
     bare: bool = False
     anonymize: bool = True
@@ -142,21 +153,22 @@ class StageWork(TargetWork, ABC):
     def stage(self) -> Stage:
         return self.facts.stage
 
+    def require_proven(self) -> None:
+        """Raises ProofFailed where what would be served was to be anonymised and is not proven: the
+        last word, whatever a recipe says of the order of its steps."""
+        if self.anonymize and (self.proof is None or self.proof.leaks):
+            raise ProofFailed(
+                f"{self.target.name}: nothing is served before the proof that no personal data "
+                "survived",
+                hint="the step `prove` comes before; look at the plan with --plan",
+            )
+
+    def bind_values(self) -> None:
+        TargetWork.bind_values(self)
+        self.notes = list(self.facts.notes)
+
     def stage_view(self) -> StageView | None:
         return StageView(self.stage) if self.staged else None
-
-    def stage_values(self) -> dict[str, str]:
-        """What a site's own commands may name of stage and target."""
-        stage, target = self.stage, self.target
-        return {
-            "run": self.run_id,
-            "stage.webroot": stage.webroot,
-            "stage.datadir": stage.datadir,
-            "stage.dbname": stage.main.stage,
-            "target.webroot": target.layout.webroot,
-            "target.datadir": target.layout.datadir,
-            "target.dbname": target.facts.database.dbname,
-        }
 
 
 def identity(instance: Instance) -> dict[str, Any]:
