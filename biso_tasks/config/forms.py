@@ -42,6 +42,7 @@ __all__ = [
     "TASK_NAME",
     "URL",
     "USER",
+    "VALUES",
     "WORD",
     "words_of",
 ]
@@ -381,4 +382,5 @@ MOMENT: Final = Form("a time, with a day before it or without", _moment)
 SCALAR: Final = Form("a single value", _scalar, object)
 PORT: Final = _between(1, 65535)
 COUNT: Final = _between(0, 1_000_000)
+VALUES: Final = _between(1, 1_000_000_000)
 SQL: Final = Form("an SQL statement", _sql)

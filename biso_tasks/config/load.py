@@ -99,6 +99,7 @@ def _site(document: Document, file: Path, places: Places) -> Site:
         recipes=document.recipes,
         plugin_sections=document.plugins,
         neutralize=document.neutralize,
+        privacy=document.privacy,
         schedule=document.schedule,
         places=places,
     )

@@ -25,6 +25,7 @@ __all__ = [
     "Keep",
     "MaxAge",
     "Neutralize",
+    "Privacy",
     "RecipeChange",
     "Refresh",
     "Schedule",
@@ -324,7 +325,35 @@ class Neutralize:
     params: Annotated[
         tuple[tuple[Word, Scalar], ...], Key("Values for rows of the table params.")
     ] = ()
-    config: Annotated[tuple[tuple[Word, Scalar], ...], Key("Values for keys of config.php.")] = ()
+    config: Annotated[
+        tuple[tuple[Word, Scalar], ...],
+        Key("Keys that test's config.php must have like this; the stage has them anyway."),
+    ] = ()
+    table: Annotated[Word, Key("Where `params` are: a table of names and values.")] = "params"
+    name: Annotated[Word, Key("Its column with the names; default: the one that looks so.")] = ""
+    value: Annotated[Word, Key("Its column with the values; default: the one that looks so.")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """Which columns and files are personal, and how far the proof goes."""
+
+    inventory: Annotated[
+        LocalPath, Key("What each column and file holds; `privacy-scan --write` proposes it.")
+    ] = "privacy.toml"
+    own: Annotated[
+        tuple[Word, ...], Key("The house's own mail addresses and phone numbers: nobody's secret.")
+    ] = ()
+    bound: Annotated[
+        int, forms.VALUES, Key("Original values that the proof knows; beyond it, it samples.")
+    ] = 10_000_000
+    rewrite: Annotated[
+        Literal["never", "auto"],
+        Key('"auto": tables of which most rows were masked are rewritten without dead rows.'),
+    ] = "never"
+    keep_stage: Annotated[
+        float, forms.DURATION, Key("How long a stage that was kept after a failure may stay.")
+    ] = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +435,9 @@ class Document:
     neutralize: Annotated[Neutralize, Key("What is made harmless in a stage.")] = field(
         default_factory=Neutralize
     )
+    privacy: Annotated[Privacy, Key("What is personal, and how it is proven gone.")] = field(
+        default_factory=Privacy
+    )
     plugins: Annotated[tuple[tuple[Word, dict[str, Any]], ...], Key("A plugin's own section.")] = ()
     recipes: Annotated[tuple[RecipeChange, ...], Key("Changed or own recipes.")] = ()
 
@@ -427,6 +459,7 @@ class Site:
     recipes: tuple[RecipeChange, ...] = ()
     plugin_sections: tuple[tuple[str, dict[str, Any]], ...] = ()
     neutralize: Neutralize = field(default_factory=Neutralize)
+    privacy: Privacy = field(default_factory=Privacy)
     schedule: Schedule = field(default_factory=Schedule)
     places: Places = field(default_factory=dict, repr=False, compare=False)
 

@@ -170,6 +170,9 @@ def _shared(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     yield '# "brief_vorlagen/**" = "copy"'
     yield '# "**" = "placeholder"'
     yield ""
+    yield "[privacy]"
+    yield from _comments(docs, "privacy")
+    yield ""
     yield "[schedule]"
     yield from _comments(docs, "schedule")
     yield '# max_age = { good = "26h", verified = "8d", drilled = "35d" }'

@@ -11,7 +11,7 @@ import pytest
 
 from biso_tasks.config.findings import BadConfig
 from biso_tasks.config.load import find, load
-from biso_tasks.config.model import Insert, Keep, Services, Site, UnknownEnvironment
+from biso_tasks.config.model import Insert, Keep, Privacy, Services, Site, UnknownEnvironment
 from biso_tasks.errors import ConfigError, UsageError
 
 Read = Callable[..., Site]
@@ -77,6 +77,15 @@ baseline = false
 sql = ["UPDATE mail SET sent = true"]
 params = { mail = 0 }
 config = { "mail.host" = "localhost" }
+table = "einstellung"
+name = "name"
+value = "wert"
+[privacy]
+inventory = "privat.toml"
+own = ["info@stelle.ch"]
+bound = 50_000_000
+rewrite = "auto"
+keep_stage = "2h"
 [plugins.log_export]
 password = "the plugin's own affair"
 [[recipes.refresh-test.insert]]
@@ -130,6 +139,10 @@ def test_the_contracts_example_is_read_whole(read: Read, folder: Path) -> None:
     assert site.refresh.files == (("brief_vorlagen/**", "copy"), ("**", "placeholder"))
     assert site.refresh.keep_previous == 3 * 86400.0
     assert site.neutralize.config == (("mail.host", "localhost"),)
+    assert (site.neutralize.table, site.neutralize.value) == ("einstellung", "wert")
+    assert site.privacy == Privacy(
+        str(folder / "privat.toml"), ("info@stelle.ch",), 50_000_000, "auto", 7200.0
+    )
     assert site.plugin_section("log_export") == {"password": "the plugin's own affair"}
     assert site.plugin_section("other") == {}
     changed, nightly = site.recipes
