@@ -16,6 +16,7 @@ from biso_tasks.cli.call import Call, Options, run_command
 from biso_tasks.cli.demo import demo
 from biso_tasks.cli.init import init
 from biso_tasks.cli.keeping import prune, verify
+from biso_tasks.cli.privacy import privacy_scan
 from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
 from biso_tasks.cli.restoring import restore
 from biso_tasks.cli.scheduling import schedule
@@ -169,6 +170,7 @@ def _hooks(call: Call) -> None:
 _COMMANDS: dict[str, Callable[..., None]] = {
     "refresh-test": refresh_test,
     "anonymize": anonymize,
+    "privacy-scan": privacy_scan,
     "rollback": rollback,
     "backup": backup,
     "list": list_sets,

@@ -52,6 +52,15 @@ def anonymize(env: str = "") -> None:
     """Anonymise a test instance: staged, proven, swapped in."""
 
 
+@declare(
+    env="the environment to look at (default: refresh.from)",
+    write="add what privacy.toml does not name yet; no line of it is changed",
+    check="exit 3 where privacy.toml and the instance have drifted apart, for cron and CI",
+)
+def privacy_scan(env: str = "", write: bool = False, check: bool = False) -> None:
+    """Show which columns and files of an instance hold what, and the drift from privacy.toml."""
+
+
 @declare(common=READING, env="one environment only")
 def recover(env: str = "") -> None:
     """Put every environment back into a clean state after an interruption, from any machine."""
@@ -78,7 +87,7 @@ def _recipe_task(name: str, text: str) -> Task[Any]:
 def namespace() -> Collection:
     """All tasks, and one for each recipe that the site or one of its plugins declares. A broken
     biso.toml costs only those: it says so when a task needs it."""
-    own = (refresh_test, rollback, anonymize, recover, doctor, run_tests)
+    own = (refresh_test, rollback, anonymize, privacy_scan, recover, doctor, run_tests)
     found = Collection(*own, *tasks_sets.TASKS, *tasks_site.TASKS)
     site = _site()
     if site is None:

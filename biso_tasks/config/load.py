@@ -17,7 +17,7 @@ from biso_tasks.config.model import Document, Site
 from biso_tasks.config.rules import check, settle
 from biso_tasks.config.walk import Walk
 
-__all__ = ["FILE", "find", "load", "overlay_of", "parse"]
+__all__ = ["FILE", "find", "label_of", "load", "overlay_of", "parse", "read_toml"]
 
 FILE: Final = "biso.toml"
 _POSITION: Final = re.compile(
@@ -66,19 +66,19 @@ def parse(text: bytes, file: Path, overlay: bytes | None = None) -> Site:
     """As `load`, for contents that are in memory; `file` (absolute) names them and is not read."""
     findings: list[Finding] = []
     roles: list[Finding] = []
-    raw, places = _toml(text, _label(file), findings)
+    raw, places = read_toml(text, label_of(file), findings)
     if overlay is not None:
-        over = _toml(overlay, _label(overlay_of(file)), findings)
+        over = read_toml(overlay, label_of(overlay_of(file)), findings)
         if not findings:
             roles = _keep_roles(raw, over)
             raw = _merge(raw, places, *over, ())
     if findings:
         raise BadConfig(findings)
-    walk = Walk(raw, places, file=_label(file), root=file.parent)
+    walk = Walk(raw, places, file=label_of(file), root=file.parent)
     document = settle(walk.document(Document), walk)
     check(document, walk)
     if found := [*roles, *walk.findings]:
-        main = _label(file)
+        main = label_of(file)
         raise BadConfig(sorted(found, key=lambda each: (each.file != main, each.line)))
     return _site(document, file, places)
 
@@ -113,10 +113,10 @@ def _read(file: Path) -> bytes:
     except (OSError, ValueError) as error:
         cause = f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
         remedy = "make it a file that you may read"
-    raise BadConfig([Finding(_label(file), 0, "", cause, remedy)])
+    raise BadConfig([Finding(label_of(file), 0, "", cause, remedy)])
 
 
-def _label(file: Path) -> str:
+def label_of(file: Path) -> str:
     """The file as it is shortest to name from here."""
     try:
         here = Path.cwd()
@@ -125,7 +125,7 @@ def _label(file: Path) -> str:
     return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
 
 
-def _toml(data: bytes, label: str, findings: list[Finding]) -> _Parsed:
+def read_toml(data: bytes, label: str, findings: list[Finding]) -> _Parsed:
     """Values and places; ({}, {}) after adding a finding for what is no TOML."""
     try:
         # Editors on Windows put a byte order mark in front, which tomllib would refuse.

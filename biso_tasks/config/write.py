@@ -16,7 +16,7 @@ from biso_tasks.config.load import FILE, parse
 from biso_tasks.config.model import Admin
 from biso_tasks.config.reference import KeyDoc, keys
 
-__all__ = ["EnvironmentFacts", "InitFacts", "render"]
+__all__ = ["EnvironmentFacts", "InitFacts", "render", "toml_key", "toml_value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
 
 def _site(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     yield "[site]"
-    yield f"name = {_value(facts.name)}"
+    yield f"name = {toml_value(facts.name)}"
     yield from _comments(docs, "site", skip={"name"})
     yield ""
 
 
 def _environment(facts: EnvironmentFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
-    header = f"environments.{_key(facts.name)}"
+    header = f"environments.{toml_key(facts.name)}"
     yield f"[{header}]"
     known = {
         "role": facts.role,
@@ -115,7 +115,7 @@ def _environment(facts: EnvironmentFacts, docs: Mapping[str, KeyDoc]) -> Iterato
     }
     for name, doc in _direct(docs, "environments.NAME"):
         if known.get(name) or doc.required:
-            yield f"{name} = {_value(known[name])}"
+            yield f"{name} = {toml_value(known[name])}"
         else:
             yield _comment(name, doc)
     yield ""
@@ -127,16 +127,16 @@ def _environment(facts: EnvironmentFacts, docs: Mapping[str, KeyDoc]) -> Iterato
         "web": facts.web,
         "database": facts.database,
     }
-    yield from (f"{name} = {_value(value)}" for name, value in services.items() if value)
+    yield from (f"{name} = {toml_value(value)}" for name, value in services.items() if value)
     if facts.services == "none":
         yield '# kind = "systemd"'
         yield '# stop = ["apache2", "php8.2-fpm"]  # ' + docs["environments.NAME.services.stop"].doc
     yield ""
     yield f"[{header}.database]  # overrides what config.php says"
     if facts.admin is not None:
-        admin = f"user = {_value(facts.admin.user)}"
+        admin = f"user = {toml_value(facts.admin.user)}"
         if facts.admin.run_as is not None:
-            admin += f", run_as = {_value(facts.admin.run_as)}"
+            admin += f", run_as = {toml_value(facts.admin.run_as)}"
         yield f"admin = {{ {admin} }}"
     else:
         yield '# admin = { user = "postgres", run_as = "postgres" }  # creates databases where ' + (
@@ -154,15 +154,15 @@ def _shared(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     # A section that names no environment takes the default, which may not be there.
     yield "[backup]" if production else "# [backup]"
     if production:
-        yield f"environment = {_value(production)}"
+        yield f"environment = {toml_value(production)}"
     yield from _comments(docs, "backup", skip={"environment"} if production else set())
     yield '# keep = { last = 7, daily = 14, weekly = 8, monthly = 12, max_age = "400d" }'
     yield ""
     both = production and test
     yield "[refresh]" if both else "# [refresh]"
     if both:
-        yield f"from = {_value(production)}"
-        yield f"to = {_value(test)}"
+        yield f"from = {toml_value(production)}"
+        yield f"to = {toml_value(test)}"
     yield from _comments(docs, "refresh", skip={"from", "to"} if both else set())
     yield ""
     yield "[refresh.files]" if both else "# [refresh.files]"
@@ -193,16 +193,16 @@ def _direct(docs: Mapping[str, KeyDoc], section: str) -> Iterator[tuple[str, Key
 
 
 def _comment(name: str, doc: KeyDoc) -> str:
-    return f"# {name} = {doc.default or _value(_EXAMPLES[name])}  # {doc.doc}"
+    return f"# {name} = {doc.default or toml_value(_EXAMPLES[name])}  # {doc.doc}"
 
 
-def _key(name: str) -> str:
+def toml_key(name: str) -> str:
     """A key as TOML must write it."""
     return tomli_w.dumps({name: 0}).rpartition(" = ")[0]
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value on one line: tomli-w spreads arrays over several."""
     if isinstance(value, tuple):
-        return f"[{', '.join(_value(item) for item in value)}]"
+        return f"[{', '.join(toml_value(item) for item in value)}]"
     return tomli_w.dumps({"value": value}).removeprefix("value = ").rstrip("\n")

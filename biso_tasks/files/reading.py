@@ -5,16 +5,17 @@ tar nor cat is on the list of what root may run.
 
 from __future__ import annotations
 
+import io
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import CommandFailed
 
-__all__ = ["read_tree"]
+__all__ = ["read_some", "read_tree"]
 
 _HIDDEN = r"""find "$1" -type f ! -readable -printf '%P\0'"""
 # Without what is not readable: tar would name it and fail.
@@ -23,6 +24,29 @@ cd -- "$1"
 find . \( -type d -o -type l -o -readable \) -print0 |
   LC_ALL=C tar --create --file=- --no-recursion --null --files-from=-
 """
+
+# What is deleted or closed meanwhile is left out: tar says so with 1 or 2 at its end.
+_TAR_SOME = r"""
+cd -- "$1"
+LC_ALL=C tar --create --file=- --no-recursion --null --ignore-failed-read --files-from=- || true
+"""
+
+
+def read_some(access: Access, root: str, paths: Sequence[str]) -> dict[str, bytes]:
+    """The contents of a few files below `root`, which together fit into memory; those that are gone
+    are left out. Their names are in no command line. Raises CommandFailed."""
+    if not paths:
+        return {}
+    # With "./", or a name that begins with "-" would be an option to tar.
+    listed = b"".join(b"./" + path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+    done = access.host.run(access.reader(script(_TAR_SOME, root)), stdin=listed, timeout=600)
+    found = {}
+    with tarfile.open(fileobj=io.BytesIO(done.out), errors="surrogateescape") as archive:
+        for member in archive:
+            handle = archive.extractfile(member) if member.isreg() else None
+            if handle is not None:
+                found[member.name.removeprefix("./")] = handle.read()
+    return found
 
 
 def read_tree(access: Access, root: str, aside: str) -> Iterator[tuple[str, Callable[[], bytes]]]:

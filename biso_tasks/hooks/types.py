@@ -408,7 +408,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class PersonalColumn:
-    """A column that holds personal data. `kind` says which, e.g. "name", "address", "text"."""
+    """A column that holds personal data. `kind` says which, and so how it is masked: "name",
+    "given", "family", "mail", "phone", "identifier" (AHV number, IBAN), "address", "place",
+    "birth", "text", "file", or what its type is ("date", "json", "bytea", …). `table` and `column`
+    may be patterns, as in privacy.toml, whose word counts first. One that matches no column stops
+    the run."""
 
     table: str
     column: str
@@ -418,7 +422,7 @@ class PersonalColumn:
 
 @dataclass(frozen=True, slots=True)
 class HarmlessColumn:
-    """A column that looks personal and is not: `reason` says why."""
+    """A column that looks personal and is not: `reason` says why. Patterns as in PersonalColumn."""
 
     table: str
     column: str
@@ -427,7 +431,9 @@ class HarmlessColumn:
 
 @dataclass(frozen=True, slots=True)
 class PersonalFiles:
-    """Files of the data dir that hold personal data: a pattern as in `[refresh.files]`."""
+    """Files of the data dir that hold personal data: a pattern as in `[refresh.files]`. They become
+    placeholders, also where they belong to what is copied by default, unless `[refresh.files]` or
+    `biso_file_policy` says otherwise. A pattern that matches no file stops the run."""
 
     pattern: str
     reason: str = ""
@@ -435,7 +441,7 @@ class PersonalFiles:
 
 @dataclass(frozen=True, slots=True)
 class HarmlessFiles:
-    """Files of the data dir that hold no personal data: `reason` says why."""
+    """Files of the data dir that hold no personal data, and so are copied: `reason` says why."""
 
     pattern: str
     reason: str

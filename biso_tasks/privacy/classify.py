@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -27,13 +27,15 @@ from biso_tasks.privacy.words import (
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Classified", "Kind", "classify", "extend"]
+__all__ = ["Classified", "Decided", "Kind", "classify", "extend", "natural"]
 
 Kind = Literal[
     "mail", "phone", "identifier", "given", "family", "name", "street", "place", "birth", "text",
     "file", "date", "json", "array", "bytea", "xml", "hstore", "network", "range", "search",
     "composite", "number", "uuid", "large object", "other",
 ]  # fmt: skip
+
+Decided = Literal["privacy.toml", "plugin", "scan"]
 
 Table = tuple[str, str]  # schema, name
 
@@ -46,13 +48,16 @@ _LOOKUP_ROWS: Final = 10_000
 class Classified:
     """A column with the judgement and why. `kind` is the rule that masks it. `common` says that its
     values are settings, look-up texts or declared harmless by a person: they point to nobody, even
-    where they turn up in personal columns too."""
+    where they turn up in personal columns too. `decided` is who said so; `paths` what a site said
+    of single places in a JSON document, by SQL/JSON path: a kind, or "harmless"."""
 
     column: Column
     personal: bool
     reason: str
     kind: Kind
     common: bool = False
+    decided: Decided = "scan"
+    paths: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,12 @@ _BY_FAMILY: Final[Mapping[Family, Kind]] = {
     "timestamp": "date", "large object": "large object", "text": "text", "other": "other",
     "boolean": "other", "time": "other", "enum": "other",
 }  # fmt: skip
+
+
+def natural(family: Family) -> Kind:
+    """The kind of a column of which only the type is known."""
+    return _BY_FAMILY[family]
+
 
 _HASH: Final = re.compile(
     r"(?:[0-9a-f]{32,128}|[0-9A-F]{32,128}|\$2[aby]\$\d\d\$\S{53}|\$argon2\S+|\$[156y]\$\S+|"

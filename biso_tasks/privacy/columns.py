@@ -11,7 +11,7 @@ from biso_tasks.privacy.sqltext import ident, query
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["LARGE_OBJECTS", "Column", "Family", "Type", "read_columns"]
+__all__ = ["LARGE_OBJECTS", "Column", "Family", "Type", "family_of", "partitions", "read_columns"]
 
 Family = Literal[
     "text", "number", "boolean", "date", "timestamp", "time", "json", "jsonb", "bytea", "xml",
@@ -31,6 +31,11 @@ _FAMILIES: dict[str, Family] = {
     "xid": "boolean", "xid8": "boolean", "cid": "boolean", "tid": "boolean",
     "regclass": "boolean", "regtype": "boolean", "regproc": "boolean", "regrole": "boolean",
 }  # fmt: skip
+
+
+def family_of(name: str) -> Family | None:
+    """The family of a type that PostgreSQL knows by this name; None for one that a site made."""
+    return _FAMILIES.get(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,3 +230,26 @@ def read_columns(conn: psycopg.Connection[Any]) -> tuple[Column, ...]:
     views, partitioned parents (their partitions are there), foreign tables."""
     rows = query(conn, _COLUMNS + _ALL)
     return (*_columns(conn, rows), LARGE_OBJECTS)
+
+
+def partitions(conn: psycopg.Connection[Any]) -> dict[tuple[str, str], str]:
+    """Each partition, by schema and name, with the partitioned table that it is a part of in the
+    end, as people name it: partitions come and go by themselves."""
+    rows = query(
+        conn,
+        """WITH RECURSIVE up(leaf, top) AS (
+             SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i
+             JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relkind = 'p'
+             UNION ALL SELECT u.leaf, i.inhparent FROM up u
+             JOIN pg_catalog.pg_inherits i ON i.inhrelid = u.top
+           )
+           SELECT n.nspname, c.relname, m.nspname, t.relname FROM up
+           JOIN pg_catalog.pg_class c ON c.oid = up.leaf
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+           JOIN pg_catalog.pg_class t ON t.oid = up.top AND NOT t.relispartition
+           JOIN pg_catalog.pg_namespace m ON m.oid = t.relnamespace""",
+    )
+    return {
+        (schema, table): top if above == "public" else f"{above}.{top}"
+        for schema, table, above, top in rows
+    }

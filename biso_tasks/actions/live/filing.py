@@ -8,6 +8,7 @@ from typing import Any
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.readable import plugins_policy, refuse_unreadable
 from biso_tasks.actions.live.refresh import Refresh
+from biso_tasks.actions.staged.inventory import policy_rules, require_files
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
@@ -30,7 +31,9 @@ def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
     listing = list_tree(
         access(source), source.layout.datadir, exclude=(*DATA_EXCLUDES, *own_directory(source))
     )
-    decision = decide(listing, work.config.files, file_policy(context), anonymize=work.anonymize)
+    for note in require_files(work, listing):
+        context.note(note)
+    decision = decide(listing, policy_rules(work), file_policy(context), anonymize=work.anonymize)
     for entry in decision.outside:
         context.note(f"{entry.path!r} is a link that leads out of the data dir: {entry.target!r}")
     for entry in decision.special:

@@ -9,6 +9,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import file_policy, own_scratch, scratch
 from biso_tasks.actions.sets.arriving import below, require_arrived
 from biso_tasks.actions.sets.restore import FromSet
+from biso_tasks.actions.staged.inventory import policy_rules, require_files
 from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import Listing, list_tree, named
@@ -173,8 +174,10 @@ def _decide(context: Context[FromSet]) -> tuple[Listing, Decision]:
     listing = _recorded(work, "data")
     if work.whole and not work.anonymize:
         return listing, Decision(listing.entries, (), (), (), ())
+    for note in require_files(work, listing):
+        context.note(note)
     return listing, decide(
-        listing, work.config.files, file_policy(context), anonymize=work.anonymize
+        listing, policy_rules(work), file_policy(context), anonymize=work.anonymize
     )
 
 

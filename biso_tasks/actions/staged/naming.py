@@ -6,7 +6,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import file_policy
-from biso_tasks.actions.staged.preparing import extend_inventories
+from biso_tasks.actions.staged.inventory import extend_inventories, policy_rules
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.database.connect import connect
 from biso_tasks.database.snapshot import quiet
@@ -33,7 +33,7 @@ def _rename(context: Context[StageWork]) -> dict[str, Any]:
     originals = work.originals[0]
     names = Names(originals.distinctive.find, tree, wide=originals.holds_surname)
     # Letter templates and the like are found by their names: there, a surname alone is a word.
-    decision = decide(listing, work.config.files, file_policy(context))
+    decision = decide(listing, policy_rules(work), file_policy(context))
     needed = {entry.path for entry in decision.copy}
     own = work.config.keep_files
     for entry in listing.entries:

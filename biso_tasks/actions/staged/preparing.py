@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.staged.inventory import extend_inventories, judge_source
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
@@ -17,27 +18,25 @@ from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.files.patterns import Matcher
 from biso_tasks.files.reading import read_tree
-from biso_tasks.hooks.types import Action, Effects, HarmlessColumn, PersonalColumn
-from biso_tasks.privacy.classify import classify, extend
+from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.privacy.mask import mask
 from biso_tasks.privacy.neutralise import mark, neutralise
 from biso_tasks.privacy.originals import collect
 from biso_tasks.privacy.prove import Proof, prove
 from biso_tasks.stage.model import access
 
-__all__ = ["ACTIONS", "extend_inventories"]
+__all__ = ["ACTIONS"]
 
 
 def _originals(context: Context[StageWork]) -> dict[str, Any]:
     """Hashes of production's personal values, under a key held in memory only, from the snapshot
     that is dumped: what the proof looks for afterwards."""
     work = context.work
-    overrides = _overrides(context)
     found = []
     inventories = []
     for number in work.copied:
         with work.original(number) as connection:
-            inventory = classify(connection, overrides=overrides if number == 0 else None)
+            inventory = judge_source(work, connection, number)
             keep = _kept(work) if number == 0 else ()
             found.append(collect(connection, inventory, keep=keep))
             inventories.append(inventory)
@@ -49,38 +48,26 @@ def _originals(context: Context[StageWork]) -> dict[str, Any]:
     }
 
 
-def _overrides(context: Context[StageWork]) -> dict[str, bool]:
-    """What the site's plugins declare of single columns."""
-    answers = context.work.session.hooks.collect("biso_inventory", site=context.site)
-    said: dict[str, bool] = {}
-    for _, entries in answers:
-        for entry in entries:
-            if isinstance(entry, PersonalColumn | HarmlessColumn):
-                said[f"{entry.table}.{entry.column}"] = isinstance(entry, PersonalColumn)
-    return said
+def _describe_originals(context: Context[StageWork]) -> Effects:
+    said = [f"{one.label} ({len(one.columns)} rules)" for one in context.work.said]
+    first = f", after {', '.join(said)}" if said else ""
+    return Effects(changes=(f"nothing: judges every column by name, type and content{first}",))
 
 
 def _migrate(context: Context[StageWork]) -> dict[str, Any]:
-    """Not in a stand-in for a database that stays: it is empty, and remembers no migration."""
+    """Not in a stand-in for a database that stays: it is empty, and remembers no migration. What
+    they add must be known to privacy.toml, where there is one."""
     if not context.work.stage.main.swapped:
         return {"migrations": 0}
-    return {"migrations": context.work.stage.app.migrate()}
+    applied = context.work.stage.app.migrate()
+    extend_inventories(context.work)
+    return {"migrations": applied}
 
 
 def _describe_migrate(context: Context[StageWork]) -> Effects:
     if not context.work.stage.main.swapped:
         return Effects(changes=("nothing: the database stays as it is",))
     return Effects(changes=(f"applies pending migrations in {context.work.stage.called}",))
-
-
-def extend_inventories(work: StageWork) -> None:
-    """The inventories as the stage's databases have their columns now. What was judged before
-    keeps its judgement, so it can be called again."""
-    extended = []
-    for number, database in enumerate(work.stage.databases[: len(work.inventories)]):
-        with connect(database.staged_server, autocommit=True) as connection:
-            extended.append(extend(work.inventories[number], connection))
-    work.inventories = tuple(extended)
 
 
 def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
@@ -276,7 +263,12 @@ def _describe_verify(context: Context[StageWork]) -> Effects:
 
 
 ACTIONS = (
-    Action("originals", _originals, "Hash production's personal values, in memory only"),
+    Action(
+        "originals",
+        _originals,
+        "Hash production's personal values, in memory only",
+        _describe_originals,
+    ),
     Action("migrate", _migrate, "Apply pending migrations in the stage", _describe_migrate),
     Action("anonymize", _anonymize, "Anonymise the stage", _describe_anonymize),
     Action("scrub", _scrub, "Let plugins remove what is left", _describe_scrub),

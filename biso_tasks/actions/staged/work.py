@@ -24,6 +24,8 @@ from biso_tasks.host.route import Route
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import ask
 from biso_tasks.privacy.classify import Classified
+from biso_tasks.privacy.inventory.model import Inventory
+from biso_tasks.privacy.inventory.said import inventories_of
 from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.prove import Proof
 from biso_tasks.stage.model import Stage, StagedDatabase
@@ -75,7 +77,8 @@ class StageSurvey:
 @dataclass(slots=True)
 class StageWork(TargetWork, ABC):
     """The work of whatever builds a stage and swaps it in: what the steps hand on. `bare`: what it
-    takes the place of is only a shell that was made for it."""
+    takes the place of is only a shell that was made for it. `said`: what privacy.toml and plugins
+    say of columns and files."""
 
     VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
         "run": lambda work: work.run_id,
@@ -98,6 +101,12 @@ class StageWork(TargetWork, ABC):
     staged: bool = False
     swapped: Swapped | None = None
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    said: tuple[Inventory, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        # Before anything is contacted: what is wrong in privacy.toml is a matter of this machine.
+        if self.anonymize:
+            self.said = inventories_of(self.session.site, self.session.hooks)
 
     @property
     @abstractmethod

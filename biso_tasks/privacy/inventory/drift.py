@@ -1,0 +1,129 @@
+"""How far what was said and what is there have drifted apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from biso_tasks.errors import Refused
+from biso_tasks.files.listing import Entry
+from biso_tasks.files.patterns import compile_pattern, is_literal
+from biso_tasks.privacy.columns import Column
+from biso_tasks.privacy.inventory.match import Index, Partitions, names
+from biso_tasks.privacy.inventory.model import FileRule, Inventory, Rule, fits, same_type, type_name
+
+__all__ = ["Drift", "Drifted", "column_drift", "require_none", "unused_files"]
+
+_NONE: Final[Partitions] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """One column or rule; `why` says what about it, with file and line where there is one."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """`unclassified` columns, `unused` rules, columns that `changed` under their rule."""
+
+    unclassified: tuple[Drifted, ...] = ()
+    unused: tuple[Drifted, ...] = ()
+    changed: tuple[Drifted, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.unclassified or self.unused or self.changed)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "unclassified": [one.name for one in self.unclassified],
+            "unused": [one.name for one in self.unused],
+            "changed": [one.name for one in self.changed],
+        }
+
+
+def column_drift(
+    inventories: Sequence[Inventory],
+    columns: Sequence[Column],
+    parts: Partitions = _NONE,
+    *,
+    before: Sequence[Column] | None = None,
+) -> Drift:
+    """What the columns of a database and the rules for them do not agree in. `before` are columns
+    that rules may speak of as well: those of the source, before a migration."""
+    unclassified: dict[str, Drifted] = {}
+    changed: dict[str, Drifted] = {}
+    unused: list[Drifted] = []
+    for index in map(Index, inventories):
+        left = {rule.pattern: rule for rule in index.inventory.columns}
+        for column in (*columns, *(before or ())):
+            for rule in index.matching(column, parts):
+                left.pop(rule.pattern, None)
+        unused += [
+            Drifted(rule.pattern, f"{rule.place}: no column is called so") for rule in left.values()
+        ]
+        for column in columns if index.inventory.complete else ():
+            said = index.rule(column, parts)
+            name = names(column, parts)[0]
+            if said is None:
+                unclassified.setdefault(name, Drifted(name, type_name(column)))
+            elif column.kind != "large objects" and (why := _change(said, column, parts)):
+                changed.setdefault(name, Drifted(name, f"{said.place}: {why}"))
+    return Drift(tuple(unclassified.values()), tuple(unused), tuple(changed.values()))
+
+
+def _change(rule: Rule, column: Column, parts: Partitions) -> str:
+    """What makes a rule for this very column unfit for what it is now, or ""."""
+    if rule.pattern not in names(column, parts):
+        return ""
+    if rule.kind is None:
+        was = "" if same_type(rule.type, column) else f"was {rule.type} and harmless"
+        return f"{was}, is {type_name(column)} now" if was else ""
+    if fits(rule.kind, column.type) and same_type(rule.type, column):
+        return ""
+    return f'"{rule.kind}" does not fit a column of type {type_name(column)}'
+
+
+def unused_files(rules: Iterable[FileRule], entries: Sequence[Entry]) -> tuple[Drifted, ...]:
+    """The rules that no file answers to. A folder that is there, and empty, is one for its
+    pattern `folder/**`."""
+    paths = [f"{one.path}/" if one.kind == "dir" else one.path for one in entries]
+    there = set(paths)
+    return tuple(
+        Drifted(rule.pattern, f"{rule.place}: no file is called so")
+        for rule in rules
+        if not (
+            rule.pattern in there
+            if is_literal(rule.pattern)
+            else any(map(compile_pattern(rule.pattern).fullmatch, paths))
+        )
+    )
+
+
+def require_none(drift: Drift, where: str) -> None:
+    """Raises Refused, naming everything, where there is drift."""
+    parts = [
+        f"{what}: {', '.join(map(str, found[:_SHOWN]))}"
+        + (f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else "")
+        for what, found in (
+            ("not classified", drift.unclassified),
+            ("changed since it was classified", drift.changed),
+            ("rules that match nothing", drift.unused),
+        )
+        if found
+    ]
+    if parts:
+        raise Refused(
+            f"what was said of personal data does not fit {where}: {'; '.join(parts)}",
+            hint="`biso privacy-scan --write` proposes what is missing; look at it, take out what "
+            "is gone, and commit the file",
+        )
+
+
+_SHOWN: Final = 25
