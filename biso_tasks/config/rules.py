@@ -267,13 +267,15 @@ def _refresh(document: Document, walk: Walk) -> None:
 def _neutralize(document: Document, walk: Walk) -> None:
     for environment in document.environments:
         for name in ("env", "datadir", "database", "log_database"):
-            path = ("neutralize", "config", environment.key(name))
-            if walk.given(*path) and walk.fine(*path):
-                walk.report(
-                    path,
-                    "says which instance this is, and is never overridden from here",
-                    "remove it; the stage sets what it needs",
-                )
+            own = environment.key(name)
+            for key, _ in document.neutralize.config:
+                path = ("neutralize", "config", key)
+                if (key == own or key.startswith(f"{own}.")) and walk.fine(*path):
+                    walk.report(
+                        path,
+                        "says which instance this is, and is never overridden from here",
+                        "remove it; the stage sets what it needs",
+                    )
 
 
 def _recipe(recipe: RecipeChange, document: Document, walk: Walk) -> None:

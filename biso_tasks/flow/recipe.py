@@ -16,6 +16,7 @@ from biso_tasks.flow.spec import (
     Problem,
     Recipe,
     StepSpec,
+    between_sealed,
     core_order,
     did_you_mean,
     graph_problems,
@@ -177,7 +178,16 @@ def apply(
         )
         remedy = "leave the needs of the steps between them as they are"
         raise BadRecipe(where, [Problem(cause, remedy)])
+    if broken := between_sealed(changed.steps):
+        name, first = broken[0]
+        cause = f'step "{name}" would come after "{first}" and change what that has proven'
+        remedy = f'put it before "{first}", or after "{_last_sealed(changed)}"'
+        raise BadRecipe(where, [Problem(cause, remedy)])
     return changed
+
+
+def _last_sealed(recipe: Recipe) -> str:
+    return [step.name for step in recipe.steps if step.sealed][-1]
 
 
 class _Wrong(Exception):
@@ -264,7 +274,7 @@ def _set(step: StepSpec, changes: dict[str, Any]) -> StepSpec:
     fields: dict[str, Any] = {}
     params = dict(step.params)
     for key, value in changes.items():
-        if key in ("name", "always", "core", "params"):
+        if key in ("name", "always", "core", "sealed", "params"):
             raise _Wrong(
                 f'step "{step.name}": `{key}` cannot be set', f"set: {', '.join(SETTABLE)}", key
             )

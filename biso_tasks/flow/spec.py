@@ -17,6 +17,7 @@ __all__ = [
     "Problem",
     "Recipe",
     "StepSpec",
+    "between_sealed",
     "core_order",
     "did_you_mean",
     "graph_problems",
@@ -35,8 +36,9 @@ class StepSpec:
 
     `needs` is None only before a recipe is built: then the step needs the one before it. `core`
     marks a step that is part of the recipe's safety: it can be neither skipped nor reordered.
-    `timeout` is in seconds. `always` runs at the end whatever happened. `when` and `confirm` are
-    texts that the planner understands.
+    Between two `sealed` steps no other may come: what the first has found must still be true at the
+    last. `timeout` is in seconds. `always` runs at the end whatever happened. `when` and `confirm`
+    are texts that the planner understands.
     """
 
     name: str
@@ -51,6 +53,7 @@ class StepSpec:
     timeout: float | None = None
     retries: int = 0
     core: bool = False
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,7 @@ _KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "params": _table,
     "always": _flag,
     "core": _flag,
+    "sealed": _flag,
 }
 
 
@@ -217,11 +221,32 @@ def graph_problems(steps: Sequence[StepSpec]) -> list[Problem]:
 
 def core_order(steps: Sequence[StepSpec]) -> set[tuple[str, str]]:
     """(a, b) for each two core steps where b waits for a, directly or not."""
+    core = {step.name for step in steps if step.core}
+    return {
+        (need, name) for name, needs in _before(steps).items() if name in core
+        for need in needs & core
+    }  # fmt: skip
+
+
+def between_sealed(steps: Sequence[StepSpec]) -> list[tuple[str, str]]:
+    """(step, sealed step) for each step that waits for a sealed one while another sealed one waits
+    for it, and is not sealed itself."""
+    before = _before(steps)
+    sealed = [step.name for step in steps if step.sealed]
+    return [
+        (step.name, first)
+        for step in steps
+        if not step.sealed and any(step.name in before[last] for last in sealed)
+        for first in sealed
+        if first in before[step.name]
+    ]
+
+
+def _before(steps: Sequence[StepSpec]) -> dict[str, set[str]]:
+    """Every step that each one waits for, directly or not."""
     by_name = {step.name: step for step in steps}
-    pairs: set[tuple[str, str]] = set()
+    found: dict[str, set[str]] = {}
     for step in steps:
-        if not step.core:
-            continue
         seen: set[str] = set()
         waiting = list(step.needs or ())
         while waiting:
@@ -229,8 +254,8 @@ def core_order(steps: Sequence[StepSpec]) -> set[tuple[str, str]]:
             if need not in seen and need in by_name:
                 seen.add(need)
                 waiting += by_name[need].needs or ()
-        pairs |= {(need, step.name) for need in seen if by_name[need].core}
-    return pairs
+        found[step.name] = seen
+    return found
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

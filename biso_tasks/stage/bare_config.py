@@ -14,6 +14,7 @@ from biso_tasks.errors import Refused
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.config_php import Facts, Value, read_planned
 from biso_tasks.stage.isolation import wrapper
+from biso_tasks.stage.neutral import Settings, differing, require_neutral, with_settings
 from biso_tasks.stage.webroot import BEHIND
 from biso_tasks.values import Dsn
 
@@ -40,13 +41,16 @@ def plan_config(
     *,
     beside: str,
     keys: Sequence[str],
+    settings: Settings = (),
 ) -> BareConfig:
     """What becomes of the set's config.php `content` in `webroot` (a real path), by running it
     there. `beside` is where its data dir would be if it lay as in the set; `keys` name further
-    databases. Nothing is changed. Raises Refused where it cannot be run, or cannot be led there."""
+    databases, `settings` what else must be so. Nothing is changed. Raises Refused where it cannot
+    be run, or cannot be led there."""
     name = environment.config
     facts = read_planned(host, environment, webroot, {name: content}, beside=beside)
-    values = _overrides(environment, facts, keys)
+    values = with_settings(facts.values, differing(facts, settings))
+    values |= _overrides(environment, facts, keys)
     if not values:
         return BareConfig({name: content}, facts, ())
     behind = posixpath.join(posixpath.dirname(name), BEHIND)
@@ -61,6 +65,7 @@ def plan_config(
             hint="does it lock its values? Leave these keys out of biso.toml, or put a config.php "
             "of this environment's own into the webroot and make its database",
         )
+    require_neutral(led, settings, f"{environment.name}, as it would be")
     return BareConfig(texts, led, tuple(values))
 
 

@@ -15,6 +15,7 @@ from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.exposure import require_unserved
 from biso_tasks.stage.isolation import check
 from biso_tasks.stage.model import Stage, access
+from biso_tasks.stage.neutral import require_neutral
 from biso_tasks.stage.webroot import fit_webroot, wrap_config
 
 __all__ = ["build_webroot", "build_webroot_from", "evaluated", "open_stage"]
@@ -89,4 +90,5 @@ def evaluated(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
             f"{facts.env!r} in the stage's",
             hint="let config.php not derive env from its own path",
         )
+    require_neutral(facts, stage.settings, f"{instance.name}: the stage")
     return facts

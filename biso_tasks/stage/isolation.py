@@ -14,7 +14,7 @@ from typing import Any
 from biso_tasks.errors import Refused
 from biso_tasks.instance.config_php import Facts, leaves
 
-__all__ = ["check", "wrapper"]
+__all__ = ["check", "literal", "wrapper"]
 
 _HARMLESS_KEYS = {"user", "username", "role", "owner", "password", "passwd", "pass", "host", "env"}
 
@@ -34,8 +34,8 @@ def wrapper(
     lines = [
         "<?php",
         f"// {about}",
-        f"require __DIR__ . '/' . {_php(original)};",
-        *(f"Config::set({_php(key)}, {_php(value)});" for key, value in values.items()),
+        f"require __DIR__ . '/' . {literal(original)};",
+        *(f"Config::set({literal(key)}, {literal(value)});" for key, value in values.items()),
     ]
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")
 
@@ -99,8 +99,8 @@ def _names(value: str, database: str) -> bool:
     )
 
 
-def _php(value: Any) -> str:
-    """A PHP literal. Raises TypeError for what config.php cannot have held."""
+def literal(value: Any) -> str:
+    """`value` as PHP writes it. Raises TypeError for what config.php cannot have held."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -110,5 +110,6 @@ def _php(value: Any) -> str:
     if isinstance(value, str):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     if isinstance(value, Mapping):
-        return "[" + ", ".join(f"{_php(key)} => {_php(item)}" for key, item in value.items()) + "]"
+        items = (f"{literal(key)} => {literal(item)}" for key, item in value.items())
+        return f"[{', '.join(items)}]"
     raise TypeError(f"no PHP literal for {type(value).__name__}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from biso_tasks.config.model import Environment
 from biso_tasks.database.names import previous_name, stage_name
@@ -85,7 +85,8 @@ class Stage:
     """A stage of `instance`, made by `run`. Paths are the host's. `in_place`: the live instance
     itself stands for its stage, since the site cannot stage (strategy "in-place"). `areas` take the
     live ones' place; what else the stage is made of goes with it. `absent` are named by config.php
-    and are not there: the stage's names others, which are not there either."""
+    and are not there: the stage's names others, which are not there either. `settings` are keys of
+    config.php that a test instance must have so."""
 
     instance: Instance
     run: str
@@ -93,6 +94,7 @@ class Stage:
     in_place: bool = False
     areas: frozenset[Area] = REFRESHED
     absent: tuple[StagedDatabase, ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def called(self) -> str:

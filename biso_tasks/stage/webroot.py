@@ -15,6 +15,7 @@ from biso_tasks.instance.mounts import real_path
 from biso_tasks.stage.exchange import require_vacant
 from biso_tasks.stage.isolation import wrapper
 from biso_tasks.stage.model import Stage, access
+from biso_tasks.stage.neutral import with_settings
 
 __all__ = ["BEHIND", "finish_webroot", "fit_webroot", "wrap_config"]
 
@@ -168,7 +169,7 @@ def _new(stage: Stage) -> str:
 
 
 def _places(stage: Stage) -> Mapping[str, Any]:
-    """The config.php keys that a stage sets: data dir and databases, nothing else."""
+    """The config.php keys that a stage sets: data dir and databases, and what [neutralize] says."""
     instance = stage.instance
     values: dict[str, Any] = {instance.environment.key("datadir"): f"{stage.inside}/data"}
     named = (*stage.databases, *stage.absent)
@@ -179,4 +180,4 @@ def _places(stage: Stage) -> Mapping[str, Any]:
         if isinstance(value, dict) and value.get("dbname"):
             live = str(value["dbname"])
             values[key] = {**value, "dbname": by_live.get(live, stage.main.stage)}
-    return values
+    return {**with_settings(instance.facts.values, stage.settings), **values}

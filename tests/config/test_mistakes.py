@@ -434,6 +434,11 @@ MISTAKES = {
         "8: neutralize.config.env: says which instance this is, and is never overridden from here "
         "(remove it; the stage sets what it needs)",
     ),
+    "a neutralised part of the database": (
+        '[neutralize.config]\n"gaia.db.host" = "localhost"\n',
+        '8: neutralize.config."gaia.db.host": says which instance this is, and is never overridden '
+        "from here (remove it; the stage sets what it needs)",
+    ),
     "a neutralised parameter that is a list": (
         "[neutralize.params]\nmail = [1]\n",
         "8: neutralize.params.mail: expected a single value, got [1] (write a string or a number)",

@@ -246,6 +246,20 @@ def test_an_impossible_change_is_refused(
     assert message in raised.value.message
 
 
+def test_between_two_sealed_steps_no_other_may_come() -> None:
+    steps = [{"name": name, "uses": "x", "sealed": name in "bd"} for name in "abcde"]
+    with pytest.raises(ConfigError, match='step "c" would come after "b"'):
+        apply(build("r", steps, source="r"), [])
+    sealed = build("r", [step for step in steps if step["name"] != "c"], source="r")
+    assert apply(sealed, [Insert("x", after="a"), Insert("y", after="d")]).names() == (
+        "a", "x", "b", "d", "y", "e",
+    )  # fmt: skip
+    for insert in (Insert("x", after="b"), Insert("x", before="d")):
+        with pytest.raises(ConfigError) as raised:
+            apply(sealed, [insert])
+        assert raised.value.hint == 'put it before "b", or after "d"'
+
+
 @pytest.mark.parametrize(
     ("skips", "sets"),
     [

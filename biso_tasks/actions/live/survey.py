@@ -38,6 +38,7 @@ from biso_tasks.stage.in_place_needs import require_in_place
 from biso_tasks.stage.migrations import compare_migrations
 from biso_tasks.stage.model import REFRESHED, Content, Stage, StagedDatabase, access, server, staged
 from biso_tasks.stage.model import in_place as without_stage
+from biso_tasks.stage.neutral import require_neutral, settings_of
 from biso_tasks.stage.space import require_space
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
@@ -97,6 +98,8 @@ def survey(
         guards.env_fits(target, anonymize=anonymize)
         if not in_place:
             guards.config_goes_on(target)
+        settings = settings_of(session.site, target.environment)
+        require_neutral(target.facts, settings, target.name)
         require_no_intent(target)
         databases, absent = part_absent(target, staged(target, contents(session, source, target)))
         if in_place:
@@ -145,7 +148,7 @@ def survey(
         return Survey(
             source=source,
             target=target,
-            stage=Stage(target, run, databases, in_place, absent=absent),
+            stage=Stage(target, run, databases, in_place, absent=absent, settings=settings),
             sources=sources,
             source_facts=source_facts,
             target_facts=target_facts,

@@ -38,6 +38,7 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.bare_config import BareConfig, plan_config
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import AREAS, Stage, access, staged
+from biso_tasks.stage.neutral import settings_of
 from biso_tasks.stage.swap import require_no_intent
 
 __all__ = ["Bare", "BareSurvey", "describe_bare", "survey_bare"]
@@ -109,6 +110,7 @@ def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
         sealed_file(store, backup, "config/config.php"),
         beside=_beside(webroot, backup.manifest),
         keys=[one.key for one in backup.manifest.databases],
+        settings=settings_of(session.site, environment),
     )
     facts = config.facts
     session.keep_secret(facts.database, facts.log)
@@ -131,7 +133,13 @@ def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
         main = ServerFacts.from_document(backup.manifest.databases[0].facts)
         return BareSurvey(
             target=target,
-            stage=Stage(target, work.run_id, databases, areas=work.areas),
+            stage=Stage(
+                target,
+                work.run_id,
+                databases,
+                areas=work.areas,
+                settings=settings_of(session.site, environment),
+            ),
             target_facts=(),
             route=route.result(),
             method=way.result(),

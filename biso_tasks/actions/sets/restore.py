@@ -45,6 +45,7 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
+from biso_tasks.stage.neutral import require_neutral, settings_of
 from biso_tasks.stage.shell import require_no_shell
 from biso_tasks.stage.space import require_stage_space, tree_size
 from biso_tasks.stage.swap import require_no_intent
@@ -198,6 +199,9 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         work.require_free(target)
         guards.env_fits(target, anonymize=work.anonymize)
         guards.config_goes_on(target)
+        # A drill is served to nobody.
+        settings = () if work.drill else settings_of(session.site, environment)
+        require_neutral(target.facts, settings, target.name)
         require_no_intent(target)
         require_no_shell(target, work.run_id)
         require_exchangeable(target, work.areas)
@@ -231,7 +235,9 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         _require_room(work, target, backup, sources)
         return SetSurvey(
             target=target,
-            stage=Stage(target, work.run_id, databases, areas=work.areas, absent=absent),
+            stage=Stage(
+                target, work.run_id, databases, areas=work.areas, absent=absent, settings=settings
+            ),
             target_facts=there,
             route=route.result(),
             method=way.result(),

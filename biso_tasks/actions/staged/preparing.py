@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -110,7 +110,14 @@ def _neutralize(context: Context[StageWork]) -> dict[str, Any]:
     for database in work.stage.databases:
         with connect(database.staged_server) as connection:
             if database is work.stage.main:
-                neutralise(connection, config.sql, dict(config.params))
+                neutralise(
+                    connection,
+                    config.sql,
+                    dict(config.params),
+                    table=config.table,
+                    name=config.name,
+                    value=config.value,
+                )
             mark(connection, f"{what} copy of {work.origin}, run {work.run_id}")
     return _by_plugins(context, "biso_neutralize")
 
@@ -231,6 +238,8 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
                 source_role=role_there,
                 role=target.dsn.user,
             )
+            came = set(merged.values) - set(own.values if own else ())
+            _require_nobody(work, database.live, came)
             notes = settings.apply(role, database.stage, merged)
             work.access[database.live] = settings.access_statements(role, database.live, merged)
         notes += work.give_grants(number)
@@ -238,6 +247,19 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
             context.note(f"{database.live}: {note}")
         analyze(database.server, database.stage)
     return {}
+
+
+def _require_nobody(work: StageWork, dbname: str, values: Collection[tuple[str, str, str]]) -> None:
+    """Settings come from production after the proof: they are searched on their way."""
+    for original in work.originals:
+        for _, setting, value in values:
+            if kinds := original.distinctive.find(value):
+                raise ProofFailed(
+                    f"the setting {setting} of production's database, which {dbname} would get, "
+                    f"holds personal data ({', '.join(sorted(kinds))})",
+                    hint="nothing was swapped; take it out there: ALTER DATABASE … RESET, or give "
+                    "test a value of its own",
+                )
 
 
 def _verify(context: Context[StageWork]) -> dict[str, Any]:

@@ -1,0 +1,74 @@
+"""What a site cannot change in the recipes that serve production's data on test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
+
+import pytest
+
+from biso_tasks.errors import ConfigError
+from biso_tasks.flow.recipe import Recipe, apply, parse
+
+RECIPES = {
+    recipe.name: recipe
+    for path in files("biso_tasks.actions").joinpath("builtin_recipes").iterdir()
+    if (recipe := parse(path.read_text("utf-8"), path.name))
+}
+# Every one that makes a stage of what an environment holds and ends in serving it.
+SERVING = {name: recipe for name, recipe in RECIPES.items() if "finish-database" in recipe.names()}
+PROVING = {name: recipe for name, recipe in SERVING.items() if "prove" in recipe.names()}
+
+
+@dataclass(frozen=True)
+class Insert:
+    name: str = "mine"
+    after: str | None = None
+    before: str | None = None
+    on: str = "test"
+    run: tuple[str, ...] = ("true",)
+    uses: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+
+
+def test_there_are_such_recipes() -> None:
+    assert set(PROVING) == {
+        "anonymize", "refresh-test", "refresh-from-set", "refresh-in-place", "restore",
+        "restore-bare",
+    }  # fmt: skip
+    assert set(SERVING) - set(PROVING) == {"reset-test"}
+
+
+def _serves(recipe: Recipe) -> str:
+    return "online" if "online" in recipe.names() else "swap"
+
+
+@pytest.mark.parametrize("name", PROVING)
+@pytest.mark.parametrize("place", ["after prove", "after finish", "before serving"])
+def test_nothing_comes_between_the_proof_and_what_serves_the_stage(name: str, place: str) -> None:
+    recipe = PROVING[name]
+    insert = {
+        "after prove": Insert(after="prove"),
+        "after finish": Insert(after="finish-database"),
+        "before serving": Insert(before=_serves(recipe)),
+    }[place]
+    with pytest.raises(ConfigError, match='"mine" would come after "prove"') as raised:
+        apply(recipe, [insert])
+    assert 'put it before "prove"' in raised.value.hint
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_before_the_proof_and_after_the_swap_a_site_may_do_what_it_likes(name: str) -> None:
+    recipe = SERVING[name]
+    before = "prove" if name in PROVING else "finish-database"
+    changed = apply(recipe, [Insert(before=before), Insert("late", after=_serves(recipe))])
+    assert {"mine", "late"} <= set(changed.names())
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_what_serves_the_stage_cannot_do_so_unneutralised(name: str) -> None:
+    for change in ({"skips": ["neutralize"]}, {"sets": [("neutralize", {"when": "anonymize"})]}):
+        with pytest.raises(ConfigError, match="part of the safety"):
+            apply(SERVING[name], **change)
