@@ -93,9 +93,10 @@ def tables(inventory: Sequence[Classified]) -> list[list[Classified]]:
 
 def key_columns(group: Sequence[Classified]) -> tuple[tuple[str, ...], bool]:
     """The columns that tell which row is which, and whether they tell it for certain. Without a
-    primary key (a ctid means nothing in another database): numbers and keys, if there are."""
+    primary key (a ctid means nothing in another database), or with one that is itself masked:
+    numbers and keys, if there are."""
     primary = tuple(one.column.name for one in group if one.column.primary)
-    if primary:
+    if primary and not any(one.personal for one in group if one.column.primary):
         return primary, True
     return tuple(
         one.column.name

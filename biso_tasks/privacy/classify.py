@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from biso_tasks.errors import ConfigError
 from biso_tasks.privacy.columns import Column, Family, read_columns
 from biso_tasks.privacy.detect import identifiers, is_ahv
+from biso_tasks.privacy.links import linked
 from biso_tasks.privacy.sqltext import column_name, ident, query, quiet, settle, stream
 from biso_tasks.privacy.words import (
     CODE_NAMES,
@@ -355,7 +356,7 @@ def classify(
     found = _classify(
         source, columns if columns is not None else read_columns(source), "classifying the source"
     )
-    return _overridden(found, overrides or {})
+    return quiet("reading foreign keys", linked, source, _overridden(found, overrides or {}))
 
 
 def extend(known: Sequence[Classified], stage: psycopg.Connection[Any]) -> tuple[Classified, ...]:
@@ -376,4 +377,4 @@ def extend(known: Sequence[Classified], stage: psycopg.Connection[Any]) -> tuple
     for column in columns:
         one = added.get(column.label) or judged[column.label]
         result.append(replace(one, column=column))
-    return tuple(result)
+    return quiet("reading foreign keys", linked, stage, result)

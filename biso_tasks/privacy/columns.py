@@ -11,7 +11,16 @@ from biso_tasks.privacy.sqltext import ident, query
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["LARGE_OBJECTS", "Column", "Family", "Type", "family_of", "partitions", "read_columns"]
+__all__ = [
+    "LARGE_OBJECTS",
+    "TEXTS",
+    "Column",
+    "Family",
+    "Type",
+    "family_of",
+    "partitions",
+    "read_columns",
+]
 
 Family = Literal[
     "text", "number", "boolean", "date", "timestamp", "time", "json", "jsonb", "bytea", "xml",
@@ -31,6 +40,8 @@ _FAMILIES: dict[str, Family] = {
     "xid": "boolean", "xid8": "boolean", "cid": "boolean", "tid": "boolean",
     "regclass": "boolean", "regtype": "boolean", "regproc": "boolean", "regrole": "boolean",
 }  # fmt: skip
+
+TEXTS = ("text", "character varying", "character", "citext")  # as regtype calls them
 
 
 def family_of(name: str) -> Family | None:
@@ -192,7 +203,9 @@ class _Types:
         if kind == "e":
             return Type(name, schema, sql, "enum", labels=tuple(labels))
         if kind in ("r", "m"):
-            return Type(name, schema, sql, "range", bounds=bounds if kind == "r" else "")
+            # A range of texts is searched like a text.
+            family: Family = "other" if bounds in TEXTS else "range"
+            return Type(name, schema, sql, family, bounds=bounds if kind == "r" else "")
         if kind == "c":
             fields = tuple((n, self.resolve(o, m)) for n, o, m in self._fields.get(relation, ()))
             return Type(name, schema, sql, "composite" if fields else "other", fields=fields)

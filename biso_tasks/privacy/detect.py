@@ -11,6 +11,7 @@ from typing import Any, Final
 
 __all__ = [
     "FILLER",
+    "NOTHING",
     "fold",
     "identifiers",
     "is_ahv",
@@ -41,11 +42,12 @@ _IBAN: Final = re.compile(
     r"(?<!\w)[A-Za-z]{2}\d\d(?:[A-Za-z0-9]{11,30}(?!\w)"
     r"|(?:[ \u00a0][A-Za-z0-9]{4}){2,7}(?:[ \u00a0][A-Za-z0-9]{1,3})?(?!\w))"
 )
-_SAYS_NOTHING: Final = (
+# What people enter where there is nothing to say.
+NOTHING: Final = (
     "infinity -infinity true false null none n/a unbekannt unknown keine keiner kein nein leer "
     "test anonym anonymisiert herr frau"
 )
-_EMPTY: Final = frozenset(_SAYS_NOTHING.split())
+_EMPTY: Final = frozenset(NOTHING.split())
 
 
 def fold(text: str) -> str:

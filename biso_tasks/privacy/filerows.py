@@ -89,6 +89,7 @@ def _rename_rows(
                 rows += _update(stage, column, values)
             execute(stage, "SET CONSTRAINTS ALL IMMEDIATE")
     for column in changes:
+        originals.renamed.add(column.label)
         keyed = originals.keys(column.relation)
         if keyed is not None and column.name in keyed[0]:
             # Its rows have other keys now, so none of them can be compared with what it was. No

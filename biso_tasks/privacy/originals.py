@@ -108,6 +108,7 @@ class Originals:
         "canaries",
         "canary_key",
         "distinctive",
+        "renamed",
         "values",
     )  # fmt: skip
 
@@ -119,6 +120,7 @@ class Originals:
         self._objects = HashSet()
         self._surnames = HashSet()
         self.distinctive = Distinctive(self._hasher)
+        self.renamed: set[str] = set()  # columns in which names of files are no originals any more
         self.values = 0
         self.canaries = draw()
         self.canary_key = Column(

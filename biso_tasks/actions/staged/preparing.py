@@ -84,9 +84,10 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
         keep = _kept(work) if number == 0 else ()
         with connect(database.staged_server, autocommit=True) as connection:
             quiet(connection)
-            masked += mask(
-                connection, work.originals[number], work.inventories[number], keep=keep
-            ).values
+            done = mask(connection, work.originals[number], work.inventories[number], keep=keep)
+        masked += done.values
+        for left in done.left:
+            context.note(f"{left.place} could not be masked: {left.reason}; {left.remedy}")
     return {"masked": masked}
 
 
