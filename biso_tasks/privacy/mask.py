@@ -14,6 +14,7 @@ from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.masking.comments import mask_comments
 from biso_tasks.privacy.masking.judge import searchable
 from biso_tasks.privacy.masking.keys import is_key, mask_keys
+from biso_tasks.privacy.masking.labels import mask_labels
 from biso_tasks.privacy.masking.left import Left
 from biso_tasks.privacy.masking.session import keyed
 from biso_tasks.privacy.masking.table import mask_table
@@ -37,6 +38,7 @@ class Masked:
     large_objects: int = 0
     views: int = 0
     comments: int = 0
+    labels: int = 0  # of enums
     left: tuple[Left, ...] = ()
 
     @property
@@ -97,11 +99,11 @@ def mask(
 ) -> Masked:
     """Rewrites in the stage what is personal and still original. `inventory` is that of the stage
     (see `classify.extend`); `keep` names tables that stay the test instance's own; `off` names
-    rules (`Classified.kind`, "spans", "view", "comment") that are left out; without `views` the
-    caller refreshes them when nothing is written any more. Each table is one transaction where the
-    connection is in autocommit, all that a foreign key ties together another. Raises StepFailed
-    naming table and constraint, never a value. The key is drawn here, given to the server in a
-    temporary table, and forgotten."""
+    rules (`Classified.kind`, "spans", "label", "view", "comment") that are left out; without
+    `views` the caller refreshes them when nothing is written any more. Each table is one
+    transaction where the connection is in autocommit, all that a foreign key ties together another.
+    Raises StepFailed naming table and constraint, never a value. The key is drawn here, given to
+    the server in a temporary table, and forgotten."""
     cells: dict[str, int] = {}
     with keyed(stage, secrets.token_hex(16)):
         for group in tables(inventory):
@@ -135,6 +137,9 @@ def mask(
         ):
             count = quiet("masking large objects", _mask_objects, stage)
             done = replace(done, large_objects=count)
+        if "label" not in off:
+            count, stay = quiet("masking enum labels", mask_labels, stage, originals)
+            done = replace(done, labels=count, left=(*done.left, *stay))
     if "comment" not in off:
         count, stay = mask_comments(stage, originals)
         done = replace(done, comments=count, left=(*done.left, *stay))

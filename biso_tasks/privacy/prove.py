@@ -13,6 +13,7 @@ from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.documents import Unreadable, texts
 from biso_tasks.privacy.originals import Originals, large_objects
+from biso_tasks.privacy.schema_texts import findings
 from biso_tasks.privacy.sqltext import execute, query, quiet, settle, stream
 
 if TYPE_CHECKING:
@@ -158,23 +159,6 @@ class _Scan:
                 self.leaks.add(Leak(place, "unchanged"))
             self.content(place, "", data)
 
-    def comments(self, conn: psycopg.Connection[Any]) -> None:
-        """What people wrote about tables, columns, functions, and about the database itself."""
-        rows = query(
-            conn,
-            """SELECT i.type || ' ' || i.identity, d.description
-               FROM pg_catalog.pg_description d CROSS JOIN LATERAL
-               pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i
-               WHERE d.objoid >= 16384
-               UNION ALL SELECT 'database', d.description
-               FROM pg_catalog.pg_shdescription d JOIN pg_catalog.pg_database b
-               ON b.oid = d.objoid AND d.classoid = 'pg_catalog.pg_database'::regclass
-               WHERE b.datname = current_database()""",
-        )
-        for place, text in rows:
-            self.values += 1
-            self.text(f"comment on {place}", text)
-
     def file(self, path: str, data: bytes) -> None:
         """One copied file: its path and its content."""
         self.files += 1
@@ -230,13 +214,15 @@ def prove(
     *,
     files: Iterable[File] = (),
     keep: Collection[str] = (),
+    harmless: Collection[str] = (),
     on_table: Callable[[str], None] | None = None,
 ) -> Proof:
-    """Searches every column of the stage that can hold text, large objects, comments, and `files`,
-    for `originals`. `inventory` is that of the stage; `keep` names tables that hold the test
-    instance's own rows. Nothing is changed: canaries are planted in a transaction that is rolled
-    back, and one that is not found is a leak of kind `canary`. Raises StepFailed where rows cannot
-    be read; whether leaks are an error is the caller's to say."""
+    """Searches every column of the stage that can hold text, large objects, the schema, and
+    `files`, for `originals`. `inventory` is that of the stage; `keep` names tables that hold the
+    test instance's own rows, `harmless` places of the schema (see `schema_texts`). Nothing is
+    changed: canaries are planted in a transaction that is rolled back, and one that is not found is
+    a leak of kind `canary`. Raises StepFailed where rows cannot be read; whether leaks are an error
+    is the caller's to say."""
     scan = _Scan(originals)
     with stage.transaction(force_rollback=True):
         quiet("proving", settle, stage)
@@ -254,7 +240,11 @@ def prove(
             if one.column.kind == "large objects" and one.personal:
                 place = one.column.label
                 quiet(f"searching {place}", scan.objects, stage, place)
-        quiet("searching comments", scan.comments, stage)
+        doing = "searching the schema"
+        for place, kind in quiet(
+            doing, list, findings(stage, originals.distinctive.find, harmless)
+        ):
+            scan.leaks.add(Leak(place, kind))
     for path, read in files:
         scan.file(path, read())
     leaks = tuple(sorted(scan.leaks | unseen))

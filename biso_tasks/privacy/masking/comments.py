@@ -6,28 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.privacy.masking.left import Left
 from biso_tasks.privacy.originals import Originals
+from biso_tasks.privacy.schema_texts import COMMENTS, shown
 from biso_tasks.privacy.sqltext import execute, query, quiet, settle
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["COMMENTS", "comment_target", "mask_comments"]
-
-# What initdb wrote is nobody's, but the schema public has its comment from there too, and people
-# change it. What an extension brought is its own.
-COMMENTS: Final = """
-SELECT i.type, i.identity, d.description FROM pg_catalog.pg_description d
-CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classoid, d.objoid, d.objsubid) i
-WHERE (d.objoid >= 16384 OR d.classoid = 'pg_catalog.pg_namespace'::regclass
-        AND d.objoid = 'public'::regnamespace)
-  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = d.classoid
-      AND e.objid = d.objoid AND e.deptype = 'e')
-UNION ALL
-SELECT 'database', pg_catalog.quote_ident(b.datname), d.description
-FROM pg_catalog.pg_shdescription d JOIN pg_catalog.pg_database b
-  ON b.oid = d.objoid AND d.classoid = 'pg_catalog.pg_database'::regclass
-WHERE b.datname = current_database()
-"""
+__all__ = ["comment_target", "mask_comments"]
 
 # As pg_identify_object calls them → as COMMENT ON does, where the identity is the rest: `t.c`,
 # `c on t`, `f(integer)`, `o USING btree`.
@@ -77,7 +62,7 @@ def mask_comments(
             if not originals.distinctive.find(text):
                 continue
             target = comment_target(kind, identity)
-            place = f"comment on {kind} {identity}"
+            place = shown(f"comment on {kind} {identity}", originals.distinctive.find)
             remedy = "remove it in production (COMMENT ON … IS NULL), or in a plugin (biso_scrub)"
             if target is None:
                 left.append(Left(place, f"how to remove it from a {kind} is not known", remedy))

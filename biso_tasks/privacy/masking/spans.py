@@ -18,7 +18,9 @@ from biso_tasks.privacy.sqltext import execute, query
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Replaced", "find_spans", "pseudonyms_of", "replaced", "spans_of"]
+__all__ = [
+    "Replaced", "find_spans", "pseudonyms_of", "replaced", "replaced_text", "spans_in", "spans_of",
+]  # fmt: skip
 
 Span = tuple[int, int, str]  # from, to, kind
 Replaced = Callable[[str, str], str]  # kind, original → pseudonym
@@ -79,7 +81,8 @@ def _joined(found: list[Span]) -> list[Span]:
     return result
 
 
-def _without(originals: Originals, text: str, replace: Replaced) -> str:
+def replaced_text(originals: Originals, text: str, replace: Replaced) -> str:
+    """`text` with each original in it replaced."""
     made, last = [], 0
     for start, end, kind in find_spans(originals, text):
         made += [text[last:start], replace(kind, text[start:end])]
@@ -101,7 +104,7 @@ def replaced(originals: Originals, column: Column, raw: str, replace: Replaced) 
     """The value `raw` (see `cells.select`) with its originals replaced; None where they are no
     spans of texts, or where replacing them leaves one."""
     if column.type.family == "text":
-        made = _without(originals, raw, replace)
+        made = replaced_text(originals, raw, replace)
         if column.type.length is not None:
             made = made[: column.type.length]
     elif column.type.family in ("json", "jsonb"):
@@ -109,11 +112,16 @@ def replaced(originals: Originals, column: Column, raw: str, replace: Replaced) 
             tree = json.loads(raw)
         except (ValueError, RecursionError):
             return None
-        walked = _walk(tree, lambda text: _without(originals, text, replace))
+        walked = _walk(tree, lambda text: replaced_text(originals, text, replace))
         made = json.dumps(walked, ensure_ascii=False)
     else:
         return None
     return made if made != raw and not originals.distinctive.find(made) else None
+
+
+def spans_in(originals: Originals, text: str) -> set[tuple[str, str]]:
+    """(kind, original) of each span in a text."""
+    return {(kind, text[start:end]) for start, end, kind in find_spans(originals, text)}
 
 
 def spans_of(originals: Originals, column: Column, raw: str) -> set[tuple[str, str]]:
