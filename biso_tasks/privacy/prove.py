@@ -215,14 +215,16 @@ def prove(
     files: Iterable[File] = (),
     keep: Collection[str] = (),
     harmless: Collection[str] = (),
+    settings: Iterable[tuple[str, str]] = (),
     on_table: Callable[[str], None] | None = None,
 ) -> Proof:
     """Searches every column of the stage that can hold text, large objects, the schema, and
     `files`, for `originals`. `inventory` is that of the stage; `keep` names tables that hold the
-    test instance's own rows, `harmless` places of the schema (see `schema_texts`). Nothing is
-    changed: canaries are planted in a transaction that is rolled back, and one that is not found is
-    a leak of kind `canary`. Raises StepFailed where rows cannot be read; whether leaks are an error
-    is the caller's to say."""
+    test instance's own rows, `harmless` places of the schema (see `schema_texts`), `settings`
+    (place, value) what the database is given before it is served. Nothing is changed: canaries are
+    planted in a transaction that is rolled back, and one that is not found is a leak of kind
+    `canary`. Raises StepFailed where rows cannot be read; whether leaks are an error is the
+    caller's to say."""
     scan = _Scan(originals)
     with stage.transaction(force_rollback=True):
         quiet("proving", settle, stage)
@@ -245,6 +247,8 @@ def prove(
             doing, list, findings(stage, originals.distinctive.find, harmless)
         ):
             scan.leaks.add(Leak(place, kind))
+    for place, value in settings:
+        scan.text(place, value)
     for path, read in files:
         scan.file(path, read())
     leaks = tuple(sorted(scan.leaks | unseen))

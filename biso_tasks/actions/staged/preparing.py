@@ -181,6 +181,10 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
                     work.inventories[number],
                     keep=_kept(work) if number == 0 else (),
                     files=_files(work) if number == 0 else (),
+                    settings=[
+                        (f"database setting {name}", value)
+                        for _, name, value in work.source_settings(number).values
+                    ],
                 )
             )
     leaks = tuple(leak for proof in proofs for leak in proof.leaks)

@@ -51,6 +51,10 @@ _ARGS: Final = "(v text, k text, n int, u int, w text[])"
 def _functions(fold: str) -> tuple[str, ...]:
     pairs = " || ".join(f"substr(c, {at}, 1) || substr(a, {at}, 1)" for at in range(1, 9))
     nothing = ", ".join(f"'{word}'" for word in NOTHING.split())
+    empty = (
+        f"IF length(btrim(v)) < 2 OR u = 0 AND (lower(btrim(v)) IN ({nothing}) "
+        "OR v ~ '^[-./_*?~ ]+$') THEN RETURN v; END IF;"
+    )
     kept = ", ".join(f"'{word}'" for word in _KEPT.split(" "))
     return (
         # A word: letters in pairs of consonant and vowel, in the case of the original.
@@ -103,7 +107,7 @@ END $$""",
         f"""biso_name{_ARGS} RETURNS text {_HEAD} $$
 DECLARE r text;
 BEGIN
- IF u = 0 AND lower(btrim(v)) IN ({nothing}) THEN RETURN v; END IF;
+ {empty}
  IF u = 2 OR length(v) > 80 OR v ~ '[@<>{{}}=]' OR v ~ '[0-9]{{3}}' THEN
   RETURN pg_temp.biso_text(v, k, n, u, w);
  END IF;
@@ -194,9 +198,7 @@ END $$""",
         f"""biso_text{_ARGS} RETURNS text {_HEAD} $$
 DECLARE h text; r text; d text;
 BEGIN
- IF length(btrim(v)) < 2 OR u = 0 AND (lower(btrim(v)) IN ({nothing}) OR v ~ '^[-./_*?~ ]+$') THEN
-  RETURN v;
- END IF;
+ {empty}
  IF u < 2 AND v ~ '^[[:space:]]*[[{{]|^[aOs]:[0-9]+:["{{]' THEN
   r := pg_temp.biso_formatted(v, k, w);
   IF r IS NOT NULL AND length(r) <= n THEN RETURN r; END IF;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.privacy.columns import Column
@@ -27,7 +27,7 @@ Replaced = Callable[[str, str], str]  # kind, original → pseudonym
 
 _TAG: Final = re.compile(r"<[^<>]{1,400}>")
 _WORD: Final = re.compile(r"[^\W_]+")
-_MAIL: Final = re.compile(r"[^\s@<>\"'(),:;\[\]{}|=]+@[\w.-]+")
+_MAIL: Final = re.compile(r"[^\s@<>\"'(),:;\[\]{}|=]+@[\w-]+(?:\.[\w-]+)+")
 _NUMBER: Final = re.compile(r"[+(]?\d[\d \t./()'\u00a0\u2011-]{7,24}\d")
 _IBAN: Final = re.compile(r"[A-Za-z]{2}\d\d[ \u00a0A-Za-z0-9]{11,40}")
 _NAME: Final = 5  # words of a full name, at most
@@ -52,21 +52,36 @@ def find_spans(originals: Originals, text: str) -> list[Span]:
         shown = _TAG.sub(lambda match: " " * len(match.group()), text)
         words = [(match.start(), match.end()) for match in _WORD.finditer(shown)]
 
-        def windows(kind: str, sizes: Sequence[int]) -> Iterator[Span]:
+        def held(kind: str, at: int, size: int) -> bool:
+            return kind in find(shown[words[at][0] : words[at + size - 1][1]])
+
+        def windows(kind: str, sizes: range) -> Iterator[Span]:
             for at in range(len(words)):
                 for size in sizes:
                     if at + size > len(words):
                         break
-                    start, end = words[at][0], words[at + size - 1][1]
-                    if kind in find(shown[start:end]):
-                        yield start, end, kind
+                    # The shortest: what begins later and ends here belongs to that word.
+                    if held(kind, at, size):
+                        if size == sizes.start or not held(kind, at + 1, size - 1):
+                            yield words[at][0], words[at + size - 1][1], kind
                         break
 
         if "name" in kinds:
-            found += windows("name", range(2, _NAME + 1))
+            for start, end, kind in windows("name", range(2, _NAME + 1)):
+                found += _between_tags(text, start, end, kind)
         if "text" in kinds:
             found += windows("text", range(_PASSAGE, _PASSAGE + 3))
     return _joined(found)
+
+
+def _between_tags(text: str, start: int, end: int, kind: str) -> Iterator[Span]:
+    """A name that is half bold: each half."""
+    for tag in _TAG.finditer(text, start, end):
+        if tag.start() > start:
+            yield start, tag.start(), kind
+        start = tag.end()
+    if end > start:
+        yield start, end, kind
 
 
 def _joined(found: list[Span]) -> list[Span]:
