@@ -45,6 +45,7 @@ def _originals(context: Context[StageWork]) -> dict[str, Any]:
         "columns": sum(one.personal for inventory in inventories for one in inventory),
         "values": sum(one.values for one in found),
         "sampled": any(one.sampled for one in found),
+        "inventory": next((one.digest for one in work.said if one.complete), None),
     }
 
 
@@ -185,6 +186,7 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
                         (f"database setting {name}", value)
                         for _, name, value in work.source_settings(number).values
                     ],
+                    harmless=tuple(one.name for said in work.said for one in said.schema),
                 )
             )
     leaks = tuple(leak for proof in proofs for leak in proof.leaks)
