@@ -42,15 +42,22 @@ def plain(text: str) -> str:
 
 class BisoError(Exception):
     """The root. `message` says what happened and where, `hint` what to do about it: texts that may
-    quote a host, so without its control characters."""
+    quote a host, so without its control characters. `usual` is what helps with errors of this kind
+    as a rule."""
 
     kind: ClassVar[str] = "failed"
     exit_code: ClassVar[int] = 1
+    usual: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         self.message = plain(message)
         self.hint = plain(hint)
         super().__init__(self.message)
+
+    @property
+    def remedy(self) -> str:
+        """What is told to a person: nobody is left with a cause alone."""
+        return self.hint or self.usual
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message
@@ -58,6 +65,8 @@ class BisoError(Exception):
 
 class StepFailed(BisoError):
     """A step failed; the target is untouched or was rolled back. Exit 1."""
+
+    usual = "-v shows more; `biso doctor` checks everything that a run needs"
 
 
 class Defect(StepFailed):
@@ -120,3 +129,4 @@ class Interrupted(BisoError):
 
     kind = "interrupted"
     exit_code = 130
+    usual = "start it again when it suits"

@@ -141,7 +141,9 @@ class Web(Target):
         try:
             _require_safe(url)
         except ValueError as error:
-            raise ConfigError(f"the secret {self.url_secret!r}: {error}") from None
+            raise ConfigError(
+                f"the secret {self.url_secret!r}: {error}", hint="correct what the secret holds"
+            ) from None
         return url
 
     def secrets(self) -> Iterator[str]:

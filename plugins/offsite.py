@@ -55,6 +55,7 @@ LONGEST: Final = 7 * 86400.0  # seconds: a first copy over a thin line; a step's
 SAMPLE: Final = 200  # files, besides dumps and documents
 SUMS: Final = "SHA256SUMS"
 STATE: Final = "state.toml"
+ANOTHER: Final = "`biso verify --all` says which sets are good, `biso offsite-list` which are kept"
 _ID: Final = re.compile(r"([0-9]{8}_[0-9]{6})-([A-Za-z0-9][A-Za-z0-9_-]{0,39})", re.ASCII)
 
 
@@ -362,10 +363,12 @@ def _read(shell: Shell, path: str, id: str = "") -> Set:
             raise ValueError(f"its manifest calls it {said['id']}")
         areas = set(said["areas"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ProofFailed(f"the documents of the set {id} cannot be relied on: {error}") from error
+        raise ProofFailed(
+            f"the documents of the set {id} cannot be relied on: {error}", hint=ANOTHER
+        ) from error
     found = hashlib.sha256(sums).hexdigest()
     if found != sealed:
-        raise ProofFailed(f"{SUMS} of the set {id} is not the one that was sealed")
+        raise ProofFailed(f"{SUMS} of the set {id} is not the one that was sealed", hint=ANOTHER)
     kind = "full" if areas == {"webroot", "data", "database"} else "areas"
     return Set(id, path, kind, {**known, SUMS: found})
 
@@ -405,7 +408,9 @@ def _made_from(metadata: bytes) -> Iterator[bytes]:
         path, kind, *_, target = fields[at : at + 6]
         parts = path.split(b"/")
         if {b"", b".", b".."} & set(parts) or kinds.get(b"/".join(parts[:-1])) != b"d":
-            raise ProofFailed(f"METADATA names {os.fsdecode(path)!r}, which is in no folder")
+            raise ProofFailed(
+                f"METADATA names {os.fsdecode(path)!r}, which is in no folder", hint=ANOTHER
+            )
         kinds[path] = kind
         if kind in (b"d", b"l"):
             yield kind + b"\0" + path + b"\0" + target + b"\0"
@@ -624,7 +629,7 @@ class Shell:
         if not ours:
             return error
         if "offsite: not as sealed" in error.message:
-            return ProofFailed(f"{self.on}: files are not what {SUMS} says: {said}")
+            return ProofFailed(f"{self.on}: files are not what {SUMS} says: {said}", hint=ANOTHER)
         for pattern, what, hint in _TROUBLES:
             if re.search(pattern, error.message, re.IGNORECASE):
                 names = {"tool": self.config.tool, "place": self.config.place}

@@ -86,7 +86,10 @@ class Context(Generic[W_co]):
     @property
     def environment(self) -> Environment:
         if not self.on:
-            raise UsageError(f"step {self.spec.name!r} does not say where it runs: set `on`")
+            raise UsageError(
+                f"step {self.spec.name!r} does not say where it runs",
+                hint="set its `on` to an environment's name",
+            )
         return self.work.session.environment(self.on)
 
     @property
@@ -187,7 +190,10 @@ def _condition(spec: StepSpec, work: Work, where: str) -> str:
     negated, name = spec.when.startswith("not "), spec.when.removeprefix("not ").strip()
     if name not in work.conditions:
         known = ", ".join(sorted(work.conditions)) or "none"
-        raise ConfigError(f"{where}: `when` names {name!r}; the conditions here are: {known}")
+        raise ConfigError(
+            f"{where}: `when` names {name!r}, which is no condition here",
+            hint=f"the conditions are: {known}",
+        )
     if work.conditions[name] != negated:
         return ""
     return f"{name} is on" if negated else f"{name} is off"
@@ -196,7 +202,9 @@ def _condition(spec: StepSpec, work: Work, where: str) -> str:
 def _command(spec: StepSpec, work: Work, where: str, on: str) -> Action:
     """A site's own command: run on the step's host as the application's user."""
     if not on:
-        raise ConfigError(f"{where}: say where it runs: on = an environment's name")
+        raise ConfigError(
+            f"{where}: it does not say where it runs", hint="set `on` to an environment's name"
+        )
     words = tuple(_filled(word, work.values, where) for word in spec.run)
 
     def run(context: Context[Work]) -> None:
@@ -212,7 +220,7 @@ def _filled(word: str, values: Mapping[str, str], where: str) -> str:
     def value(found: re.Match[str]) -> str:
         if found[1] not in values:
             known = ", ".join(sorted(values)) or "none here"
-            raise ConfigError(f"{where}: {{{found[1]}}} is not known; there are: {known}")
+            raise ConfigError(f"{where}: {{{found[1]}}} is not known", hint=f"there are: {known}")
         return values[found[1]]
 
     return PLACEHOLDER.sub(value, word)

@@ -20,6 +20,8 @@ _ID: Final = re.compile(r"([0-9]{8}_[0-9]{6})-([A-Za-z0-9][A-Za-z0-9_-]{0,39})",
 class BadSet(ProofFailed):
     """A set, or a document of one, cannot be relied on. Exit 4."""
 
+    usual = "`biso list` shows which sets are good; `biso backup` makes a new one"
+
 
 @dataclass(frozen=True, slots=True)
 class SetId:

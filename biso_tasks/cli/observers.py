@@ -69,7 +69,7 @@ class Observers:
                 )
                 for one in outcome.steps
             ),
-            error=None if error is None else ErrorReport(error.kind, error.message, error.hint),
+            error=None if error is None else ErrorReport(error.kind, error.message, error.remedy),
             html=html,
         )
         self._keep(self._hooks.observe("biso_run_finished", report=report))
@@ -89,7 +89,7 @@ def tell_no_run(
         ok=False,
         exit_code=error.exit_code,
         seconds=seconds,
-        error=ErrorReport(error.kind, error.message, error.hint),
+        error=ErrorReport(error.kind, error.message, error.remedy),
     )
     return _sentences(hooks.observe("biso_run_finished", report=report))
 

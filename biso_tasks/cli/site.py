@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 from biso_tasks.actions import builtin
@@ -37,8 +38,15 @@ def load_hooks(site: Site) -> PluginManager:
         [builtin],
         root=site.root,
         sections=dict(site.plugin_sections),
+        where=partial(_where, site),
     )
     return hooks
+
+
+def _where(site: Site, plugin: str, key: str) -> str:
+    """File and line of a plugin's section, or of a key in it."""
+    found = site.finding(("plugins", plugin, *([key] if key else [])), "", "")
+    return f"{found.file}:{found.line}" if found.line else found.file
 
 
 def demo_path(state: Path) -> None:

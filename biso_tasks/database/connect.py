@@ -26,6 +26,8 @@ __all__ = ["DatabaseFailed", "NotConnected", "connect", "describe", "tunnel", "u
 class DatabaseFailed(StepFailed):
     """A statement failed; the message carries what the server said."""
 
+    usual = "PostgreSQL's log on that host says more; `biso doctor` checks roles and rights"
+
 
 class NotConnected(StepFailed):
     """No connection. `reason` is "password", "database", "role", "unreachable", "full", "denied"

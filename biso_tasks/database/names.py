@@ -42,7 +42,10 @@ def live_name(db: str) -> str:
     NUL byte, one of more than 63 bytes, and one that is itself a stage's or previous name."""
     size = len(db.encode("utf-8", "surrogatepass"))
     if not db or "\0" in db:
-        raise Refused(f"{db!r} cannot be the name of a database")
+        raise Refused(
+            f"{db!r} cannot be the name of a database",
+            hint="correct the dbname in config.php or biso.toml",
+        )
     if size > LIMIT:
         raise Refused(
             f"the database name {db!r} has {size} bytes; PostgreSQL keeps {LIMIT} of them",

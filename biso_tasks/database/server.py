@@ -74,7 +74,10 @@ def conninfo(dbname: str) -> str:
     """A connection string that names just this database. A bare name would not do: libpq reads one
     with "=" in it, or with a URI's beginning, as a connection string of its own."""
     if "\0" in dbname:
-        raise Refused(f"{dbname!r} cannot be the name of a database")
+        raise Refused(
+            f"{dbname!r} cannot be the name of a database",
+            hint="correct the dbname in config.php or biso.toml",
+        )
     quoted = dbname.replace("\\", "\\\\").replace("'", "\\'")
     return (
         f"dbname='{quoted}' application_name={APPLICATION} connect_timeout=15 "

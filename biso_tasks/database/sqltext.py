@@ -64,4 +64,6 @@ def query(text: str) -> bytes:
 def _no_nul(*texts: str) -> None:
     for text in texts:
         if "\0" in text:
-            raise Refused(f"{text!r} holds a NUL byte, which PostgreSQL cannot hold")
+            raise Refused(
+                f"{text!r} holds a NUL byte, which PostgreSQL cannot hold", hint="correct it there"
+            )

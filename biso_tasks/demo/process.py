@@ -30,6 +30,8 @@ __all__ = [
 class DemoError(StepFailed):
     """A part of the demo could not be built, started or removed."""
 
+    usual = "`biso demo --clean` removes what there is of it; then start again"
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:

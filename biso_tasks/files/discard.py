@@ -27,7 +27,10 @@ def discard(access: Access, path: str, *, inside: str) -> None:
     mounts in it."""
     inside = posixpath.normpath(inside)
     if ".." in path.split("/") or not path.startswith("/") or inside == "/":
-        raise Refused(f"{access.host.name}: {path} is not removed: its place is not certain")
+        raise Refused(
+            f"{access.host.name}: {path} is not removed: its place is not certain",
+            hint="look at it there, and remove it by hand",
+        )
     (folder,) = _resolved(access, (inside,))
     (real,) = _resolved(access, (path,))
     if not real.startswith(folder + "/"):

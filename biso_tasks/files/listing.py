@@ -31,6 +31,8 @@ _FORMAT: Final = r"%y\0%s\0%T@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
 class FilesError(StepFailed):
     """Something about a tree: the message names host and path."""
 
+    usual = "look at these files there: can run_as read and write them, is there room?"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -150,7 +152,10 @@ def _check_root(access: Access, root: str) -> None:
             hint="check `datadir`, `webroot` and `run_as` of the environment",
         )
     if code == 11:
-        raise Refused(f"{access.host.name}: {root} is not a directory")
+        raise Refused(
+            f"{access.host.name}: {root} is not a directory",
+            hint="check `datadir` and `webroot` of the environment, and what config.php says",
+        )
     if code == 12:
         raise Refused(
             f"{access.host.name}: {who} may not read {root}",

@@ -33,7 +33,10 @@ def read_piece_path(path: str) -> str:
     if normal == ".":
         raise UsageError("--path: this is the whole data dir", hint="restore it with --only data")
     if parts[0] == "tmp" or normal == "maintenance.on":
-        raise UsageError(f"--path: {path!r} is never in a backup set")
+        raise UsageError(
+            f"--path: {path!r} is never in a backup set",
+            hint="tmp and maintenance.on are left out: an empty tmp is made anyway",
+        )
     return normal
 
 

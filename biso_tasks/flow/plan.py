@@ -89,7 +89,9 @@ class Plan:
             twice = next(
                 step.name for number, step in enumerate(self.steps) if index[step.name] != number
             )
-            raise ConfigError(f'plan {self.name}: two steps are called "{twice}"')
+            raise ConfigError(
+                f'plan {self.name}: two steps are called "{twice}"', hint="give each its own name"
+            )
         missing = [0] * len(self.steps)
         followers: list[list[int]] = [[] for _ in self.steps]
         for number, step in enumerate(self.steps):
@@ -135,11 +137,13 @@ class Plan:
             close = difflib.get_close_matches(need, index, n=1)
             mean = f' (did you mean "{close[0]}"?)' if close else ""
             raise ConfigError(
-                f'plan {self.name}: step "{step.name}" needs "{need}", which does not exist{mean}'
+                f'plan {self.name}: step "{step.name}" needs "{need}", which does not exist{mean}',
+                hint=f"its steps are: {', '.join(index)}",
             )
         if self.steps[index[need]].always and not step.always:
             raise ConfigError(
-                f'plan {self.name}: step "{step.name}" needs "{need}", which runs at the end'
+                f'plan {self.name}: step "{step.name}" needs "{need}", which runs at the end',
+                hint="let it run at the end as well, or need another step",
             )
         return index[need]
 

@@ -66,7 +66,9 @@ def parse(text: str, source: str) -> Recipe:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: no valid TOML: {error}") from None
+        raise ConfigError(
+            f"{source}: no valid TOML: {error}", hint="correct it there, or disable the plugin"
+        ) from None
     problems = [
         f'{source}: unknown key "{key}"{did_you_mean(key, (*_TEXTS, "steps"))}'
         for key in data
@@ -79,7 +81,7 @@ def parse(text: str, source: str) -> Recipe:
     if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
         problems.append(f"{source}: steps: expected tables, each written as [[steps]]")
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(problems), hint="docs/recipes.md shows how a recipe is written")
     lines = [n for n, line in enumerate(text.splitlines(), 1) if _opens_step(line)]
     # Written in another way (inline tables), the steps have no line of their own.
     places = [f"{source}:{n}" for n in lines] if len(lines) == len(steps) else []
@@ -123,7 +125,7 @@ def build(
         ]
         specs.append(spec)
     if problems:
-        raise ConfigError("\n".join(problems))
+        raise ConfigError("\n".join(problems), hint="docs/recipes.md shows how a recipe is written")
     if wrong := graph_problems(specs):
         raise BadRecipe(source, wrong)
     return Recipe(name, help, resolved(specs), (confirm,) if confirm else ())
@@ -147,7 +149,10 @@ def apply(
     before = core_order(resolved(recipe.steps))
     steps = {step.name: step for step in resolved(recipe.steps)}
     if len(steps) != len(recipe.steps):
-        raise ConfigError(f"{where}: a step name is used twice: {', '.join(recipe.names())}")
+        raise ConfigError(
+            f"{where}: a step name is used twice: {', '.join(recipe.names())}",
+            hint="give each its own name",
+        )
     problems: list[Problem] = []
     last_at: dict[str, str] = {}
     for number, insert in enumerate(inserts):

@@ -382,6 +382,6 @@ def _as_json(error: BisoError | None) -> dict[str, Any] | None:
     return {
         "kind": error.kind,
         "message": error.message,
-        "hint": error.hint,
+        "hint": error.remedy,
         "exit_code": error.exit_code,
     }

@@ -260,7 +260,10 @@ class PluginManager:
             elif info.status == "loaded" and SECTION not in info.hooks:
                 problem(name, "", "the plugin takes no settings")
         if problems:
-            raise ConfigError("\n".join(problems))
+            raise ConfigError(
+                "\n".join(problems),
+                hint="`biso plugins` lists what is found; the head of a plugin says what it takes",
+            )
 
 
 def _file_of(plugin: object, source: str) -> str:

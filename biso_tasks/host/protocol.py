@@ -22,6 +22,8 @@ __all__ = ["CommandFailed", "Endpoint", "Host", "HostError", "Unreachable"]
 class HostError(StepFailed):
     """Something about a host: the message names it."""
 
+    usual = "`biso doctor` looks at that host"
+
 
 class Unreachable(HostError):
     """The host does not answer, or does not let us in."""
@@ -29,6 +31,8 @@ class Unreachable(HostError):
 
 class CommandFailed(HostError):
     """A command ended with a code that was not expected."""
+
+    usual = "run it there by hand to see all that it says; `biso doctor` looks at that host"
 
     def __init__(self, message: str, *, result: Result, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -19,7 +19,7 @@ def lines(error: BisoError) -> list[Line]:
     return [
         line(("error: ", "bad"), first),
         *(line("       ", one) for one in more),
-        *(line(f"  {arrow} {one}") for arrow, one in hints(error.hint)),
+        *(line(f"  {arrow} {one}") for arrow, one in hints(error.remedy)),
     ]
 
 
@@ -30,4 +30,4 @@ def show(error: BisoError, stream: TextIO, env: Mapping[str, str] | None = None)
 
 def as_json(error: BisoError) -> dict[str, Any]:
     """The error as CONTRACT §3 has it under "error"."""
-    return {"kind": error.kind, "message": error.message, "hint": error.hint}
+    return {"kind": error.kind, "message": error.message, "hint": error.remedy}

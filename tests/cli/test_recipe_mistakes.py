@@ -216,6 +216,13 @@ def test_a_change_that_only_a_variant_cannot_take_is_no_mistake_elsewhere(
     assert line.startswith(f"biso.toml:{FIRST + 2}:") and "in refresh-from-set, a variant" in line
 
 
+def test_a_mistake_in_the_section_of_a_plugin_is_told_with_its_line(
+    site: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (line,) = told(site, "[plugins.rooms]\nfloor = 1\n", capfd)
+    assert line == f"biso.toml:{FIRST}: plugins.rooms: the plugin takes no settings"
+
+
 def test_what_a_plugin_does_wrong_names_the_plugin(
     site: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

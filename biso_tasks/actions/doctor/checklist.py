@@ -40,7 +40,7 @@ class Sheet:
             value = work()
             text = said(value)
         except BisoError as error:
-            self.bad(name, error.message, error.hint)
+            self.bad(name, error.message, error.remedy)
             return None
         if text:
             self.good(name, text)

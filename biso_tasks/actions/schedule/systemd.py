@@ -207,7 +207,10 @@ class Units:
                 fresh.chmod(0o644)
                 fresh.replace(path)
                 if path.read_text("utf-8") != piece.text:
-                    raise StepFailed(f"{path} does not hold what was just written to it")
+                    raise StepFailed(
+                        f"{path} does not hold what was just written to it",
+                        hint="is another program at work there?",
+                    )
         except OSError as error:
             raise self._failed(error) from error
 
