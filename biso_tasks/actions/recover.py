@@ -23,7 +23,7 @@ from biso_tasks.stage.model import staged
 from biso_tasks.stage.shell import recover_shell
 from biso_tasks.stage.swap import finish
 
-__all__ = ["Recovered", "recover"]
+__all__ = ["Recovered", "has_stage", "recover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
         back = put_webroot_back(session.host(name), session.environment(name), owner)
         instance = session.instance(name)
         guards.env_fits(instance, anonymize=False)
-        if not instance.state.exists() and not _staged(instance):
+        if not instance.state.exists() and not has_stage(instance):
             return Recovered(name, ())
         instance.state.prepare()
         with lock(instance.host, instance.environment, instance.layout, owner):
@@ -59,7 +59,7 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
         return Recovered(name, (), error)
 
 
-def _staged(instance: Instance) -> bool:
+def has_stage(instance: Instance) -> bool:
     """Whether a stage's database is there although its directory is gone."""
     for database in staged(instance):
         with admin(database.server) as role:

@@ -92,6 +92,26 @@ class Call:
     def text(self, text: str) -> None:
         self.output.text(text)
 
+    def outlook(
+        self, name: str, *, on: str = "", changes: Sequence[str], destroys: Sequence[str] = ()
+    ) -> None:
+        """With --plan: one thing that a command without a recipe would do."""
+        planned = self.document.setdefault("plan", [])
+        if not planned:
+            self.text("What would be done (nothing is changed):")
+        planned.append(
+            {
+                "name": name,
+                "on": on,
+                "uses": "",
+                "needs": [],
+                "changes": list(changes),
+                "destroys": list(destroys),
+            }
+        )
+        for what in (*changes, *destroys):
+            self.text(f"  {on or name}: {what}")
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         """A run of its own within this command: with an id of its own, and neither its outcome nor
@@ -230,6 +250,8 @@ def run_command(task: str, options: Options, body: Callable[[Call], None]) -> in
     output = Output(as_json=options.json)
     call = Call(task, options, output, run_id=new_run_id(task))
     started = time.monotonic()
+    if options.plan:
+        call.document["plan"] = []
     error = _attempt(call, body)
     if error is not None:
         error_text.show(error, sys.stderr)

@@ -6,33 +6,29 @@ import webbrowser
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from biso_tasks.actions.doctor.checks import checks
 from biso_tasks.actions.own import OwnWork, held_by
-from biso_tasks.actions.recover import Recovered
-from biso_tasks.actions.recover import recover as recover_one
 from biso_tasks.cli.backing import backup
 from biso_tasks.cli.baselines import baseline, reset_test
 from biso_tasks.cli.call import Call, Options, run_command
 from biso_tasks.cli.demo import demo
+from biso_tasks.cli.examining import doctor
 from biso_tasks.cli.init import init
 from biso_tasks.cli.keeping import prune, verify
 from biso_tasks.cli.privacy import privacy_scan
+from biso_tasks.cli.recovering import recover
 from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
 from biso_tasks.cli.restoring import restore
 from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
 from biso_tasks.cli.sets import list_sets, pin, show, unpin
 from biso_tasks.cli.site import find_site, load_hooks
-from biso_tasks.errors import Locked, NeedsPerson, Refused
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference
-from biso_tasks.host.protocol import Unreachable
-from biso_tasks.session import Session
 from biso_tasks.ui import runs as runs_text
 from biso_tasks.ui.report import as_json as report_json
 from biso_tasks.ui.report import load as load_report
 from biso_tasks.ui.report_markdown import markdown as report_markdown
-from biso_tasks.ui.table import Cell, table
+from biso_tasks.ui.table import table
 
 __all__ = ["run"]
 
@@ -63,72 +59,6 @@ def _recipe(call: Call, name: str) -> None:
     call.run_recipe(session, work, recipe=name)
 
 
-def _recover(call: Call, env: str) -> None:
-    session = call.session(recipes=False)
-    session.mends = False  # what is mended is told as done
-    names = [env] if env else [e.name for e in session.site.environments]
-    found = [recover_one(session, name, call.run_id) for name in names]
-    call.document["environments"] = [
-        {
-            "environment": one.environment,
-            "done": list(one.done),
-            "error": None if one.error is None else one.error.message,
-        }
-        for one in found
-    ]
-    for one in found:
-        lines = list(one.done) or (["nothing to recover"] if one.error is None else [])
-        for line in lines:
-            call.text(f"{one.environment}: {line}")
-    bad = [one for one in found if one.error is not None]
-    if not env:
-        # Who may not reach production can still put test right.
-        away = [
-            one for one in bad if isinstance(one.error, Unreachable) and _production(session, one)
-        ]
-        for one in away:
-            assert one.error is not None
-            call.text(f"{one.environment} was not asked: {one.error.message}")
-        bad = [one for one in bad if one not in away]
-    locked = [one.error for one in bad if isinstance(one.error, Locked)]
-    others = [one for one in bad if not isinstance(one.error, Locked)]
-    if others:
-        error = others[0].error
-        assert error is not None
-        if error.exit_code == 1:
-            raise NeedsPerson(
-                error.message, hint=error.hint or "mend it and run `biso recover` again"
-            )
-        raise error
-    if locked and locked[0] is not None:
-        raise locked[0]
-
-
-def _production(session: Session, found: Recovered) -> bool:
-    return session.environment(found.environment).role == "production"
-
-
-def _doctor(call: Call, for_: str) -> None:
-    # A person looks for what is missing: no run has failed.
-    session = call.session(observed=False)
-    found = list(checks(session, for_))
-    call.document["checks"] = [
-        {"host": c.host, "name": c.name, "ok": c.ok, "detail": c.detail, "remedy": c.remedy}
-        for c in found
-    ]
-    rows: list[tuple[Cell, ...]] = [
-        (c.host or "here", ("ok", "good") if c.ok else ("no", "bad"), c.name,
-         c.detail if c.ok or not c.remedy else f"{c.detail} → {c.remedy}")
-        for c in found
-    ]  # fmt: skip
-    call.text(table(rows))
-    bad = sum(not c.ok for c in found)
-    if bad:
-        raise Refused(
-            f"{bad} of {len(found)} checks failed", hint="do what each line says after the arrow"
-        )
-
-
 def _runs(call: Call, number: int) -> None:
     found = journal.runs(find_site().state)[:number]
     call.document["runs"] = runs_text.as_json(found)
@@ -143,7 +73,7 @@ def _report(call: Call, run: str, open_: bool) -> None:
     page = path.parent / "report.html"
     if page.exists():
         call.text(f"HTML: {page}")
-        if open_:
+        if open_ and not call.options.plan:
             webbrowser.open(page.as_uri())
 
 
@@ -183,8 +113,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "reset-test": reset_test,
     "prune": prune,
     "recipe": _recipe,
-    "recover": _recover,
-    "doctor": _doctor,
+    "recover": recover,
+    "doctor": doctor,
     "init": init,
     "runs": _runs,
     "report": _report,

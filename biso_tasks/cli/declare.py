@@ -15,19 +15,22 @@ from invoke.tasks import Task, task
 
 __all__ = ["CHANGING", "READING", "declare", "run"]
 
-READING: Final[Mapping[str, tuple[Any, str]]] = {
-    "json": (False, "one JSON document on stdout, all else on stderr"),
-    "verbose": (False, "show more"),
-}
-"""The options of a task that changes nothing: default and help."""
-
 CHANGING: Final[Mapping[str, tuple[Any, str]]] = {
     "confirm": ("", "the target's name, instead of typing it"),
     "plan": (False, "print what would be done, and change nothing"),
     "yes": (False, "do not ask (production: give --confirm NAME as well)"),
-    **READING,
+    "json": (False, "one JSON document on stdout, all else on stderr"),
+    "verbose": (False, "show more"),
 }
-"""The options of a task that changes something."""
+"""The options that every task has: default and help."""
+
+READING: Final[Mapping[str, tuple[Any, str]]] = {
+    **CHANGING,
+    "confirm": ("", "accepted, as by every task: nothing is asked here"),
+    "plan": (False, "accepted, as by every task: nothing is changed here"),
+    "yes": (False, "accepted, as by every task: nothing is asked here"),
+}
+"""The same for a task that changes nothing, so that a script can give them to any."""
 
 
 def run(command: str, **arguments: Any) -> None:

@@ -21,6 +21,9 @@ __all__ = ["demo", "demo_root"]
 def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
     """Build the demo beside the top-level biso.toml; with `stop` or `clean`, end it."""
     root = demo_root()
+    if call.options.plan:
+        _foresee(call, root, stop=stop, clean=clean)
+        return
     if clean:
         demo_site.clean(root)
         call.text("The demo is gone: its servers, its databases, its files.")
@@ -63,6 +66,19 @@ def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
         "  ./biso doctor                  what a run needs, checked\n"
         "  ./biso demo --stop | --clean   end the demo; remove it\n"
     )
+
+
+def _foresee(call: Call, root: Path, *, stop: bool, clean: bool) -> None:
+    home = demo_site.home(root)
+    there = demo_site.load(root) is not None
+    if clean:
+        call.outlook("demo", changes=(), destroys=[f"{home}, its servers and databases"])
+    elif stop:
+        call.outlook("demo", changes=[f"stops the servers of {home}"])
+    else:
+        built = f"starts the site in {home}" if there else f"builds two instances in {home}"
+        rest = ("backs production up", "restores that set beside test", "refreshes test")
+        call.outlook("demo", changes=(built, *rest))
 
 
 def demo_root() -> Path:

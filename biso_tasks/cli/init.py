@@ -69,6 +69,9 @@ def init(
         seen = [look(one.host, one.webroot, ssh=one.ssh or None, run_as=run_as) for one in wanted]
     _require_fitting(seen, wanted)
     text = _text(InitFacts(name or folder.name or "biso", tuple(one.facts for one in seen)), file)
+    if call.options.plan:
+        _tell_plan(call, folder, text)
+        return
     written, kept = _write(folder, text)
     call.document |= {
         "file": str(file),
@@ -185,8 +188,7 @@ def _text(facts: InitFacts, file: Path) -> str:
 
 def _write(folder: Path, text: str) -> tuple[list[str], list[str]]:
     """Names of the files that were written, and of those that were there and stay."""
-    wanted = [(FILE, text.encode()), ("tasks.py", _TASKS.encode())]
-    wanted += [(f"plugins/{one.name}", one.read_bytes()) for one in shipped_plugins()]
+    wanted = _wanted_files(text)
     written, kept = [], []
     try:
         # First of all: where it cannot be made, nothing is written by half.
@@ -207,6 +209,11 @@ def _write(folder: Path, text: str) -> tuple[list[str], list[str]]:
     return written, kept
 
 
+def _wanted_files(text: str) -> list[tuple[str, bytes]]:
+    wanted = [(FILE, text.encode()), ("tasks.py", _TASKS.encode())]
+    return wanted + [(f"plugins/{one.name}", one.read_bytes()) for one in shipped_plugins()]
+
+
 def shipped_plugins() -> list[Traversable]:
     """The plugins that come with the tool: inside the installed package, or in its checkout."""
     package = files("biso_tasks")
@@ -222,6 +229,14 @@ def shipped_plugins() -> list[Traversable]:
 
 
 # -- what is said --
+
+
+def _tell_plan(call: Call, folder: Path, text: str) -> None:
+    names = [name for name, _ in _wanted_files(text)]
+    new = [name for name in names if not os.path.lexists(folder / name)]
+    call.document["text"] = text
+    call.outlook("init", changes=[f"writes {folder / name}" for name in new])
+    call.text(f"\n--- {FILE}\n{text}")
 
 
 def _tell(call: Call, seen: list[Seen], written: list[str], kept: list[str]) -> None:

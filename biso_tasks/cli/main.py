@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from typing import Final
 
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
@@ -32,6 +33,9 @@ class _Program(Program):
             raise Exit(f"{error}\n  → biso --help shows the options", 2) from error
 
 
+_OURS: Final = ("--plan", "--yes", "--json")
+
+
 def main() -> None:
     """Exit codes are those of CONTRACT §3; a wrong command line is 2."""
     program = _Program(version=tool_version(), namespace=namespace(), name="biso", binary="biso")
@@ -42,10 +46,12 @@ def main() -> None:
 
 
 def _arguments(given: list[str]) -> list[str]:
-    """`biso` alone lists the tasks; what follows `biso test` is pytest's, and a task's arguments
-    cannot be optional positionals."""
+    """`biso` alone lists the tasks; what follows `biso test` is pytest's, but for the options that
+    every task has (-v is both's), and a task's arguments cannot be optional positionals."""
     if given[:1] == ["test"] and len(given) > 1 and given[1] not in ("--args", "-a", "--help"):
-        return ["test", "--args", shlex.join(given[1:])]
+        ours = [word for word in given[1:] if word in _OURS]
+        theirs = [word for word in given[1:] if word not in _OURS]
+        return ["test", *ours, *(["--args", shlex.join(theirs)] if theirs else [])]
     return given or ["--list"]
 
 

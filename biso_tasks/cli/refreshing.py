@@ -12,7 +12,7 @@ from biso_tasks.cli.baselines import keep_baseline
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said as said_of_set
 from biso_tasks.config.model import Site
-from biso_tasks.errors import ConfigError, Refused
+from biso_tasks.errors import ConfigError, Refused, UsageError
 from biso_tasks.instance.instance import Instance
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
@@ -45,13 +45,25 @@ def refresh_test(
     target = to or config.to
     guards.not_production(session.environment(target), "refresh-test")
     if wanted != "live":
+        own = session.site.backup.environment
+        if from_ not in ("", own):
+            raise UsageError(
+                f"--from {from_} and --source {wanted}: backup sets are those of {own}",
+                hint="leave --from out, or set backup.environment in biso.toml",
+            )
         _from_set(call, session, wanted, target, anonymize, keep_stage)
         return
+    source_name = session.environment(from_ or config.from_).name
+    if source_name == target:
+        raise Refused(
+            f"{target} would be refreshed from itself: source and target are the same environment",
+            hint="--from names production; `biso anonymize` anonymises a test instance by itself",
+        )
     work = Refresh(
         session,
         "refresh-test",
         call.run_id,
-        places={"source": from_ or config.from_, "target": target},
+        places={"source": source_name, "target": target},
         anonymize=anonymize,
         keep_stage=keep_stage,
         in_place=config.strategy == "in-place",
@@ -134,6 +146,9 @@ def _refresh(call: Call, session: Session, work: Refresh) -> None:
     work.bind_values()
     if work.in_place:
         work.notes.insert(0, _in_place_note(work.facts.target))
+    if work.task == "refresh-test" and work.source.environment.role == "test":
+        work.notes.insert(0, f"{work.source.name} is a test environment: what it holds is copied, "
+                             "not production's")  # fmt: skip
     target = work.places["target"]
     facts = work.facts
     header = (

@@ -51,6 +51,9 @@ def schedule(call: Call, kind: str = "", user: bool = False, remove: bool = Fals
     mine = _chosen(places, kind or here or "systemd", user)
     wanted = agenda(site, program())
     _show(call, site, wanted, mine, nowhere=not (kind or here))
+    if call.options.plan and mine.present(wanted) != mine.planned(wanted):
+        changes = [f"installs {one.name} in {mine.where}" for one in mine.planned(wanted)]
+        call.outlook("schedule", changes=changes)
     if call.options.plan or not call.options.yes:
         return
     if not (kind or here):
@@ -89,10 +92,12 @@ def _remove(call: Call, wanted: Agenda, places: tuple[Timetable, ...], kind: str
         ],
     }
     for place, pieces in found:
-        if not call.options.plan:
-            place.remove(wanted)
-        verb = "Would be removed" if call.options.plan else "Removed"
-        call.text(f"{verb} from {place.where}: {', '.join(piece.name for piece in pieces)}")
+        if call.options.plan:
+            names = [f"{piece.name} in {place.where}" for piece in pieces]
+            call.outlook("schedule", changes=(), destroys=names)
+            continue
+        place.remove(wanted)
+        call.text(f"Removed from {place.where}: {', '.join(piece.name for piece in pieces)}")
     if not found:
         call.text("Nothing of this site is scheduled here by this user.")
 

@@ -39,6 +39,9 @@ def selftest(call: Call, args: str = "") -> None:
             f"--args {args!r} cannot be split: {error}", hint="close the quotes"
         ) from None
     words = [sys.executable, "-m", "pytest", *_parallel(own), *_colour(call), *own]
+    if call.options.plan:
+        call.outlook("test", changes=[f"runs {shlex.join(words)} in {root}"])
+        return
     code, tail = _run(words, root)
     closing = _closing(tail)
     call.document["tests"] = closing

@@ -113,16 +113,22 @@ def pin(call: Call, set_: str, reason: str, until: str) -> None:
     store, id = find_store(session, set_, "")
     now = datetime.now(UTC)
     moment = _until(until, now)
+    kept = "for good" if moment is None else f"until {moment:%Y-%m-%d %H:%M} UTC"
+    if call.options.plan:
+        call.outlook("pin", changes=[f"{id} is kept {kept}, whatever the retention says"])
+        return
     with store.lock(lock_owner(call.run_id)):
         store.pin(id, reason, moment, now)
     call.document |= {"set": id, "pinned": True, "until": None if moment is None else str(moment)}
-    kept = "for good" if moment is None else f"until {moment:%Y-%m-%d %H:%M} UTC"
     call.text(f"{id} is kept {kept}, whatever the retention says. `biso unpin {id}` ends that.")
 
 
 def unpin(call: Call, set_: str) -> None:
     session = call.session(observed=False)
     store, id = find_store(session, set_, "")
+    if call.options.plan:
+        call.outlook("unpin", changes=[f"{id} is no longer pinned: the retention decides"])
+        return
     with store.lock(lock_owner(call.run_id)):
         store.unpin(id)
     call.document |= {"set": id, "pinned": False}

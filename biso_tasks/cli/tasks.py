@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from invoke.collection import Collection
-from invoke.context import Context
-from invoke.tasks import Task, task
+from invoke.tasks import Task
 
 from biso_tasks.cli import tasks_sets, tasks_site
-from biso_tasks.cli.declare import READING, declare, run
+from biso_tasks.cli.declare import READING, declare
 from biso_tasks.cli.output import stdout_aside
 from biso_tasks.config.load import find, load
 from biso_tasks.config.model import Site
@@ -61,7 +60,7 @@ def privacy_scan(env: str = "", write: bool = False, check: bool = False) -> Non
     """Show which columns and files of an instance hold what, and the drift from privacy.toml."""
 
 
-@declare(common=READING, env="one environment only")
+@declare(env="one environment only")
 def recover(env: str = "") -> None:
     """Put every environment back into a clean state after an interruption, from any machine."""
 
@@ -71,10 +70,9 @@ def doctor(for_: str = "") -> None:
     """Check everything that a run needs, on every host, before it is needed."""
 
 
-@task(name="test", help={"args": "arguments for pytest, in one string"})
-def run_tests(c: Context, args: str = "") -> None:
+@declare(called="test", args="arguments for pytest, in one string")
+def run_tests(args: str = "") -> None:
     """Run the tests; real parts that are missing are named with the command that installs them."""
-    run("test", args=args)
 
 
 def _recipe_task(name: str, text: str) -> Task[Any]:

@@ -32,7 +32,6 @@ def show(set_: str, from_: str = "") -> None:
 
 
 @declare(
-    common=READING,
     set_="a set's id, or latest",
     reason="why it is kept",
     until="until when: a date (2027-01-31) or a duration (30d); default: for good",
@@ -41,7 +40,7 @@ def pin(set_: str, reason: str = "", until: str = "") -> None:
     """Keep a backup set, whatever the retention says."""
 
 
-@declare(common=READING, set_="a set's id, or latest")
+@declare(set_="a set's id, or latest")
 def unpin(set_: str) -> None:
     """Let the retention decide about a backup set again."""
 

@@ -8,7 +8,6 @@ __all__ = ["TASKS"]
 
 
 @declare(
-    common=READING,
     webroot="the installation to look at (default: this folder)",
     ssh="its host: an ssh_config alias or user@host:port",
     test_webroot="the test instance, where there is one",
@@ -48,7 +47,6 @@ def hooks() -> None:
 
 
 @declare(
-    common=READING,
     stop="stop the demo's servers",
     clean="stop them and remove everything the demo made",
     no_ssh="build both instances on this machine without SSH",

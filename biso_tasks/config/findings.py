@@ -49,9 +49,14 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
+        return f"{self.what} ({self.remedy})"
+
+    @property
+    def what(self) -> str:
+        """Place, key and cause."""
         place = f"{self.file}:{self.line}" if self.line else self.file
         key = f"{self.key}: " if self.key else ""
-        return f"{place}: {key}{self.cause} ({self.remedy})"
+        return f"{place}: {key}{self.cause}"
 
 
 class BadConfig(ConfigError):

@@ -14,7 +14,13 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import StepFailed
 
-__all__ = ["begin_template", "copy_template", "drop_template", "finish_template"]
+__all__ = [
+    "begin_template",
+    "copy_template",
+    "drop_template",
+    "finish_template",
+    "unfinished_template",
+]
 
 _OURS = "biso-tasks baseline "
 _UNFINISHED = "(not filled yet)"
@@ -74,6 +80,12 @@ def drop_template(admin: Admin, server: Server, *, unfinished: bool = False) -> 
         return ""
     drop(admin, server, baseline)
     return baseline
+
+
+def unfinished_template(admin: Admin, server: Server) -> str:
+    """The baseline database that a killed run left half filled, or "". Nothing is changed."""
+    baseline = baseline_name(server.dsn.dbname)
+    return baseline if _said(admin, baseline) == _UNFINISHED else ""
 
 
 def _say(admin: Admin, dbname: str, what: str) -> None:

@@ -12,7 +12,7 @@ from biso_tasks.instance.guard import forget
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.services import running, start
 
-__all__ = ["RECORD", "Found", "look", "mend"]
+__all__ = ["RECORD", "Found", "look", "mend", "mend_outlook"]
 
 RECORD: Final = "maintenance"  # the document of instance.state
 
@@ -71,6 +71,18 @@ def mend(instance: Instance) -> tuple[str, ...]:
     done += [f"started {name} again, which {run} had stopped" for name in started]
     forget(instance)
     return tuple(done) or (f"removed the record of a maintenance of {run}, which was over",)
+
+
+def mend_outlook(instance: Instance) -> str:
+    """What `mend` would do, "" for nothing. Nothing is changed."""
+    found = look(instance)
+    if found.state != "dead":
+        return ""
+    record = instance.state.read(RECORD) or {}
+    run = f"run {record.get('run', '?')} of {record.get('who', '?')}"
+    if found.flagged and record.get("was_on") is not True:
+        return f"ends the maintenance of {run}, and starts what it held"
+    return f"removes the record of a maintenance of {run}, which is over"
 
 
 def _switch_off(instance: Instance, run: str) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from biso_tasks.database.admin import admin
-from biso_tasks.database.create import drop
-from biso_tasks.database.template import drop_template
+from biso_tasks.database.create import drop, exists
+from biso_tasks.database.template import drop_template, unfinished_template
 from biso_tasks.files.discard import discard
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
@@ -15,7 +15,7 @@ from biso_tasks.stage.exchange import data_places, previous_webroot, webroot_pla
 from biso_tasks.stage.model import AREAS, Area, StagedDatabase, access
 from biso_tasks.stage.record import areas_of
 
-__all__ = ["discard_previous", "discard_stage"]
+__all__ = ["discard_previous", "discard_stage", "left_of_stage"]
 
 
 def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tuple[str, ...]:
@@ -25,16 +25,17 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     gone = []
     kept = _kept(instance)
     for database in databases:
-        names = [database.stage] if "database" in kept else [database.stage, database.previous]
         with admin(database.server) as role:
-            gone += [f"database {one}" for one in names if drop(role, database.server, one)]
+            gone += [
+                f"database {one}"
+                for one in _names(database, kept)
+                if drop(role, database.server, one)
+            ]
             half = drop_template(role, database.server, unfinished=True)
             gone += [f"database {half}"] if half else []
     layout = instance.layout
-    moving = (data_places(layout)[-1], webroot_places(layout)[-1])
-    for path in (layout.stage, *moving, layout.in_place, *_outdated(instance.layout, kept)):
-        there = Command(("test", "-e", path)).as_user(instance.environment.host_user)
-        if instance.host.run(there, ok=(0, 1)).code == 0:
+    for path in _paths(instance, kept):
+        if _there(instance, path):
             discard(access(instance), path, inside=layout.stage_dir)
             gone.append(path)
     # Made for a swap that did not come about; a previous instance in it stays.
@@ -43,6 +44,33 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
     instance.state.sweep()
     return tuple(gone)
+
+
+def left_of_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tuple[str, ...]:
+    """What `discard_stage` would drop and remove. Nothing is changed."""
+    kept = _kept(instance)
+    found = []
+    for database in databases:
+        with admin(database.server) as role:
+            names = [one for one in _names(database, kept) if exists(role, one)]
+            half = unfinished_template(role, database.server)
+            found += [f"database {one}" for one in (*names, *([half] if half else []))]
+    return (*found, *(path for path in _paths(instance, kept) if _there(instance, path)))
+
+
+def _names(database: StagedDatabase, kept: Collection[Area]) -> tuple[str, ...]:
+    return (database.stage,) if "database" in kept else (database.stage, database.previous)
+
+
+def _paths(instance: Instance, kept: Collection[Area]) -> tuple[str, ...]:
+    layout = instance.layout
+    moving = (data_places(layout)[-1], webroot_places(layout)[-1])
+    return (layout.stage, *moving, layout.in_place, *_outdated(layout, kept))
+
+
+def _there(instance: Instance, path: str) -> bool:
+    there = Command(("test", "-e", path)).as_user(instance.environment.host_user)
+    return instance.host.run(there, ok=(0, 1)).code == 0
 
 
 def _kept(instance: Instance) -> frozenset[Area]:

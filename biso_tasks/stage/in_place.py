@@ -40,6 +40,7 @@ from biso_tasks.stage.swap import go_live
 
 __all__ = [
     "dump_target",
+    "in_place_outlook",
     "look",
     "move_to",
     "put_back",
@@ -211,6 +212,17 @@ def recover_in_place(instance: Instance, document: Mapping[str, Any]) -> list[st
         notes += put_back(instance, databases, before)
     notes += serve(instance, databases, before, record=False)
     return [*notes, "what was served before the refresh is served again"]
+
+
+def in_place_outlook(instance: Instance, document: Mapping[str, Any]) -> str:
+    """What `recover_in_place` would do. Nothing is changed. Raises NeedsPerson as it does."""
+    before = read_before(instance, document)
+    what = f"the in-place refresh of run {before.run} (phase {before.phase})"
+    if before.phase == "proven":
+        return f"finishes {what}: the new content is proven and served"
+    if before.phase == "replacing":
+        return f"takes back {what}: databases from the dump, files that were kept aside"
+    return f"takes back {what}: what was served before is served again"
 
 
 def _all_in_place(instance: Instance) -> tuple[StagedDatabase, ...]:

@@ -26,7 +26,7 @@ from biso_tasks.instance.state import State
 from biso_tasks.stage.exchange import data_places, webroot_places
 from biso_tasks.stage.model import access_to
 
-__all__ = ["forget_stage_dir", "note_stage_dir", "put_webroot_back"]
+__all__ = ["forget_stage_dir", "lost_webroot", "note_stage_dir", "put_webroot_back"]
 
 _NOTE = "elsewhere"
 
@@ -56,20 +56,10 @@ def put_webroot_back(host: Host, environment: Environment, owner: dict[str, str]
     whether that was so. `owner` is told to others while it lasts.
 
     Raises Locked where the swap is alive, and NeedsPerson where the intent does not fit."""
-    webroot = real_path(host, environment.webroot)
-    # Not the folder: Docker makes an empty one where the source of a bind mount is missing.
-    config = f"{webroot}/{environment.config}"
-    there = Command(("test", "-e", config)).as_user(environment.host_user)
-    if host.run(there, ok=(0, 1)).code == 0:
+    layout = lost_webroot(host, environment)
+    if layout is None:
         return False
-    # Nothing else of a layout is known; the lock and the documents need the directory alone.
-    layout = Layout(webroot, "", "", "", False, frozenset(), "", "", _beside(environment, webroot))
-    note = State(host, environment, layout).read(_NOTE)
-    if note is not None:
-        layout = replace(layout, stage_dir=str(note.get("stage_dir")))
     state = State(host, environment, layout)
-    if state.read("intent") is None:
-        return False
     with lock(host, environment, layout, owner):
         document = state.read("intent")
         if document is None:
@@ -78,6 +68,23 @@ def put_webroot_back(host: Host, environment: Environment, owner: dict[str, str]
         rollback = bool(document.get("rollback"))
         settle(access_to(host, environment), slots, after=False, rollback=rollback)
     return True
+
+
+def lost_webroot(host: Host, environment: Environment) -> Layout | None:
+    """What is known of the layout where a killed swap has left the live webroot nowhere, else None.
+    Nothing is changed."""
+    webroot = real_path(host, environment.webroot)
+    # Not the folder: Docker makes an empty one where the source of a bind mount is missing.
+    config = f"{webroot}/{environment.config}"
+    there = Command(("test", "-e", config)).as_user(environment.host_user)
+    if host.run(there, ok=(0, 1)).code == 0:
+        return None
+    # Nothing else of a layout is known; the lock and the documents need the directory alone.
+    layout = Layout(webroot, "", "", "", False, frozenset(), "", "", _beside(environment, webroot))
+    note = State(host, environment, layout).read(_NOTE)
+    if note is not None:
+        layout = replace(layout, stage_dir=str(note.get("stage_dir")))
+    return None if State(host, environment, layout).read("intent") is None else layout
 
 
 def _slots(

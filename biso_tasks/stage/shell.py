@@ -17,7 +17,7 @@ from biso_tasks.stage.bare import Laid, lift
 from biso_tasks.stage.model import StagedDatabase
 from biso_tasks.stage.webroot import BEHIND
 
-__all__ = ["forget_shell", "note_shell", "recover_shell", "require_no_shell"]
+__all__ = ["forget_shell", "note_shell", "recover_shell", "require_no_shell", "shell_outlook"]
 
 _NAME = "furnished"
 
@@ -93,6 +93,17 @@ def recover_shell(
         # Whoever can write the document must not have any role dropped.
         done.append(f"left: roles of the set, {', '.join(map(str, others))}; drop them by hand")
     return done, tuple(folders)
+
+
+def shell_outlook(instance: Instance) -> str:
+    """What `recover_shell` would do, "" for nothing. Nothing is changed."""
+    document = instance.state.read(_NAME)
+    if document is None:
+        return ""
+    record = instance.state.read("instance") or {}
+    if (record.get("current") or {}).get("run") == document.get("run"):
+        return "ends the maintenance of a restored set that is in place already"
+    return f"removes the empty shell of the interrupted restore of run {document.get('run')}"
 
 
 def _ours(instance: Instance, path: str) -> bool:

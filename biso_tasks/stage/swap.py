@@ -28,7 +28,16 @@ from biso_tasks.instance.serving import Answer, wait_until_good
 from biso_tasks.stage.lost import forget_stage_dir, note_stage_dir
 from biso_tasks.stage.model import REFRESHED, Area, access
 
-__all__ = ["DatabasePart", "Intent", "Swapped", "finish", "go_live", "require_no_intent", "swap"]
+__all__ = [
+    "DatabasePart",
+    "Intent",
+    "Swapped",
+    "finish",
+    "go_live",
+    "goes_forward",
+    "require_no_intent",
+    "swap",
+]
 
 Direction = Literal["forward", "back"]
 
@@ -158,8 +167,7 @@ def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Di
     """Do the rest of an interrupted swap: forward if it was committed (and not on its way back),
     else back. Returns which, with notes. Raises BisoError; calling it again goes on."""
     notes: list[str] = []
-    done = _committed(instance, intent)
-    if done and direction == "forward":
+    if goes_forward(instance, intent, direction):
         settle(access(instance), intent.slots, after=True, rollback=intent.rollback)
         _allow(intent)
         answer = go_live(instance, intent.services, intent.in_maintenance, notes)
@@ -169,6 +177,11 @@ def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Di
         return "forward", notes
     _undo(instance, intent)
     return "back", notes
+
+
+def goes_forward(instance: Instance, intent: Intent, direction: Direction) -> bool:
+    """What `finish` would do of an interrupted swap as it is found now. Nothing is changed."""
+    return direction == "forward" and _committed(instance, intent)
 
 
 def _exchange(

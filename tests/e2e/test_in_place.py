@@ -114,6 +114,11 @@ def test_a_failure_later_keeps_test_away_until_recover_puts_it_back(world: Any, 
     again = world.run("refresh-test", "--yes", "--json")
     assert again.code == 3, str(again)
     assert "in-place refresh" in again.message
+    away = world.test.state()
+    planned = world.run("recover", "--plan", "--json").json["plan"]
+    (change,) = next(one["changes"] for one in planned if one["on"] == "test")
+    assert change.startswith("takes back the in-place refresh of run")
+    assert world.test.state() == away
     recovered = world.run("recover", "--json")
     assert recovered.code == 0, str(recovered)
     assert world.test.state() == before

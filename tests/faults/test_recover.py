@@ -71,6 +71,52 @@ def test_a_second_recover_finds_nothing_to_do_and_changes_nothing(world: World) 
     assert world.check(run) == "old"
 
 
+@pytest.mark.parametrize(
+    ("killed", "said", "served"),
+    [("stage", "", "old"), ("before", "takes back", "old"), ("after", "finishes", "new")],
+)
+def test_the_plan_of_a_recover_changes_nothing_and_is_what_it_then_does(
+    world: World, killed: str, said: str, served: str
+) -> None:
+    rollback = killed != "stage"
+    if rollback:
+        commit = _commit(world.points("rollback", "again")["exchange"])
+        broken = world.spec(scope="exchange", call=commit, act="kill", side=killed)
+    else:
+        broken = world.spec(step="migrate", side="after", act="kill")
+    world.reset("again")
+    run = world.run(broken, "rollback" if rollback else "refresh-test", "--yes", "--json")
+    assert run.reached
+    before = _seen(world)
+    planned = world.run(world.spec(), "recover", "--plan", "--json", there=True)
+    assert planned.code == 0, planned.err
+    assert _seen(world) == before
+    steps = {one["on"]: one for one in planned.document["plan"]}
+    assert "prod" not in steps or not (steps["prod"]["changes"] or steps["prod"]["destroys"])
+    recovered = world.recover()
+    assert recovered.code == 0, recovered.err
+    done = {one["environment"]: one["done"] for one in recovered.document["environments"]}
+    if rollback:
+        (change,) = steps["test"]["changes"]
+        assert change.startswith(f"{said} the swap of run ")
+        assert any(f"the {served} instance is served" in one for one in done["test"])
+        assert f"the {served} instance is served" in change
+    else:
+        wanted = [one.replace("removes", "removed", 1) for one in steps["test"]["destroys"]]
+        assert wanted == done["test"] and wanted
+    assert world.check(run, rollback=rollback) == served
+    after = world.run(world.spec(), "recover", "--plan", "--json", there=True)
+    assert [one for one in after.document["plan"] if one["changes"] or one["destroys"]] == []
+
+
+def _seen(world: World) -> Any:
+    """Everything that recover could change: databases, who may connect, folders, the flag."""
+    places = (world.stage_dir, world.test.webroot, world.test.datadir)
+    words = ["find", *places, "-printf", "%p %i %T@ %m\\n"]
+    tree = subprocess.run(words, capture_output=True, check=True).stdout
+    return world.databases(), sorted(tree.split(b"\n")), world.picture(LIVE)
+
+
 def test_recover_and_a_second_refresh_leave_a_live_run_alone_and_name_its_owner(
     world: World,
 ) -> None:
@@ -83,6 +129,7 @@ def test_recover_and_a_second_refresh_leave_a_live_run_alone_and_name_its_owner(
     here = world.databases(), sorted(path.name for path in world.stage_dir.iterdir())
     for task in (
         ("recover", "--json"),
+        ("recover", "--plan", "--json"),
         ("refresh-test", "--yes", "--json"),
         ("rollback", "--yes", "--json"),
     ):
