@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ PARTS = {
     "ensurepip": Part(
         lambda: importlib.util.find_spec("ensurepip") is not None, "apt install python3-venv"
     ),
+    "launcher": Part(lambda: (Path(sys.prefix) / "biso-locks").is_dir(), "./biso test"),
     "root": Part(lambda: os.geteuid() == 0, "sudo ./biso test"),
 }
 

@@ -346,6 +346,9 @@ def test_retention_keeps_what_is_pinned_and_removes_what_the_plan_named(local: A
     store = site(local, ssh=False, backup={"keep": keep})
     ids = [biso(local, "backup").json["set"] for _ in range(3)]
     part = biso(local, "backup", "--only", "data").json["set"]
+    planned = biso(local, "pin", ids[0], "--plan").json["plan"]
+    assert f"{ids[0]} is kept for good" in planned[0]["changes"][0]
+    assert not any(one["pinned"] for one in biso(local, "list").json["sets"])
     biso(local, "pin", ids[0], "--reason", "vor der Umstellung")
     newest = store / "sets" / ids[2]
     assert os.readlink(store / "latest") == f"sets/{ids[2]}", "a set of one area is never latest"
@@ -368,6 +371,8 @@ def test_retention_keeps_what_is_pinned_and_removes_what_the_plan_named(local: A
     assert sums_pass(newest) and sums_pass(store / "sets" / ids[0])
     assert os.readlink(store / "latest") == f"sets/{ids[2]}"
 
+    assert biso(local, "unpin", ids[0], "--plan").json["plan"][0]["name"] == "unpin"
+    assert biso(local, "prune", "--yes").json["removed"] == []
     biso(local, "unpin", ids[0])
     assert biso(local, "prune", "--yes").json["removed"] == [ids[0]]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,6 +299,77 @@ def test_without_yes_and_without_a_terminal_nothing_is_done(world: Any) -> None:
     assert "--yes" in ran.message
     assert world.test.state() == before
     assert world.leftovers(previous=False) == []
+
+
+def test_another_test_environment_may_be_the_source_and_the_plan_says_so(world: Any) -> None:
+    world.site(prod={"role": "test"}, refresh={"from": "prod", "to": "test"})
+    config = world.prod.config
+    config.write_text(config.read_text().replace("'PROD'", "'dev'"))
+    ran = world.run("refresh-test", "--plan", "--json")
+    assert ran.code == 0, str(ran)
+    assert "prod is a test environment: what it holds is copied" in " ".join(ran.err.split())
+
+
+def on_a_terminal(world: Any, *words: str, typed: bytes) -> tuple[int, str]:
+    """Run the program on a terminal of its own and type when it asks; exit code, what it showed."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(world.site_folder)
+        environ = {**world._environ(), "TERM": "xterm"}
+        words = (sys.executable, "-m", "biso_tasks.cli.main", *words)
+        os.execve(sys.executable, words, environ)
+    shown = b""
+    asked = False
+    while True:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # what Linux says at the end of a terminal
+            data = b""
+        if not data:
+            break
+        shown += data
+        if not asked and b"type the name of" in shown and shown.rstrip().endswith(b">"):
+            asked = True
+            os.write(terminal, typed)
+    os.close(terminal)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode("utf-8", "replace"))
+    assert asked, text
+    return code, text
+
+
+def test_on_a_terminal_the_typed_name_of_the_target_starts_it(world: Any) -> None:
+    same_code(world)
+    code, shown = on_a_terminal(world, "refresh-test", "--no-anonymize", typed=b"test\n")
+    assert code == 0, shown
+    plan, question = shown.index("Plan: "), shown.index("type the name of")
+    assert plan < question
+    assert "NOT anonymised" in shown[plan:question]
+    assert "the environment that will be changed: test" in shown
+    assert "test serves the copy of prod" in shown[question:]
+    require_same(world)
+    assert world.leftovers(previous=True) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (b"prod\n", 3, '"prod" was typed, not "test": nothing was changed'),
+        (b"TEST\n", 3, '"TEST" was typed'),
+        (b"\x04", 3, "no name was typed: nothing was changed"),
+        (b"te\x03", 130, "interrupted at the question: nothing was changed"),
+    ],
+    ids=["another", "capitals", "end of file", "ctrl-c"],
+)
+def test_on_a_terminal_anything_else_changes_nothing(
+    world: Any, typed: bytes, code: int, said: str
+) -> None:
+    before = world.test.state()
+    ended, shown = on_a_terminal(world, "refresh-test", "--no-anonymize", typed=typed)
+    assert (ended, said in " ".join(shown.split())) == (code, True), shown
+    assert world.test.state() == before
+    assert world.leftovers(previous=False) == []
+    assert not (world.site_folder / ".biso/runs").exists()
 
 
 def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
