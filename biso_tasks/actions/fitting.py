@@ -22,6 +22,7 @@ from biso_tasks.actions.sets import (
     sealing,
     table_piece,
     unpacking,
+    unpacking_files,
     verifying,
 )
 from biso_tasks.actions.sets.backup import Backup
@@ -63,7 +64,7 @@ _GROUPS: Final[tuple[tuple[type[Work], tuple[Action, ...]], ...]] = (
     (Refresh, (*staging.ACTIONS, *filing.ACTIONS, *in_place.ACTIONS, *in_place_filling.ACTIONS)),
     (StageWork, (*preparing.ACTIONS, *naming.ACTIONS, *swapping.ACTIONS)),
     (Backup, (*capturing.ACTIONS, *sealing.ACTIONS, *baselining.ACTIONS)),
-    (FromSet, (*unpacking.ACTIONS, *reading_back.ACTIONS)),
+    (FromSet, (*unpacking.ACTIONS, *unpacking_files.ACTIONS, *reading_back.ACTIONS)),
     (Bare, furnishing.ACTIONS),
     (OneTable, table_piece.ACTIONS),
     (OnePath, path_piece.ACTIONS),

@@ -138,4 +138,7 @@ def _write(file: Path, text: str) -> None:
         os.replace(partial, file)  # noqa: PTH105
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise Refused(f"{file} cannot be written: {error.strerror}") from error
+        raise Refused(
+            f"{file} cannot be written: {error.strerror}",
+            hint="make it a file that you may write, in a folder with room for it",
+        ) from error

@@ -236,7 +236,7 @@ def test_a_terminal_shows_what_runs_and_keeps_what_ended(
     assert "1 of 3 steps" in drawn
     assert "\x1b[32mok       \x1b[0m  stage-data" in drawn
     assert "printed by a plugin" in drawn
-    assert "\x1b[1;31mtest: it answers \\x1b[2J500\\x9b\x1b[0m" in drawn
+    assert "\x1b[1;31mtest: it answers 500\x1b[0m" in drawn
     assert "      → look into its log" in drawn
     assert "\x1b[33mundone   \x1b[0m  stage-database" in drawn
 
@@ -249,7 +249,7 @@ def test_a_live_view_lets_no_sequence_of_a_host_through(
     assert b"\x1b]0;" not in drawn
     assert b"\x1b[2J" not in drawn
     assert "\x9b".encode() not in drawn
-    assert b"12 tables\\x1b]0;owned\\x07" in drawn
+    assert b"12 tables" in drawn and b"owned" not in drawn
 
 
 @pytest.mark.real

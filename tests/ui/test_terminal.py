@@ -100,7 +100,8 @@ def test_an_error_cannot_carry_sequences_to_the_terminal(
     out = Terminal()
     errors.show(Refused(hostile, hint=hostile), out, {"TERM": "xterm"})
     assert without_colours(out.getvalue()).replace("\n", "").isprintable()
-    assert "\\x1b]0;owned" in out.getvalue()
+    assert "owned" not in out.getvalue(), "a title for the terminal is no text"
+    assert "\\u202e<script>" in out.getvalue()
 
 
 def test_an_error_as_json_has_what_scripts_rely_on() -> None:
