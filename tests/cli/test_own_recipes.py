@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,17 +137,21 @@ def on_a_terminal(site: Path, *words: str, typed: bytes) -> tuple[int, bytes]:
         os.environ["PYTHONPATH"] = str(ROOT)
         os.chdir(site)
         os.execv(sys.executable, [sys.executable, "-m", "biso_tasks.cli.main", *words])
-    shown = b""
+    shown, asked = b"", False
     while True:
+        if asked and typed.endswith(b"\x03") and not select.select([terminal], [], [], 1)[0]:
+            # Pressed between the prompt and the wait for an answer, it is heard with the next one.
+            os.write(terminal, b"\x03")
+            continue
         try:
             data = os.read(terminal, 65536)
-        except OSError:
+        except OSError:  # what Linux says at the end of a terminal
             data = b""
         if not data:
             break
-        before = shown.count(b"> ")
         shown += data
-        if b"type the name of" in shown and shown.count(b"> ") > before:
+        if not asked and b"type the name of" in shown and shown.rstrip().endswith(b">"):
+            asked = True
             os.write(terminal, typed)
     os.close(terminal)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import stat
 import sys
@@ -321,6 +322,10 @@ def on_a_terminal(world: Any, *words: str, typed: bytes) -> tuple[int, str]:
     shown = b""
     asked = False
     while True:
+        if asked and typed.endswith(b"\x03") and not select.select([terminal], [], [], 1)[0]:
+            # Pressed between the prompt and the wait for an answer, it is heard with the next one.
+            os.write(terminal, b"\x03")
+            continue
         try:
             data = os.read(terminal, 65536)
         except OSError:  # what Linux says at the end of a terminal
