@@ -284,6 +284,14 @@ class Machine:
             self.port = 0
         pytest.fail(f"sshd did not start: {(self.folder / 'sshd.log').read_text()}")
 
+    def reload(self) -> None:
+        """Let sshd read its configuration again."""
+        assert self.process is not None
+        log = self.folder / "sshd.log"
+        before = log.read_text().count("Server listening")
+        self.process.send_signal(signal.SIGHUP)
+        assert until(lambda: log.read_text().count("Server listening") > before)
+
     def listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True

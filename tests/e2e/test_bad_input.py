@@ -343,6 +343,7 @@ NAMES = (
     "-d --all a=b dbname=postgres",
     "x" * 63,
     "Größe x" + "ü" * 27,  # 63 bytes
+    "zwei\nZeilen\r\n",
 )
 
 
@@ -407,6 +408,52 @@ def test_a_path_of_any_name(plain_world: Any, folder: str) -> None:
     finally:
         go(before)
         shutil.rmtree(moved.parent)
+
+
+LINES = "zwei\nZeilen\r ä"
+
+
+@pytest.mark.parametrize("name", ["prod", "test"])
+def test_a_data_dir_with_a_line_break_in_its_name(world: Any, name: str) -> None:
+    """config.php may name it so; biso.toml may not."""
+    instance = getattr(world, name)
+    before = instance.datadir
+    moved = instance.place / LINES
+    before.rename(moved)
+    place = '__DIR__ . "/$daten"' if name == "test" else "dirname(__DIR__) . '/data'"
+    text = instance.config.read_text()
+    assert place in text
+    # The stage of a data dir beside the webroot has a place of its own.
+    instance.config.write_text(text.replace(place, f"dirname(__DIR__) . '/{LINES}'"))
+    instance.datadir = moved
+    try:
+        world.refresh()
+        assert world.test.get()[0] == 200
+        assert (world.test.datadir / "luecken.bin").stat().st_size == 8 << 20
+        rows = world.test.cluster.rows("SELECT count(*) FROM person", world.test.dbname)
+        assert rows == [(60,)]
+        if name == "test":
+            stage = instance.place / f".biso-tasks-{LINES}"
+            assert {one.name for one in stage.iterdir()} == {
+                "instance.json", "previous", ".htaccess"
+            }  # fmt: skip
+            assert world.run("rollback", "--yes", "--json").code == 0
+            assert world.test.cluster.rows("SELECT count(*) FROM person", "biso_test") != rows
+    finally:
+        instance.datadir = before
+        for path in instance.place.glob("*zwei*"):
+            shutil.rmtree(path)
+        for path in instance.place.glob(".biso*"):
+            shutil.rmtree(path)
+
+
+def test_a_webroot_with_a_line_break_in_its_name_is_a_mistake_of_the_config(world: Any) -> None:
+    world.site(test={"webroot": f"{world.test.place}/{LINES}"})
+    before = world.test.state()
+    ran = world.run("refresh-test", "--yes", "--json")
+    assert ran.code == 2, str(ran)
+    assert "control character" in ran.message and "webroot" in ran.message
+    assert world.test.state() == before
 
 
 def test_after_swapping_back_the_previous_instance_is_still_there(world: Any) -> None:

@@ -53,12 +53,19 @@ def require_away(world: Any) -> None:
     assert (test.stage_dir.stat().st_mode & 0o777) == 0o700
 
 
-@pytest.mark.parametrize("way", ["ssh", "local"])
+@pytest.mark.parametrize("way", ["relay", "direct", "local"])
 def test_the_test_instance_becomes_a_copy_without_the_right_to_create_a_database(
     world: Any, way: str
 ) -> None:
     same_code(world)
-    world.site(ssh=way == "ssh", refresh={"strategy": "in-place"}, test={"database": None})
+    if way == "direct":
+        world.give_key()
+    route = "auto" if way == "local" else way
+    world.site(
+        ssh=way != "local",
+        refresh={"strategy": "in-place", "route": route},
+        test={"database": None},
+    )
     prod, test = world.prod, world.test
     theirs, before = prod.state(), test.cluster.properties(test.dbname)
     kept = {path: test.tree()[path] for path in KEPT}
@@ -74,6 +81,7 @@ def test_the_test_instance_becomes_a_copy_without_the_right_to_create_a_database
     assert ran.json["downtime_seconds"] > 0
     assert ran.json["previous"] is None
     assert 'strategy = "in-place"' in ran.err
+    assert f"route {way}" in ran.err
     assert world.leftovers(previous=False) == []
     assert test.get()[0] == 200
 

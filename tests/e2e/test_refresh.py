@@ -10,7 +10,8 @@ import select
 import shutil
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,52 @@ def test_the_test_instance_becomes_an_exact_copy_of_production(
     scratch = world.test.datadir / "tmp"
     assert scratch.is_dir() and not list(scratch.iterdir())
     assert os.stat(scratch).st_mode & stat.S_IWUSR
+    assert world.leftovers(previous=True) == []
+
+
+@contextmanager
+def closed_to_test(world: Any) -> Iterator[Path]:
+    """Test's host has a key that production's accepts, and comes from an address that production's
+    sshd refuses; what it is asked is in the file that is given."""
+    world.give_key()
+    test, prod = world.hosts["test"], world.hosts["prod"]
+    own = test.ssh_folder / "config"
+    own.write_text("Host *\n  BindAddress 127.0.0.2\n")
+    shutil.chown(own, test.user)
+    config = prod.folder / "sshd_config"
+    before = config.read_text()
+    config.write_text(f"{before}DenyUsers *@127.0.0.2\n")
+    prod.reload()
+    log = prod.folder / "sshd.log"
+    log.write_text("")
+    try:
+        yield log
+    finally:
+        config.write_text(before)
+        prod.reload()
+
+
+@pytest.mark.parametrize("route", ["relay", "auto"])
+def test_by_relay_test_need_not_reach_production(world: Any, route: str) -> None:
+    """An exact copy, though production's sshd lets nobody in from test's host; and with `relay`
+    nobody even tries."""
+    same_code(world)
+    world.site(refresh={"route": route})
+    kept = own_files(world)
+    with closed_to_test(world) as log:
+        ran = world.refresh()
+        said = log.read_text()
+    assert "route relay" in ran.err
+    asked = [line for line in said.splitlines() if "127.0.0.2" in line]
+    assert not [line for line in asked if "Accepted" in line]
+    if route == "relay":
+        assert asked == []
+    else:
+        assert "not allowed because listed in DenyUsers" in "".join(asked)
+    assert "Accepted publickey" in said, "this machine was let in"
+    require_same(world)
+    require_same_grants(world)
+    assert own_files(world) == kept
     assert world.leftovers(previous=True) == []
 
 
