@@ -64,7 +64,21 @@ class BisoError(Exception):
 
 
 class StepFailed(BisoError):
-    """A step failed; the target is untouched or was rolled back. Exit 1."""
+    """A step failed; the target is untouched or was rolled back. Exit 1. A disk that is full has a
+    remedy, whichever program said so."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint or (_ROOM if _FULL.search(message) else ""))
+
+
+_FULL: Final = re.compile(
+    r"No space left on device|Disk quota exceeded|Kein Speicherplatz|kein Speicherplatz|"
+    r"Der zugewiesene Plattenplatz"
+)
+_ROOM: Final = (
+    "free room on that filesystem and run it again: `biso prune` removes a previous instance, and "
+    "`biso doctor` says what a second copy needs"
+)
 
     usual = "-v shows more; `biso doctor` checks everything that a run needs"
 

@@ -28,6 +28,18 @@ def test_a_text_is_shown_without_what_a_terminal_would_obey(text: str, shown: st
     assert plain(text) == shown
 
 
+def test_a_full_disk_has_a_remedy_whoever_says_so() -> None:
+    for said in (
+        'rsync: write failed on "/x": No space left on device (28)',
+        'could not extend file "base/1/2": No space left on device',
+        "cp: error writing '/x': Disk quota exceeded",
+        "tar: Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
+    ):
+        assert "free room" in StepFailed(said).hint
+        assert StepFailed(said, hint="another one").hint == "another one"
+    assert StepFailed("something else").hint == ""
+
+
 @given(st.text())
 def test_no_control_character_comes_through(text: str) -> None:
     error = StepFailed(text, hint=text)

