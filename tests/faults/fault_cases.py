@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from fault_world import SWAPS, World, recipes
+from fault_world import IN_PLACE, SWAPS, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
 SHARES = 8
@@ -108,6 +108,19 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     if not everything:
         cases.append(StepCase("backup", "seal", Manner("kill", "middle")))
         cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
+    return cases
+
+
+def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
+    """Each step of a refresh in place, in each manner; in a quick run each is killed, before, in
+    the middle or after its work by turns."""
+    kills = [manner for manner in STEP_MANNERS if manner.act == "kill"]
+    cases = []
+    for number, step in enumerate(recipes(without=())[IN_PLACE]):
+        if everything:
+            cases += _all_manners(IN_PLACE, step.name, (("prod",), ("test",)))
+        else:
+            cases.append(StepCase(IN_PLACE, step.name, kills[number % len(kills)]))
     return cases
 
 

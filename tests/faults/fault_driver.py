@@ -34,6 +34,8 @@ from biso_tasks.host.protocol import CommandFailed, Unreachable
 from biso_tasks.host.ssh import SshHost
 from biso_tasks.instance.state import State
 
+BECOMES_SERVED = ("swap", "swap-previous", "in-place-online")
+
 SPEC: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text("utf-8"))
 
 
@@ -228,7 +230,7 @@ def faulty(step: Any) -> Any:
                 FAULTS.act()
                 if SPEC["act"] == "fail":
                     raise StepFailed("injected before the step")
-            if step.uses in ("swap", "swap-previous") and SPEC.get("capture"):
+            if step.uses in BECOMES_SERVED and SPEC.get("capture"):
                 capture()
             given = step.run(scope)
             if at and SPEC["side"] == "after":

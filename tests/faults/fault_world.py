@@ -50,18 +50,19 @@ _CONFIG = {"config.php", "config.biso-original.php"}
 
 
 SWAPS = ("swap", "swap-previous")
-ELSEWHERE = ("refresh-in-place", "restore-bare", "restore-path", "restore-table")
+IN_PLACE = "refresh-in-place"
+ELSEWHERE = (IN_PLACE, "restore-bare", "restore-path", "restore-table")
 """Recipes that promise something else while they run, or need another world than this one; they
 have tests of their own."""
 
 
-def recipes() -> dict[str, list[Any]]:
+def recipes(*, without: Collection[str] = ELSEWHERE) -> dict[str, list[Any]]:
     """The steps of every built-in recipe, read from the package: a new one is tested unasked."""
     folder = files("biso_tasks.actions").joinpath("builtin_recipes")
     found = [parse(one.read_text("utf-8"), one.name) for one in folder.iterdir()
              if one.name.endswith(".toml")]  # fmt: skip
     ordered = sorted(found, key=lambda one: one.name)
-    return {one.name: list(one.steps) for one in ordered if one.name not in ELSEWHERE}
+    return {one.name: list(one.steps) for one in ordered if one.name not in without}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Run:
 
 @dataclass
 class World:
-    """One site. `here` is where runs start, `there` another machine's checkout of the same site."""
+    """One site. `here` is where runs start, `there` another machine's checkout of the same site.
+    `in_place`: refreshes go without a stage."""
 
     site: DemoSite
     folder: Path
@@ -103,6 +105,7 @@ class World:
     code: dict[str, str] = field(default_factory=dict)
     state: str = ""
     over: str = "ssh"
+    in_place: bool = False
     prod_before: Picture | None = None
     acl: dict[str, Any] = field(default_factory=dict)
     config: bytes = b""
@@ -139,6 +142,7 @@ class World:
             "refresh-from-set": ("refresh-test", "--source", "latest"),
             "restore": ("restore", "latest", "--to", "test"),
             "drill": ("verify", "--drill"),
+            IN_PLACE: ("refresh-test",),
         }
         asking = () if recipe == "recover" else ("--yes",)
         return (*made.get(recipe, (recipe,)), *asking, "--json")
@@ -341,7 +345,7 @@ class World:
                 child.wait()
                 raise AssertionError(f"it hung for {seconds:.0f} s: {self._said(child)}")
             if capture.exists():
-                stage = self.picture(STAGE, webroot=webroot)
+                stage = self.picture(LIVE if self.in_place else STAGE, webroot=webroot)
                 capture.unlink()
             if restart.exists():
                 self.restart_database(spec.get("of", "test"))
@@ -381,7 +385,7 @@ class World:
         problems = []
         if (live, previous) == (old, before):
             served = "old"
-        elif new is not None and (live, previous) == (new, old):
+        elif new is not None and (live, previous) == (new, before if self.in_place else old):
             served = "new"
         else:
             served = "neither"

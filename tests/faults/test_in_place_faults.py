@@ -1,0 +1,73 @@
+"""A refresh in place, killed or failing at every single step: nobody is ever served what is not
+whole, and `recover`, run on another machine, makes it the old instance or the complete new one.
+
+The cases come from the recipe. Quick by default, one manner a step; everything with
+
+    BISO_FAULTS=all pytest tests/faults -n 2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fault_cases import CODES, StepCase, at_step, in_place_cases
+from fault_world import IN_PLACE, World, recipes
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
+    pytest.mark.timeout(900),
+]
+
+STEPS = [step.name for step in recipes(without=())[IN_PLACE]]
+ALWAYS = {step.name for step in recipes(without=())[IN_PLACE] if step.always}
+BEGIN = STEPS.index("begin")
+
+
+@pytest.fixture
+def in_place(world: World) -> Iterator[World]:
+    """The same site, on both machines, with `strategy = "in-place"`."""
+    before = {}
+    for place in ("here", "there"):
+        for over in ("local", "ssh"):
+            config = world.folder / f"{place}-{over}" / "biso.toml"
+            before[config] = config.read_text("utf-8")
+            text = before[config].replace("[refresh]\n", '[refresh]\nstrategy = "in-place"\n')
+            assert text != before[config]
+            config.write_text(text, "utf-8")
+    world.in_place = True
+    yield world
+    world.in_place = False
+    for config, text in before.items():
+        config.write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize("case", in_place_cases(), ids=str)
+def test_a_fault_in_place_leaves_the_old_instance_or_the_complete_new_one(
+    in_place: World, case: StepCase
+) -> None:
+    world = in_place
+    world.over = case.over
+    spec = at_step(world, case)
+    world.reset("again")
+    run = world.run(spec, *world.words(IN_PLACE))
+    assert run.reached, "the step never came"
+    assert run.code in CODES[spec["act"]], f"exit {run.code}\n{run.err[-2000:]}"
+    begun = (world.stage_dir / "intent.json").exists()
+    now = world.served_now(run)
+    # Production's rows are in the live database in between: nobody may see them, not even broken.
+    assert now in (("old", "new", "maintenance") if begun else ("old", "new")), now
+    if begun and BEGIN < STEPS.index(case.step) < STEPS.index("online"):
+        assert now == "maintenance"
+    if spec["act"] != "kill" and run.code != 6 and case.step not in ALWAYS:
+        world.check(run)
+    again = world.recover()
+    assert again.code == 0, again.err
+    served = world.check(run)
+    if not begun:
+        assert served == now
+    if run.code == 0:
+        assert served == "new"
+    if STEPS.index(case.step) < STEPS.index("online"):
+        assert served == "old"
