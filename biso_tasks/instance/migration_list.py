@@ -154,6 +154,9 @@ _DONE: Final = re.compile(
     r"erledigte?|ausgeführte?|angewendete?|angewandte?|eingespielte?|installierte?|"
     r"abgeschlossene?|✓|✔|☑|✅"
 )
+_HAS_BEEN: Final = (
+    r"(?i:\b(?:already|bereits|schon|was|wurden?|is|ist|are|sind|been|successfully|erfolgreich))"
+)
 # Before a name: where it stands now, not what is to be done.
 _STANDING: Final = re.compile(
     r"(?i)aktuell\w*|current\w*|latest|letzte\w*|last|stand|already|bereits|neue?ste\w*|newest|"
@@ -277,7 +280,8 @@ def _applied(line: _Line, names: Sequence[str], section: _Section) -> bool:
         return True
     # At the end it may be a word of a description, unless it stands apart.
     last = words[-1]
-    apart = re.search(rf"(?:\s{{2,}}|[.…:]\s*|[(\[]){re.escape(last)}\W*$", line.text) is not None
+    ending = rf"(?:\s{{2,}}|[.…:]\s*|[(\[][^()\[\]]*|{_HAS_BEEN}\s+){re.escape(last)}\W*$"
+    apart = re.search(ending, line.text) is not None
     alone = all(_DONE.fullmatch(word) or word.isdigit() for word in words)
     if _DONE.fullmatch(last) and (apart or alone or line.row):
         return True

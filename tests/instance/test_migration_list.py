@@ -31,6 +31,8 @@ NONE = (
     "Es stehen keine Migrationen aus.", "Alle Migrationen sind ausgeführt.",
     "Pending migrations (0):", "5 migrations, 0 pending", "Migrationen: 12 (davon 0 offen)",
     "Schema-Version: 20240101\nNo pending migrations.",
+    "Migrationen: 0002_x, 0003_y (alle angewendet)", "Migration 0003_y already applied.",
+    "0003_y wurde ausgeführt", "All migrations applied (latest: 0003_y)",
     "Keine neuen Migrationen in /var/www/biso/migrations/*.sql",
 )  # fmt: skip
 
@@ -82,6 +84,8 @@ PENDING = (
     ("PENDING db", ("db",)),
     ("2024-01-02-add-x", ("2024-01-02-add-x",)),
     ("0003\n0004", ("0003", "0004")),
+    ("0003_y wurde noch nicht ausgeführt", ("0003_y",)),
+    ("0003_y (neu, wird ausgeführt)", ("0003_y",)),
     ("Pending migrations: 2\n  3\n  4", ("3", "4")),
     ("[2026-01-01 12:00:00] INFO: 0004_mail", ("0004_mail",)),
     ("Es ist 1 Migration offen.", ("Es ist 1 Migration offen.",)),
