@@ -80,6 +80,7 @@ PARTS = {
     "rsync": Part(_program("rsync"), "apt install rsync"),
     "sudo": Part(_program("sudo"), "apt install sudo"),
     "pigz": Part(_program("pigz"), "apt install pigz"),
+    "openssl": Part(_program("openssl"), "apt install openssl"),
     "zstd": Part(_program("zstd"), "apt install zstd"),
     "restic": Part(_program("restic"), "apt install restic"),
     "rclone": Part(_program("rclone"), "apt install rclone"),

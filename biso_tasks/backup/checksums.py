@@ -27,13 +27,29 @@ _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\"}
 # Each job writes a file of its own: lines of two that share a pipe may be cut into each other.
 # Names on stdin end with NUL bytes; the sums come out in one order, whichever job was faster. Where
 # the exit code of a pipeline is asked for, -e holds in none of its parts.
+# OpenSSL asks the processor for it and takes a quarter of the time of many a coreutils. Names that
+# SHA256SUMS has to escape are left to sha256sum, and so is to say what cannot be read. A job whose
+# program was killed is killed as well, or xargs would take that for a file that cannot be read.
 _HASH: Final = r"""
 sums_of() {
   jobs=$(nproc 2>/dev/null || echo 2)
   [ "$jobs" -le 4 ] || jobs=4
   mkdir -- "$1/jobs" || return
-  xargs -0 -r -n 200 -P "$jobs" bash --norc -c \
-    'd=$1; shift; exec sha256sum -- "$@" >>"$d/$$"' biso "$1/jobs" || return
+  with=sha256sum
+  [ "$(openssl dgst -sha256 -r </dev/null 2>/dev/null | cut -c1-64)" != \
+    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 ] || with=openssl
+  xargs -0 -r -n 200 -P "$jobs" bash --norc -c '
+    d=$1 with=$2; shift 2
+    case $with/$* in
+      openssl/*[\\[:cntrl:]]*|sha256sum/*) ;;
+      *) set -o pipefail
+        openssl dgst -sha256 -r "${@/#/./}" 2>/dev/null |
+          sed "s/^\([0-9a-f]\{64\}\) \*\.\//\1  /" >>"$d/$$" && exit
+        [ "$?" -le 128 ] || kill -KILL "$$"
+        : >"$d/$$" ;;
+    esac
+    exec sha256sum -- "$@" >>"$d/$$"
+  ' biso "$1/jobs" "$with" || return
   find "$1/jobs" -type f -exec cat -- {} +
 }
 sorted() { sort -k 2; }

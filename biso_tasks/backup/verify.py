@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,7 +25,11 @@ _TRAILER: Final = b"-- PostgreSQL database dump complete"
 _OWN_CODES: Final = 125  # above: a signal, or a program that could not be started
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
 _WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
-_END: Final = r"""gzip -dc -- "$1/$2" | tail -c 4096"""
+_END: Final = r"""
+unpack=gzip
+if command -v pigz >/dev/null 2>&1; then unpack=pigz; fi
+"$unpack" -dc -- "$1/$2" | tail -c 4096
+"""
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
 # read it to its end, and not with --list.
 _ARCHIVE: Final = r"""
@@ -71,20 +76,21 @@ def _problems(store: Store, id: str) -> Iterator[Problem]:
         yield Problem("sums", SUMS, error.message)
         return
     walked = _walk(store, id)
-    unreadable = None
+    manifest, unfit = _manifest(store, id)
+    dumps = manifest.databases if manifest is not None else ()
+    # Side by side: what hashes and what unpacks are bound by one processor each.
+    with ThreadPoolExecutor(1 + len(dumps)) as pool:
+        hashing = pool.submit(hash_set, store, id)
+        reading = [pool.submit(_dump, store, id, dump, listed, walked) for dump in dumps]
     try:
-        found = hash_set(store, id)
+        yield from _compare(listed, hashing.result())
     except Unreadable as error:
-        found, unreadable = {}, error
-    if unreadable is not None:
-        yield Problem("changed", "", f"not everything can be read: {unreadable.message}")
-    else:
-        yield from _compare(listed, found)
+        yield Problem("changed", "", f"not everything can be read: {error.message}")
     yield from _outside(walked)
-    manifest = yield from _documents(store, id, listed, walked)
-    if manifest is not None:
-        for dump in manifest.databases:
-            yield from _dump(store, id, dump, listed, walked)
+    yield from unfit
+    yield from _documents(store, id, manifest, listed, walked)
+    for one in reading:
+        yield from one.result()
 
 
 def _anchor(store: Store, id: str, sealed: bytes) -> Iterator[Problem]:
@@ -123,19 +129,26 @@ def _outside(walked: Mapping[str, tuple[str, str]]) -> Iterator[Problem]:
             yield Problem("extra", path, "is nothing that a set holds")
 
 
+def _manifest(store: Store, id: str) -> tuple[Manifest | None, tuple[Problem, ...]]:
+    try:
+        manifest = Manifest.from_toml(store.read_file(id, MANIFEST) or b"")
+    except BadSet as error:
+        return None, (Problem("document", MANIFEST, error.message),)
+    if manifest.id == id:
+        return manifest, ()
+    return manifest, (Problem("document", MANIFEST, f"is the one of {manifest.id}"),)
+
+
 def _documents(
-    store: Store, id: str, listed: Mapping[str, str], walked: Mapping[str, tuple[str, str]]
-) -> Generator[Problem, None, Manifest | None]:
+    store: Store,
+    id: str,
+    manifest: Manifest | None,
+    listed: Mapping[str, str],
+    walked: Mapping[str, tuple[str, str]],
+) -> Iterator[Problem]:
     for name in _DOCUMENTS:
         if name not in listed:
             yield Problem("missing", name, f"is not in {SUMS}")
-    manifest = None
-    try:
-        manifest = Manifest.from_toml(store.read_file(id, MANIFEST) or b"")
-        if manifest.id != id:
-            yield Problem("document", MANIFEST, f"is the one of {manifest.id}")
-    except BadSet as error:
-        yield Problem("document", MANIFEST, error.message)
     try:
         recorded = decode(store.read_file(id, METADATA) or b"")
         yield from _trees(recorded, walked)
@@ -143,7 +156,6 @@ def _documents(
             yield from _areas(manifest, recorded)
     except BadSet as error:
         yield Problem("document", METADATA, error.message)
-    return manifest
 
 
 def _trees(
@@ -186,29 +198,33 @@ def _dump(
     dump: DatabaseDump,
     listed: Mapping[str, str],
     walked: Mapping[str, tuple[str, str]],
-) -> Iterator[Problem]:
+) -> list[Problem]:
     if dump.format == "directory":
         if walked.get(dump.file, ("", ""))[0] != "d":
-            yield Problem("missing", dump.file, "the dump is not there")
-            return
-    elif dump.file not in listed or dump.file not in walked:
-        yield Problem("missing", dump.file, "the dump is not there")
-        return
-    elif listed[dump.file] != dump.sha256:
-        yield Problem("dump", dump.file, "is not the dump that the manifest names")
+            return [Problem("missing", dump.file, "the dump is not there")]
+        found = []
+    elif dump.file not in listed or walked.get(dump.file, ("", ""))[0] != "f":
+        return [Problem("missing", dump.file, "the dump is not there")]
+    else:
+        named = listed[dump.file] == dump.sha256
+        text = "is not the dump that the manifest names"
+        found = [] if named else [Problem("dump", dump.file, text)]
     path = store.set_path(id)
     if dump.format == "plain":
         end = _judged(store, script(_END, path, dump.file))
         if end.code != 0:
-            yield Problem("dump", dump.file, f"cannot be read to its end: {end.error}")
+            text = f"cannot be read to its end: {end.error}"
+            found.append(Problem("dump", dump.file, text))
         elif _TRAILER not in end.out:
-            yield Problem("dump", dump.file, "ends before the end that pg_dump writes")
-        return
+            text = "ends before the end that pg_dump writes"
+            found.append(Problem("dump", dump.file, text))
+        return found
     major = dump.pg_dump.partition(".")[0]
     read = script(_ARCHIVE, path, dump.file, major if major.isdigit() else "0")
     done = _judged(store, read)
     if done.code != 0:
-        yield Problem("dump", dump.file, f"pg_restore cannot read it: {done.error}")
+        found.append(Problem("dump", dump.file, f"pg_restore cannot read it: {done.error}"))
+    return found
 
 
 def _judged(store: Store, command: Command) -> Result:

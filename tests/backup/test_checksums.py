@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biso_tasks.backup.checksums import UNCOVERED, hash_set, make_sums, parse_sums
+from biso_tasks.backup.checksums import UNCOVERED, Unreadable, hash_set, make_sums, parse_sums
 from biso_tasks.backup.ids import BadSet
 from biso_tasks.backup.store import Store
+from biso_tasks.errors import StepFailed
 
 ONE, TWO = "20261119_031500-prod", "20261120_031500-prod"
 
@@ -135,6 +137,72 @@ def test_long_names_and_many_files_do_not_mix(store: Store, maker: Any) -> None:
 def test_hashing_a_set_gives_what_is_there_now(store: Store, sealed: tuple[str, Path]) -> None:
     id, folder = sealed
     assert hash_set(store, id) == parse_sums((folder / "SHA256SUMS").read_bytes())
+
+
+@pytest.fixture
+def openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Make `openssl` a shell script, `real` being the machine's. Where its calls are noted."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    real = shutil.which("openssl") or "false"
+
+    def made(text: str) -> Path:
+        calls, file = tmp_path / "calls", programs / "openssl"
+        file.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nreal={real}\n{text}\n')
+        file.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        return calls
+
+    return made
+
+
+FAILS = "[ $# -eq 3 ] || "
+
+
+def forget_awkward(folder: Path) -> None:
+    """Names that are sha256sum's own business, and what stands beside them in one go."""
+    for path in folder.rglob("*\n*"):
+        path.unlink()
+
+
+@pytest.mark.needs("openssl")
+@pytest.mark.parametrize(
+    ("text", "jobs"),
+    [
+        ('exec $real "$@"', True),
+        ("exit 127", False),
+        ("echo 0000 '*stdin'", False),
+        (FAILS + 'exit 1; exec $real "$@"', True),
+        (FAILS + '{ $real "$@"; exit 1; }; exec $real "$@"', True),
+    ],
+    ids=["there", "not there", "another kind", "fails", "fails at the end"],
+)
+def test_the_sums_are_the_same_with_openssl_and_without(
+    store: Store, sealed: tuple[str, Path], openssl: Callable[[str], Path], text: str, jobs: bool
+) -> None:
+    id, folder = sealed
+    calls = openssl(text)
+    forget_awkward(folder)
+    (folder / "-x").write_text("no option")
+    expected = {
+        name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()
+        for name in covered(folder)
+    }
+    assert hash_set(store, id) == expected
+    assert (
+        any("/index.php" in line for line in calls.read_text(errors="replace").splitlines()) == jobs
+    )
+
+
+@pytest.mark.needs("openssl")
+def test_an_openssl_that_is_killed_says_nothing_of_the_files(
+    store: Store, sealed: tuple[str, Path], openssl: Callable[[str], Path]
+) -> None:
+    forget_awkward(sealed[1])
+    openssl(FAILS + 'kill -9 $$; exec $real "$@"')
+    with pytest.raises(StepFailed) as caught:
+        hash_set(store, sealed[0])
+    assert not isinstance(caught.value, Unreadable)
 
 
 @given(st.binary(min_size=1, max_size=12).filter(lambda b: b"\0" not in b))

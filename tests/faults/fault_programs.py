@@ -16,9 +16,9 @@ from fault_world import World
 @contextlib.contextmanager
 def instead(world: World, name: str, text: str) -> Iterator[None]:
     """While inside, the hosts find a script under a program's name, to which `$real` is the real
-    one. What is done to gzip is done to pigz as well."""
+    one. What does the same work where it is there is treated the same."""
     path = os.pathsep.join((str(world.site.bin_dir), os.environ["PATH"]))
-    names = ("gzip", "pigz") if name == "gzip" else (name,)
+    names = (name, *_SAME_WORK.get(name, ()))
     found = {one: shutil.which(one, path=path) for one in names}
     fakes = {world.folder / "fake" / one: real for one, real in found.items() if real}
     for fake, real in fakes.items():
@@ -29,6 +29,9 @@ def instead(world: World, name: str, text: str) -> Iterator[None]:
     finally:
         for fake in fakes:
             fake.unlink()
+
+
+_SAME_WORK = {"gzip": ("pigz",), "sha256sum": ("openssl",)}
 
 
 @contextlib.contextmanager
