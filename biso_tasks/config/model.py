@@ -349,7 +349,7 @@ class Privacy:
     ] = 10_000_000
     rewrite: Annotated[
         Literal["never", "auto"],
-        Key('"auto": tables of which most rows were masked are rewritten without dead rows.'),
+        Key('"auto": tables that were masked are rewritten: no dead row keeps an original.'),
     ] = "never"
     keep_stage: Annotated[
         float, forms.DURATION, Key("How long a stage that was kept after a failure may stay.")

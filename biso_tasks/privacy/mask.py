@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from biso_tasks.privacy.cells import tables
 from biso_tasks.privacy.classify import Classified
@@ -80,11 +80,14 @@ def refresh_views(stage: psycopg.Connection[Any]) -> int:
     return len(views)
 
 
-def _analyze(stage: psycopg.Connection[Any], columns: Collection[Column]) -> None:
-    """Fresh statistics: the old ones hold the most common originals, extended ones included."""
-    for column in columns:
-        doing = f"analysing table {column.relation}"
-        quiet(doing, execute, stage, f"ANALYZE {column.sql_table}")
+def _tidy(stage: psycopg.Connection[Any], touched: Collection[Column], *, rewrite: bool) -> None:
+    """Fresh statistics: the old ones hold the most common originals, extended ones included. With
+    `rewrite` also fresh files: an update leaves the originals in dead rows."""
+    for column in touched:
+        # Not in a transaction, where VACUUM is refused.
+        what = "VACUUM (FULL, ANALYZE)" if rewrite and stage.autocommit else "ANALYZE"
+        doing = f"{'rewriting' if rewrite else 'analysing'} table {column.relation}"
+        quiet(doing, execute, stage, f"{what} {column.sql_table}")
 
 
 def mask(
@@ -95,6 +98,7 @@ def mask(
     keep: Collection[str] = (),
     off: Collection[str] = (),
     views: bool = True,
+    rewrite: Literal["never", "auto"] = "never",
     on_table: Callable[[str], None] | None = None,
 ) -> Masked:
     """Rewrites in the stage what is personal and still original. `inventory` is that of the stage
@@ -102,6 +106,8 @@ def mask(
     rules (`Classified.kind`, "spans", "label", "view", "comment") that are left out; without
     `views` the caller refreshes them when nothing is written any more. Each table is one
     transaction where the connection is in autocommit, all that a foreign key ties together another.
+    With `rewrite` "auto" each table that was touched is rewritten, so that no dead row keeps an
+    original; that takes the room of its largest table once more, and the autocommit.
     Raises StepFailed naming table and constraint, never a value. The key is drawn here, given to
     the server in a temporary table, and forgotten."""
     cells: dict[str, int] = {}
@@ -144,7 +150,7 @@ def mask(
         count, stay = mask_comments(stage, originals)
         done = replace(done, comments=count, left=(*done.left, *stay))
     touched = {one.column.sql_table: one.column for one in inventory if one.column.label in cells}
-    _analyze(stage, touched.values())
+    _tidy(stage, touched.values(), rewrite=rewrite == "auto")
     if views and "view" not in off:
         done = replace(done, views=refresh_views(stage))
     return done

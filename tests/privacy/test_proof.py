@@ -309,3 +309,35 @@ def test_sequences_keys_and_references_hold_after_masking(
     before = stage.execute(count.encode()).fetchone()
     mask(stage, originals, inventory)
     assert stage.execute(count.encode()).fetchone() == before
+
+
+def test_a_rewrite_leaves_no_original_in_the_files_of_the_server(
+    cluster: Any, stage: Connection, originals: Originals, inventory: tuple[Classified, ...]
+) -> None:
+    def held() -> bool:
+        with cluster.connect(stage.info.dbname, "postgres") as admin:
+            admin.execute("CHECKPOINT")
+        files = stage.execute("""SELECT pg_relation_filepath(oid) FROM pg_class
+            WHERE relkind IN ('r', 'i', 't') AND relfilenode <> 0 AND oid >= 16384""").fetchall()
+        found = [(cluster.directory / "d" / path).read_bytes() for (path,) in files]
+        return any(b"person7@bluewin.ch" in data for data in found)
+
+    assert held()
+    mask(stage, originals, inventory, rewrite="auto")
+    assert not held()
+
+
+def test_statistics_and_settings_hold_no_original(
+    stage: Connection, originals: Originals, inventory: tuple[Classified, ...]
+) -> None:
+    stage.execute("CREATE STATISTICS st (mcv) ON vorname, nachname FROM person; ANALYZE")
+    mask(stage, originals, inventory)
+    look = """SELECT count(*) FROM pg_stats_ext WHERE most_common_vals::text LIKE '%Müller%'"""
+    assert stage.execute(look.encode()).fetchone() == (0,)
+    assert prove(stage, originals, inventory).leaks == ()
+    given = [
+        ("database setting app.wer", "person7@bluewin.ch"),
+        ("database setting work_mem", "4MB"),
+    ]
+    leaks = prove(stage, originals, inventory, settings=given).leaks
+    assert leaks == (Leak("database setting app.wer", "mail"),)

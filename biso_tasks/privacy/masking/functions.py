@@ -21,7 +21,7 @@ RULES: Final = {
     "name": "biso_name", "text": "biso_text",
 }  # fmt: skip
 
-_HEX: Final = "0123456789abcdef"
+_SYLLABLES: Final = "".join(c + a for c in "bdfghklmnprstvwz" for a in "aeiouaeiouaeioua")
 # Runs of ASCII letters and of anything beyond ASCII, whatever the locale takes for a letter.
 _WORD: Final = r"[^[:space:]!-@\[-`{-~]+"
 # Particles and titles: no names.
@@ -30,7 +30,7 @@ _ACCENTS: Final = ("àáâãåçćčèéêëěìíîïłñńňòóôõøřšśù
                    "aaaaaccceeeeeiiiilnnnooooorssuuuuyyzzzdgists")  # fmt: skip
 
 _FOLD_UTF8: Final = (
-    "replace(replace(replace(replace(translate(lower(w), "
+    "replace(replace(replace(replace(translate(f, "
     f"'{_ACCENTS[0]}', '{_ACCENTS[1]}'), 'ä', 'ae'), 'ö', 'oe'), 'ü', 'ue'), 'ß', 'ss')"
 )
 
@@ -49,7 +49,9 @@ _ARGS: Final = "(v text, k text, n int, u int, w text[])"
 
 
 def _functions(fold: str) -> tuple[str, ...]:
-    pairs = " || ".join(f"substr(c, {at}, 1) || substr(a, {at}, 1)" for at in range(1, 9))
+    pairs = " || ".join(
+        f"substring('{_SYLLABLES}'::bytea FROM 1 + 2 * get_byte(h, {at}) FOR 2)" for at in range(8)
+    )
     nothing = ", ".join(f"'{word}'" for word in NOTHING.split())
     empty = (
         f"IF length(btrim(v)) < 2 OR u = 0 AND (lower(btrim(v)) IN ({nothing}) "
@@ -59,24 +61,31 @@ def _functions(fold: str) -> tuple[str, ...]:
     return (
         # A word: letters in pairs of consonant and vowel, in the case of the original.
         f"""biso_word(w text, k text) RETURNS text {_HEAD} $$
-DECLARE f text := {fold}; h text; c text; a text; r text;
+DECLARE f text := lower(w); h bytea; r text;
 BEGIN
- h := {_hash("f")};
- c := translate(left(h, 8), '{_HEX}', 'bdfghklmnprstvwz');
- a := translate(substr(h, 9, 8), '{_HEX}', 'aeiouaeiouaeioua');
- r := left({pairs}, CASE WHEN length(f) < 2 THEN 1 ELSE greatest(4, least(length(f), 16)) END);
+ IF octet_length(f) <> length(f) THEN f := {fold}; END IF;
+ h := sha256(convert_to(k || f, 'UTF8'));
+ r := left(encode({pairs}, 'escape'),
+  CASE WHEN length(f) < 2 THEN 1 ELSE greatest(4, least(length(f), 16)) END);
  IF length(w) > 1 AND w = upper(w) AND w <> lower(w) THEN RETURN upper(r); END IF;
  IF left(w, 1) = lower(left(w, 1)) AND left(w, 1) <> upper(left(w, 1)) THEN RETURN r; END IF;
  RETURN upper(left(r, 1)) || substr(r, 2);
 END $$""",
         # All digits of `v` in their places, the first of them 000: no number of anybody.
         f"""biso_digits(v text, h text) RETURNS text {_HEAD} $$
-DECLARE d text := '000' || translate(h, 'abcdef', '012345'); at int := 0; r text := ''; c text;
+DECLARE d text := '000' || translate(h, 'abcdef', '012345'); at int := 1; r text := '';
+ rest text := v; part text;
 BEGIN
- IF v ~ '^[0-9]+$' THEN RETURN left(d, length(v)); END IF;
- FOREACH c IN ARRAY regexp_split_to_array(v, '') LOOP
-  IF c BETWEEN '0' AND '9' AND c ~ '[0-9]' THEN at := at + 1; c := substr(d, at, 1); END IF;
-  r := r || c;
+ WHILE rest <> '' LOOP
+  part := substring(rest FROM '^[0-9]+');
+  IF part IS NULL THEN
+   part := substring(rest FROM '^[^0-9]+');
+   r := r || part;
+  ELSE
+   r := r || substr(d, at, length(part));
+   at := at + length(part);
+  END IF;
+  rest := substr(rest, 1 + length(part));
  END LOOP;
  RETURN r;
 END $$""",
@@ -105,7 +114,7 @@ BEGIN
  RETURN left(pg_temp.biso_digits(replace(v, '+', ''), h), n);
 END $$""",
         f"""biso_name{_ARGS} RETURNS text {_HEAD} $$
-DECLARE r text;
+DECLARE r text; rest text := v; part text;
 BEGIN
  {empty}
  IF u = 2 OR length(v) > 80 OR v ~ '[@<>{{}}=]' OR v ~ '[0-9]{{3}}' THEN
@@ -114,9 +123,18 @@ BEGIN
  IF v ~ '^{_WORD}$' THEN
   r := pg_temp.biso_word(v, k);
  ELSE
-  SELECT string_agg(CASE WHEN m[1] !~ '{_WORD}' OR lower(m[1]) IN ({kept}) THEN m[1]
-   ELSE pg_temp.biso_word(m[1], k) END, '' ORDER BY o) INTO r
-  FROM regexp_matches(v, '{_WORD}|[[:space:]!-@\\[-`{{-~]+', 'g') WITH ORDINALITY x(m, o);
+  r := '';
+  WHILE rest <> '' LOOP
+   part := substring(rest FROM '^{_WORD}');
+   IF part IS NULL THEN
+    part := substring(rest FROM '^[[:space:]!-@\\[-`{{-~]+');
+    r := r || part;
+   ELSE
+    r := r || CASE WHEN lower(part) IN ({kept}) THEN part
+     ELSE pg_temp.biso_word(part, k) END;
+   END IF;
+   rest := substr(rest, 1 + length(part));
+  END LOOP;
  END IF;
  IF r IS NULL OR r = v OR lower(v) IN ({kept}) THEN r := pg_temp.biso_word({_WHOLE}, k); END IF;
  RETURN left(r, n);
@@ -128,17 +146,25 @@ BEGIN
  IF (v = '' OR v ~ '^[[:alpha:]_][[:alnum:]_-]*$') AND NOT v = ANY (w) THEN RETURN v; END IF;
  RETURN pg_temp.biso_name(v, k, 1000000, 0, w);
 END $$""",
+        # A query only where there are members: a leaf would pay a hundred times for one.
         f"""biso_json(j jsonb, k text, w text[]) RETURNS jsonb {_HEAD} $$
-BEGIN RETURN CASE jsonb_typeof(j)
- WHEN 'string' THEN to_jsonb(pg_temp.biso_text(j #>> '{{}}', k, 1000000, 0, w))
- WHEN 'number' THEN CASE WHEN j::text ~ '^-?[0-9]{{9,}}$' THEN ('1' || left(translate(
-   {_hash("j::text")}, 'abcdef', '012345'), least(length(j::text), 60) - 1))::numeric::text::jsonb
-   ELSE j END
- WHEN 'array' THEN COALESCE((SELECT jsonb_agg(pg_temp.biso_json(e.v, k, w) ORDER BY e.o)
-   FROM jsonb_array_elements(j) WITH ORDINALITY e(v, o)), j)
- WHEN 'object' THEN COALESCE((SELECT jsonb_object_agg(pg_temp.biso_member(e.key, k, w),
-   pg_temp.biso_json(e.value, k, w)) FROM jsonb_each(j) e), j)
- ELSE j END; END $$""",
+DECLARE t text := jsonb_typeof(j); r jsonb;
+BEGIN
+ IF t = 'string' THEN
+  RETURN to_jsonb(pg_temp.biso_text(j #>> '{{}}', k, 1000000, 0, w));
+ ELSIF t = 'number' THEN
+  IF j::text !~ '^-?[0-9]{{9,}}$' THEN RETURN j; END IF;
+  RETURN ('1' || left(translate({_hash("j::text")}, 'abcdef', '012345'),
+   least(length(j::text), 60) - 1))::jsonb;
+ ELSIF t = 'array' THEN
+  SELECT jsonb_agg(pg_temp.biso_json(e.v, k, w) ORDER BY e.o) INTO r
+  FROM jsonb_array_elements(j) WITH ORDINALITY e(v, o);
+ ELSIF t = 'object' THEN
+  SELECT jsonb_object_agg(pg_temp.biso_member(e.key, k, w), pg_temp.biso_json(e.value, k, w))
+  INTO r FROM jsonb_each(j) e;
+ END IF;
+ RETURN COALESCE(r, j);
+END $$""",
         # Tags stay, their attributes go: an address stands in href, a name in title.
         f"""biso_html(v text, h text) RETURNS text {_HEAD} $$
 BEGIN RETURN (SELECT string_agg(CASE
@@ -199,19 +225,23 @@ END $$""",
 DECLARE h text; r text; d text;
 BEGIN
  {empty}
+ IF u < 2 AND n >= 8 AND length(v) <= 40 AND v ~ '^{_WORD}([ ,.-]+{_WORD}){{0,4}}$' THEN
+  RETURN pg_temp.biso_name(v, k, n, u, w);
+ END IF;
+ IF n >= 22 AND strpos(v, '@') > 0 AND v ~ '^[^@[:space:]]+@[^@[:space:]]+$' THEN
+  RETURN pg_temp.biso_mail(v, k, n, u, w);
+ END IF;
  IF u < 2 AND v ~ '^[[:space:]]*[[{{]|^[aOs]:[0-9]+:["{{]' THEN
   r := pg_temp.biso_formatted(v, k, w);
   IF r IS NOT NULL AND length(r) <= n THEN RETURN r; END IF;
  END IF;
  h := CASE u WHEN 2 THEN {_hash("v")} ELSE {_WHOLE} END;
- IF u = 0 AND v ~ '</?[A-Za-z][^<>]*>' THEN
+ IF u = 0 AND strpos(v, '<') > 0 AND v ~ '</?[A-Za-z][^<>]*>' THEN
   RETURN left(pg_temp.biso_html(v, h), n);
  END IF;
  IF length(v) > 60 THEN RETURN left(pg_temp.biso_filler(v, h), n); END IF;
  d := translate(h, 'abcdef', '012345');
- IF v ~ '^[^@[:space:]]+@[^@[:space:]]+$' AND n >= 22 THEN
-  RETURN pg_temp.biso_mail(v, k, n, u, w);
- ELSIF v ~ '^[0-9]+$' THEN
+ IF v ~ '^[0-9]+$' THEN
   IF length(v) >= 9 AND u > 0 THEN
    r := '000' || left(d, greatest(length(v), least(n, 20)) - 3);
   ELSIF length(v) >= 9 THEN r := '000' || left(d, length(v) - 3);
@@ -232,10 +262,9 @@ BEGIN
   r := left(v, 2) || '00' || left(d, length(replace(v, ' ', '')) - 4);
   IF v ~ ' ' THEN r := btrim(regexp_replace(r, '(.{{4}})', '\\1 ', 'g')); END IF;
  ELSIF n < 8 THEN r := 'x' || h;
- ELSIF u = 2 OR u = 1 AND v !~ '^{_WORD}([ -]{_WORD})*$' THEN
+ ELSIF u > 0 THEN
   r := initcap(translate(left(h, 20), '0123456789', 'ghklmnprst'));
  ELSIF length(v) > 40 THEN r := pg_temp.biso_filler(v, h);
- ELSIF v ~ '^{_WORD}([ ,.-]+{_WORD}){{0,4}}$' THEN r := pg_temp.biso_name(v, k, n, 0, w);
  ELSIF v !~ '[0-9@]' THEN
   r := pg_temp.biso_word(h, k) || CASE WHEN btrim(v) ~ '[[:space:]]'
    THEN ' ' || pg_temp.biso_word(h || 'x', k) ELSE '' END;
@@ -255,5 +284,5 @@ def create_functions(conn: psycopg.Connection[Any]) -> None:
         settle(conn)
         execute(conn, "SET LOCAL check_function_bodies = off")  # they call each other
         utf8 = query(conn, "SHOW server_encoding")[0][0] == "UTF8"
-        for function in _functions(_FOLD_UTF8 if utf8 else "lower(w)"):
+        for function in _functions(_FOLD_UTF8 if utf8 else "f"):
             execute(conn, f"CREATE OR REPLACE FUNCTION pg_temp.{function}")
