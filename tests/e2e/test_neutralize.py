@@ -76,6 +76,6 @@ def test_a_database_setting_of_production_that_names_somebody_does_not_come_alon
         ran = world.refresh("--from", "prod", code=4)
     finally:
         world.prod.cluster.rows("ALTER DATABASE biso RESET app.kontakt")
-    assert "the setting app.kontakt" in ran.json["error"]["message"]
+    assert "database setting app.kontakt (mail)" in ran.json["error"]["message"]
     assert mail not in ran.err + ran.out
     assert world.leftovers(previous=False) == []

@@ -273,7 +273,8 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
 
 
 def _require_nobody(work: StageWork, dbname: str, values: Collection[tuple[str, str, str]]) -> None:
-    """Settings come from production after the proof: they are searched on their way."""
+    """Settings are read anew after the proof, which searched those that there were: one that came
+    in between is searched on its way."""
     for original in work.originals:
         for _, setting, value in values:
             if kinds := original.distinctive.find(value):
