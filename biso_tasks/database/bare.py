@@ -12,7 +12,7 @@ from typing import Literal
 
 from biso_tasks.database.admin import Admin, admin
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
-from biso_tasks.database.create import exists, locale_words
+from biso_tasks.database.create import drop_busy, exists, locale_words
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Raw, compose, name
@@ -164,7 +164,7 @@ def unmake(made: Made) -> None:
                     hint="somebody works in it; drop it by hand if it is not needed",
                 )
             with admin(server) as role:
-                role.execute(compose("DROP DATABASE {} WITH (FORCE)", name(dbname)))
+                drop_busy(role, dbname)
         made.databases.pop()
     while made.roles:
         server, user = made.roles[-1]

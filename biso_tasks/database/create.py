@@ -6,10 +6,13 @@ from biso_tasks.database.admin import Admin
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.names import baseline_name, previous_name, stage_name
 from biso_tasks.database.server import Server
+from biso_tasks.database.sessions import end_sessions
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused
 
-__all__ = ["beside", "create", "drop", "exists", "locale_words", "oid"]
+__all__ = ["beside", "create", "drop", "drop_busy", "exists", "locale_words", "oid"]
+
+_GRACE = 10.0  # seconds
 
 
 def beside(server: Server, dbname: str) -> None:
@@ -55,11 +58,21 @@ def drop(admin: Admin, server: Server, dbname: str) -> bool:
     """Drop the stage, previous or baseline of `server`'s live database, ending its sessions;
     whether it was there. Raises Refused for any other name."""
     beside(server, dbname)
-    if not exists(admin, dbname):
+    return drop_busy(admin, dbname)
+
+
+def drop_busy(admin: Admin, dbname: str) -> bool:
+    """Drop a database that this tool has made, ending its sessions; whether it was there. Raises
+    DatabaseFailed, naming the sessions that this role may not end.
+
+    Not WITH (FORCE): that refuses, to whoever is no superuser, while autovacuum works there, and
+    without it the server ends autovacuum by itself."""
+    found = oid(admin, dbname)
+    if found is None:
         return False
-    # FORCE ends what the role may end; connections are blocked first, or a reconnecting client wins
-    admin.execute(compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname)))
-    admin.execute(compose("DROP DATABASE {} WITH (FORCE)", name(dbname)))
+    block = compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname))
+    end_sessions(admin, {dbname: found}, _GRACE, first=[block])
+    admin.execute(compose("DROP DATABASE {}", name(dbname)))
     return True
 
 

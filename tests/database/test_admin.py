@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -106,6 +107,45 @@ def test_a_stage_has_the_source_s_locale_the_application_s_owner_and_a_closed_do
         assert before is not None
         assert drop(role, server, stage)
         assert not drop(role, server, stage)
+
+
+def test_a_database_is_dropped_while_autovacuum_works_in_it(
+    one: Any, fresh: Callable[..., str]
+) -> None:
+    """By a role that may not end it: WITH (FORCE) refuses that."""
+    live = fresh(one, "biso")
+    server = one.server(live)
+    stage = stage_name(live)
+    one.sql("ALTER SYSTEM SET autovacuum_naptime = '1s'", "SELECT pg_reload_conf()")
+    try:
+        with admin(server) as role:
+            create(role, server, stage, probe(server))
+            one.sql(
+                "CREATE TABLE t WITH (autovacuum_vacuum_threshold = 0, "
+                "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 100, "
+                "autovacuum_vacuum_cost_limit = 1) AS SELECT n FROM generate_series(1, 200000) n",
+                "DELETE FROM t",
+                dbname=stage,
+            )
+            wait_for_worker(one, stage)
+            assert drop(role, server, stage)
+    finally:
+        one.sql("ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()")
+
+
+def wait_for_worker(cluster: Any, dbname: str) -> None:
+    """Statistics tell autovacuum what to do, a moment after the session has ended."""
+    once = threading.Event()
+    with cluster.superuser() as connection:
+        for _ in range(1200):
+            found = connection.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND query LIKE 'autovacuum%%'",
+                [dbname],
+            ).fetchall()
+            if found:
+                return
+            once.wait(0.05)
+    raise AssertionError("no autovacuum in a minute")
 
 
 def test_a_locale_can_be_given_instead_of_the_source_s(
