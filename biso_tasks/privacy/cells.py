@@ -3,40 +3,51 @@ are compared and searched. Source and stage use the same, or nothing could be co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
-from biso_tasks.privacy.detect import json_leaves
+from biso_tasks.privacy.detect import json_leaves, leaves, spoken
 from biso_tasks.privacy.sqltext import column_name
 
 __all__ = [
     "MUTE",
     "TREES",
+    "Values",
     "compared",
     "content",
+    "expression",
     "key_columns",
+    "numbers",
     "readable",
     "searched",
     "select",
+    "stored",
     "tables",
+    "whole_columns",
 ]
 
 TREES = frozenset(("json", "jsonb", "array", "composite", "hstore"))
 # Compared, but not searched: no name, number or text of a person stands in them.
 MUTE = frozenset(("date", "timestamp", "range", "network"))
 _SILENT = frozenset(("boolean", "time", "enum", "uuid", "number"))
+_PLAIN = frozenset(("number", "uuid", "timestamp", "date", "boolean", "enum", "time", "text"))
+_LONG_NUMBERS = frozenset(("int8", "numeric", "float8"))
 _BYTES = 33_554_432  # of one bytea, searched for text; its checksum covers all of it
 
 
 def readable(column: Column) -> bool:
     """Whether a column can hold text of any form, and so is searched wherever it stands."""
-    if column.type.family == "array" and column.type.element is not None:
-        return column.type.element.family not in _SILENT
+    element = column.type.element
+    if column.type.family == "array" and element is not None:
+        return element.family not in _SILENT or element.name in _LONG_NUMBERS
     return column.type.family not in _SILENT and column.kind != "large objects"
 
 
-def _expression(column: Column, alias: str) -> str:
+def expression(column: Column, alias: str) -> str:
+    """How a column is read as text."""
     name = column_name(alias, column.name)
     if column.type.family in TREES:
         return f"pg_catalog.to_json({name})::text"
@@ -45,17 +56,31 @@ def _expression(column: Column, alias: str) -> str:
     return f"{name}::text"
 
 
+def numbers(column: Column, alias: str) -> str | None:
+    """How a column of numbers is read to be searched: only what can be an AHV number or a phone
+    number with its country, all others NULL. None where its type holds no such thing."""
+    if column.type.family != "number" or column.type.name not in _LONG_NUMBERS:
+        return None
+    name = column_name(alias, column.name)
+    return f"CASE WHEN {name} BETWEEN 1e10 AND 1e15 THEN trunc({name}::numeric)::text END"
+
+
 def select(columns: Sequence[Column], table: Column, *, first: str = "") -> str:
     """The SELECT that gives `columns` of `table` as text; `first` is an expression before them."""
     only = "ONLY " if table.kind == "table" else ""
     exprs = [first] if first else []
-    exprs += [_expression(column, "t") for column in columns]
+    exprs += [expression(column, "t") for column in columns]
     return f"SELECT {', '.join(exprs)} FROM {only}{table.sql_table} AS t"
 
 
 def content(raw: str) -> bytes:
     """The bytes of a bytea value as `select` gives it."""
     return bytes.fromhex(raw[65:])
+
+
+def stored(digest: str) -> str:
+    """A bytea value of which the checksum is enough, as `select` gives it."""
+    return f"{digest}:01"
 
 
 def compared(column: Column, raw: str) -> list[str]:
@@ -74,12 +99,73 @@ def searched(column: Column, raw: str) -> str:
     family = column.type.family
     if family in TREES:
         return " ".join(json_leaves(raw, keys=True)) + " "
+    if family == "number":
+        return spoken(raw)
     if family == "bytea":
         try:
             return content(raw).decode()
         except UnicodeDecodeError:
             return ""
     return raw
+
+
+class Values:
+    """Many values of one column, "" for NULL, and what of them is compared and searched."""
+
+    def __init__(self, column: Column, raw: Sequence[str]) -> None:
+        self.column = column
+        self.raw = raw
+        self._documents: list[Any] | None = None
+        if column.type.family in TREES:
+            self._documents = _documents(raw)
+
+    def compared(self) -> list[list[str]]:
+        """`compared` of each; "" has no pieces."""
+        if self._documents is not None:
+            return [leaves(one) for one in self._documents]
+        return [compared(self.column, value) if value else [] for value in self.raw]
+
+    def searched(self) -> Sequence[str]:
+        """`searched` of each; "" for ""."""
+        family = self.column.type.family
+        if self._documents is not None:
+            return [" ".join(leaves(one, keys=True)) for one in self._documents]
+        if family in TREES or family in ("bytea", "number"):
+            return [searched(self.column, value) if value else "" for value in self.raw]
+        return self.raw
+
+    def members(self) -> Iterator[str]:
+        """The names of the members of all documents, each as often as it comes."""
+        found = self._documents
+        for one in found if found is not None else map(_parsed, self.raw):
+            yield from _names(one)
+
+
+def _documents(values: Sequence[str]) -> list[Any] | None:
+    """Many JSON documents, parsed at once; None where one of them is none."""
+    try:
+        found: list[Any] = json.loads(f"[{','.join([value or 'null' for value in values])}]")
+    except (ValueError, RecursionError):
+        return None
+    return found if len(found) == len(values) else None
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _names(value: Any) -> Iterator[str]:
+    if type(value) is dict:
+        yield from value
+        value = value.values()
+    elif type(value) is not list:
+        return
+    for inner in value:
+        if type(inner) is dict or type(inner) is list:
+            yield from _names(inner)
 
 
 def tables(inventory: Sequence[Classified]) -> list[list[Classified]]:
@@ -103,3 +189,16 @@ def key_columns(group: Sequence[Classified]) -> tuple[tuple[str, ...], bool]:
         for one in group
         if not one.personal and one.column.type.family in ("number", "uuid")
     ), False
+
+
+def whole_columns(group: Sequence[Classified]) -> list[Column]:
+    """What stays as it is in a table: all of it together may tell its rows apart where it has no
+    primary key."""
+    return [
+        one.column
+        for one in group
+        if not one.personal
+        and not one.column.generated
+        and one.column.kind == "table"
+        and one.column.type.family in _PLAIN
+    ]

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from biso_tasks.errors import ConfigError
+from biso_tasks.privacy.codes import recognise
 from biso_tasks.privacy.columns import Column, Family, read_columns
 from biso_tasks.privacy.detect import identifiers, is_ahv
 from biso_tasks.privacy.links import linked
@@ -47,10 +48,11 @@ _LOOKUP_ROWS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A column with the judgement and why. `kind` is the rule that masks it. `common` says that its
-    values are settings, look-up texts or declared harmless by a person: they point to nobody, even
-    where they turn up in personal columns too. `decided` is who said so; `paths` what a site said
-    of single places in a JSON document, by SQL/JSON path: a kind, or "harmless"."""
+    """A column with the judgement and why. `kind` is the rule that masks it. `common` says that it
+    holds settings, look-up texts or what a person declared harmless: not masked as a whole, but
+    searched like any other, for a client's value may stand there too. `decided` is who said so;
+    `paths` what a site said of single places in a JSON document, by SQL/JSON path: a kind, or
+    "harmless"."""
 
     column: Column
     personal: bool
@@ -356,6 +358,7 @@ def classify(
     found = _classify(
         source, columns if columns is not None else read_columns(source), "classifying the source"
     )
+    found = recognise(source, found, found)
     return quiet("reading foreign keys", linked, source, _overridden(found, overrides or {}))
 
 
@@ -377,4 +380,5 @@ def extend(known: Sequence[Classified], stage: psycopg.Connection[Any]) -> tuple
     for column in columns:
         one = added.get(column.label) or judged[column.label]
         result.append(replace(one, column=column))
+    result = list(recognise(stage, result, [o for o in result if o.column.label in added]))
     return quiet("reading foreign keys", linked, stage, result)

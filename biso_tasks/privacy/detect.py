@@ -12,28 +12,32 @@ from typing import Any, Final
 __all__ = [
     "FILLER",
     "NOTHING",
+    "SAYS_NOTHING",
     "fold",
+    "identifier_spans",
     "identifiers",
     "is_ahv",
     "is_iban",
     "json_leaves",
+    "leaves",
     "nothing_personal",
     "plain",
+    "spoken",
     "words",
 ]
 
 # The filler of masked long texts: its word sequences are nobody's.
 FILLER: Final = "ohne Bezug zu einer wirklichen Person eingesetzter Ersatztext dieser Testinstanz. "
 
-_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 _PUNCTUATION: Final = str.maketrans(dict.fromkeys(map(chr, range(128)), " ") | {
     c: c for c in map(chr, range(128)) if c.isalnum()
 })  # fmt: skip
+_ACCENTS: Final = re.compile("[\u0300-\u036f]+")
 _WORD: Final = re.compile(r"[^\W_]+")
-_TAG: Final = re.compile(r"<[^<>]{1,400}>")
-_MAIL: Final = re.compile(
-    r"[^\s@<>\"'(),:;\[\]{}|=]{1,64}@[^\W_](?:[\w-]{0,62}\.)+[^\W\d_]{2,24}", re.UNICODE
-)
+_TAG: Final = re.compile(r"<[^<>\x1e]{1,400}>")
+# Of a mail address: what may stand before the "@", and what must stand from it on.
+_LOCAL: Final = re.compile(r"[^\s@<>\"'(),:;\[\]{}|=]{1,64}")
+_DOMAIN: Final = re.compile(r"@[^\W_](?:[\w-]{0,62}\.)+[^\W\d_]{2,24}")
 _DIGITS: Final = re.compile(r"(?<![\w.,])(?:\+|\(\+)?\(?\d[\d \t./()'\u00a0\u2011-]{7,24}\d(?!\w)")
 # Dates and decimal fractions begin like numbers of the home country.
 _NO_PHONE: Final = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}(?!\d)|\d[.]\d+$|[\d.]+[.]\d{3,}$")
@@ -47,19 +51,25 @@ NOTHING: Final = (
     "infinity -infinity true false null none n/a unbekannt unknown keine keiner kein nein leer "
     "test anonym anonymisiert herr frau"
 )
-_EMPTY: Final = frozenset(NOTHING.split())
+SAYS_NOTHING: Final = frozenset(NOTHING.split())
+_COUNTRIES: Final = ("41", "43", "49")
+
+
+def _written_out(text: str) -> str:
+    return text.replace("ä", "ae").replace("ö", "oe").replace("ü", "ue").replace("ß", "ss")
 
 
 def fold(text: str) -> str:
     """Lower case, white space to single blanks, umlauts written out, accents off."""
     text = text.casefold()
     if not text.isascii():
-        # File names of macOS arrive decomposed: compose first, or "ü" would fold to "u".
-        text = unicodedata.normalize("NFKC", text).translate(_UMLAUTS)
+        text = _written_out(text)
         if not text.isascii():
-            text = "".join(
-                c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)
-            )
+            # File names of macOS arrive decomposed: compose first, or "ü" would fold to "u".
+            text = _written_out(unicodedata.normalize("NFKC", text))
+            text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+            if not text.isascii():
+                text = "".join([c for c in text if c.isascii() or not unicodedata.combining(c)])
     return " ".join(text.split())
 
 
@@ -77,7 +87,7 @@ def words(folded: str) -> list[str]:
 
 def nothing_personal(folded: str) -> bool:
     """Whether a folded value says nothing of anybody: one character, "---", "unbekannt"."""
-    return len(folded) < 2 or folded in _EMPTY or folded == folded[0] * len(folded)
+    return len(folded) < 2 or folded in SAYS_NOTHING or folded == folded[0] * len(folded)
 
 
 def is_ahv(digits: str) -> bool:
@@ -113,67 +123,128 @@ def _phone(digits: str, written: str) -> str | None:
 
 
 def _ibans(text: str) -> Iterator[tuple[int, int, str]]:
-    for match in _IBAN.finditer(text):
+    past = 0
+    for hint in _MAYBE_IBAN.finditer(text):
+        match = _IBAN.match(text, hint.start() - 2)
+        if match is None or match.start() < past:
+            continue
         groups = match.group().upper().split()
         # Followed by words of four letters, the pattern takes too much: shorten until it checks.
         for end in range(len(groups), 0, -1):
             compact = "".join(groups[:end])
             if is_iban(compact):
-                yield match.start(), match.end(), compact
+                past = match.start() + len(compact) + end - 1
+                yield match.start(), past, compact
                 break
 
 
-def _numbers(text: str) -> Iterator[tuple[str, str]]:
-    for start, end, iban in list(_ibans(text)) if _MAYBE_IBAN.search(text) else ():
-        yield "iban", iban
-        # Its groups of digits are no phone number.
-        text = text[:start] + "x" * (end - start) + text[end:]
-    for match in _DIGITS.finditer(text):
+def _numbers(text: str) -> Iterator[tuple[int, int, str, str]]:
+    ibans = list(_ibans(text))
+    for start, end, iban in ibans:
+        yield start, end, "iban", iban
+    ibans.reverse()
+    at = 0
+    while (hint := _MANY_DIGITS.search(text, at)) is not None:
+        while ibans and ibans[-1][1] <= hint.start():
+            ibans.pop()
+        if ibans and ibans[-1][0] < hint.end():
+            at = ibans.pop()[1]  # its groups of digits are no phone number
+            continue
+        match = _DIGITS.search(text, max(at, hint.start() - 3), hint.end() + 60)
+        if match is None or match.start() > hint.end():
+            at = _GROUP.match(text, hint.start()).end()  # type: ignore[union-attr]
+            continue
+        at = match.end()
         found = match.group()
         if _NO_PHONE.match(found):
             continue
-        digits = "".join(c for c in found if c.isdigit())
+        digits = _NO_DIGIT.sub("", found)
         if is_ahv(digits):
-            yield "ahv", digits
+            yield match.start(), at, "ahv", digits
             continue
         phone = _phone(digits.replace("410", "41", 1) if "(0)" in found else digits, found)
         if phone:
-            yield "phone", phone
+            yield match.start(), at, "phone", phone
 
 
 # Both begin with a digit, which the search jumps to: most texts are passed over at once.
-_MANY_DIGITS: Final = re.compile(r"\d(?:[^\w]{0,3}\d){8}")
+_MANY_DIGITS: Final = re.compile(r"\d(?:[^\w\x1e]{0,3}\d){8}")
+_NO_DIGIT: Final = re.compile(r"\D+")
+_GROUP: Final = re.compile(r"\d+")
 _MAYBE_IBAN: Final = re.compile(r"\d\d(?<=[A-Za-z]{2}\d\d)[ \u00a0]?[A-Za-z0-9]{4}")
 
 
-def identifiers(text: str) -> Iterator[tuple[str, str]]:
-    """(kind, canonical form) of each mail address, phone, AHV number and IBAN within `text`;
-    the kind is `mail`, `phone`, `ahv` or `iban`. Values of our own masks are not found."""
+def _mails(text: str) -> Iterator[tuple[int, int, str, str]]:
+    # From one "@" to the next: a pattern that begins with what may stand before it would try at
+    # every letter.
+    past = 0
+    for domain in _DOMAIN.finditer(text):
+        at = domain.start()
+        before = _LOCAL.match(text[max(past, at - 64) : at][::-1])
+        if before is None:
+            continue
+        start = at - before.end()
+        past = domain.end()
+        whole = text[start:past]
+        mail = whole.strip(".-_/\\*+")
+        if len(mail) < len(whole) and not whole.startswith(mail):
+            start += whole.index(mail)
+        mail = mail.lower() if mail.isascii() else fold(mail)
+        if not mail.endswith("@example.invalid"):
+            yield start, past, "mail", mail
+
+
+def identifier_spans(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, kind, canonical form) of each mail address, phone, AHV number and IBAN within
+    `text`, which may be a block of many cells parted by control characters. Values of our own masks
+    are not found."""
     if "@" in text:
-        for match in _MAIL.finditer(text):
-            mail = fold(match.group().strip(".-_/\\*+"))
-            if not mail.endswith("@example.invalid"):
-                yield "mail", mail
-    if len(text) >= 9 and (_MANY_DIGITS.search(text) or _MAYBE_IBAN.search(text)):
+        yield from _mails(text)
+    if len(text) >= 9:
         yield from _numbers(text)
 
 
-def _leaves(value: Any, keys: bool) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
+def identifiers(text: str) -> Iterator[tuple[str, str]]:
+    """(kind, canonical form) of each of `identifier_spans`; the kind is `mail`, `phone`, `ahv` or
+    `iban`."""
+    for _, _, kind, canonical in identifier_spans(text):
+        yield kind, canonical
+
+
+def leaves(value: Any, *, keys: bool = False) -> list[str]:
+    """Every text, and every number of nine digits or more, in a parsed JSON document; with `keys`
+    the names of its members too."""
+    found: list[str] = []
+    _take(value, keys, found)
+    return found
+
+
+def _take(value: Any, keys: bool, found: list[str]) -> None:
+    kind = type(value)
+    if kind is str:
+        found.append(value)
+    elif kind is dict:
         for key, inner in value.items():
             if keys:
-                yield key
-            yield from _leaves(inner, keys)
-    elif isinstance(value, list):
+                found.append(key)
+            if type(inner) is str:
+                found.append(inner)
+            elif inner is not None:
+                _take(inner, keys, found)
+    elif kind is list:
         for inner in value:
-            yield from _leaves(inner, keys)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
+            _take(inner, keys, found)
+    elif kind is int or kind is float:
         text = str(value)
         # Smaller numbers are counts, codes and references; these may be phones and AHV numbers.
         if len(text) >= 9 and text.isdigit():
-            yield text
+            found.append(spoken(text))
+
+
+def spoken(digits: str) -> str:
+    """A number as people write it: where one was stored with its country in front, a "+" shows
+    that it is a phone number."""
+    return f"+{digits}" if len(digits) >= 11 and digits[:2] in _COUNTRIES else digits
 
 
 def _parse(text: str) -> Any:
@@ -184,6 +255,5 @@ def _parse(text: str) -> Any:
 
 
 def json_leaves(text: str, *, keys: bool = False) -> list[str]:
-    """Every text, and every number of nine digits or more, in a JSON document; with `keys` the
-    names of its members too. What does not parse is one leaf."""
-    return list(_leaves(_parse(text), keys))
+    """The `leaves` of a JSON document as text. What does not parse is one leaf."""
+    return leaves(_parse(text), keys=keys)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from html import unescape
 from typing import Final
 
-__all__ = ["Unreadable", "texts"]
+__all__ = ["Unreadable", "packed", "texts"]
 
 _DEPTH: Final = 4  # archives in archives
 _MEMBER: Final = 67_108_864  # bytes of one unpacked member: a bomb must not fill the memory
@@ -212,6 +212,11 @@ def _texts(name: str, data: bytes, depth: int, left: list[int]) -> Iterator[tupl
         yield "", _markup(text)
     elif "=" in text and ("=C3=" in text or "=FC" in text or "=E4" in text or "=F6" in text):
         yield "", text.replace("=\n", "").replace("=\r\n", "")
+
+
+def packed(head: bytes) -> bool:
+    """Whether a file that begins so must be opened whole to be read."""
+    return head[:4] == b"PK\x03\x04" or head[:3] == b"\x1f\x8b\x08" or b"%PDF-" in head[:1024]
 
 
 def texts(name: str, data: bytes) -> Iterator[tuple[str, str]]:

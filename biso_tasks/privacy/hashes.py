@@ -1,134 +1,107 @@
-"""Sets of keyed hashes: what remains of the originals in memory. The key is drawn here, held by
-one object and never shown; eight bytes an entry."""
+"""Keyed hashes: what remains of the originals in memory. The key is drawn here, held by one object
+and never shown; what is made with it means nothing in any other process."""
 
 from __future__ import annotations
 
 import secrets
-from array import array
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
-from itertools import groupby
+from collections.abc import Callable
 from typing import Final, NoReturn, final
 
-__all__ = ["HashSet", "Hasher"]
+from biso_tasks.privacy.detect import fold, words
 
-_WORDS: Final = 200_000  # remembered words; more are hashed again
-_MASK: Final = (1 << 64) - 1
+__all__ = ["CELL", "Hasher", "Vocabulary"]
 
+CELL: Final = "\x1e"  # parts the cells of a block of text: no name reaches across it
 
-@final
-class HashSet:
-    """A set of 64-bit hashes: filled first, frozen, then asked. A bitmap answers nearly every
-    "no" at once; a sorted array answers the rest."""
-
-    __slots__ = ("_bits", "_hashes", "_mask")
-
-    def __init__(self) -> None:
-        self._hashes = array("Q")
-        self._bits = bytearray()
-        self._mask = 0
-
-    def add(self, value: int) -> None:
-        self._hashes.append(value)
-
-    def freeze(self, *, at_most: int = 0, without: HashSet | None = None) -> None:
-        """Sorts and takes out doubles. With `at_most`, what was added more often is dropped;
-        `without` names hashes that are dropped in any case."""
-        kept = array("Q")
-        last, count = -1, 0
-        ordered = sorted(self._hashes)
-        ordered.append(-1)
-        for value in ordered:
-            if value == last:
-                count += 1
-                continue
-            if last >= 0 and (not at_most or count <= at_most) and (
-                without is None or last not in without
-            ):  # fmt: skip
-                kept.append(last)
-            last, count = value, 1
-        self._hashes = kept
-        size = 1 << max(13, (len(kept) * 16).bit_length())
-        self._mask = size - 1
-        bits = bytearray(size >> 3)
-        for value in kept:
-            place = value & self._mask
-            bits[place >> 3] |= 1 << (place & 7)
-        self._bits = bits
-
-    def counted(self, at_least: int) -> HashSet:
-        """Of what was added so far and not yet frozen: the hashes added that often, frozen."""
-        found = HashSet()
-        for value, same in groupby(sorted(self._hashes)):
-            if sum(1 for _ in same) >= at_least:
-                found.add(value)
-        found.freeze()
-        return found
-
-    def __contains__(self, value: int) -> bool:
-        place = value & self._mask
-        if not self._bits[place >> 3] & (1 << (place & 7)):
-            return False
-        at = bisect_left(self._hashes, value)
-        return at < len(self._hashes) and self._hashes[at] == value
-
-    def maybe(self, values: Iterable[int]) -> list[int]:
-        """The places in `values` of those that may be in the set; for scanning many at once."""
-        bits, mask = self._bits, self._mask
-        return [at for at, v in enumerate(values) if bits[(v & mask) >> 3] >> (v & 7) & 1]
-
-    def __len__(self) -> int:
-        return len(self._hashes)
+_WORDS: Final = 1_000_000  # remembered words; more are hashed again
+# White space, dashes and quotes that are neither ASCII nor letters.
+_MARKS: Final = (
+    "\u00a0\u202f\u2009\u2013\u2014\u2011\u00ab\u00bb"
+    "\u201e\u201c\u201d\u2018\u2019\u2026\u00b7\u2022"
+)
+_BLANK: Final = bytes(
+    code if code >= 128 or code == ord(CELL) or chr(code).isalnum() else 32 for code in range(256)
+)
 
 
 @final
 class Hasher:
-    """BLAKE2b under a random key that nobody can ask for."""
+    """SipHash under this process's own random key, and a salt that nobody can ask for: each takes
+    a thousandth of what a digest would, and neither key is ever written anywhere."""
 
-    __slots__ = ("_base", "_functions", "_word", "_words")
+    __slots__ = ("_salt",)
 
     def __init__(self) -> None:
-        self._base = blake2b(key=secrets.token_bytes(32), digest_size=8)
-        self._functions: dict[str, Callable[[str], int]] = {}
-        self._words: dict[str, int] = {}
-        self._word = self.of("word")
+        self._salt = secrets.randbits(63)
 
     def of(self, domain: str) -> Callable[[str], int]:
         """The hash function of `domain`; equal texts of two domains have nothing in common."""
-        base = self._base.copy()
-        base.update(domain.encode("utf-8", "surrogatepass") + b"\0\0")
-        fresh = base.copy
+        salt = hash((self._salt, domain))
 
         def value(text: str) -> int:
-            state = fresh()
-            state.update(text.encode("utf-8", "surrogatepass"))
-            return int.from_bytes(state.digest(), "little")
+            return hash((salt, text))
 
         return value
 
     def value(self, domain: str, text: str) -> int:
         """The hash of `text` in `domain`."""
-        function = self._functions.get(domain)
-        if function is None:
-            function = self._functions[domain] = self.of(domain)
-        return function(text)
-
-    def words(self, words: Sequence[str]) -> list[int]:
-        """The hash of each word; frequent ones are looked up."""
-        known = self._words
-        if len(known) >= _WORDS:
-            known.clear()
-        get, value = known.get, self._word
-        found = [get(word) for word in words]
-        if None in found:
-            for word in words:
-                if word not in known:
-                    known[word] = value(word)
-        return [known[word] for word in words]
+        return hash((hash((self._salt, domain)), text))
 
     def __repr__(self) -> str:
         return "Hasher(…)"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Hasher cannot be pickled: its key stays in this process")
+
+
+@final
+class Vocabulary(dict[bytes, int | None]):
+    """The words of texts as hashes, each folded once whatever its number: a text has few words, and
+    they repeat. None stands for what folds to no word, or to several (`odd`)."""
+
+    def __init__(self, hasher: Hasher) -> None:
+        super().__init__()
+        self._value = hasher.of("word")
+        self.cell = self._value(CELL)
+        self[CELL.encode()] = self.cell
+        self.odd: dict[bytes, tuple[int, ...]] = {}
+
+    def __missing__(self, token: bytes) -> int | None:
+        if token.isascii():  # parted by what is no letter: one word
+            hashed = self[token] = self._value(token.decode("ascii").lower())
+            return hashed
+        found = words(fold(token.decode("utf-8", "surrogatepass")))
+        if len(found) == 1:
+            hashed = self[token] = self._value(found[0])
+            return hashed
+        self.odd[token] = tuple(map(self._value, found))
+        self[token] = None
+        return None
+
+    def of(self, text: str) -> list[int]:
+        """The hash of each word of `text`, in its order; `cell` where one cell ends."""
+        if len(self) > _WORDS:
+            self.clear()
+            self.odd.clear()
+            self[CELL.encode()] = self.cell
+        if not text.isascii():
+            for mark in _MARKS:
+                text = text.replace(mark, " ")
+        raw = text.encode("utf-8", "surrogatepass").translate(_BLANK)
+        if CELL in text:
+            raw = raw.replace(b"\x1e", b" \x1e ")
+        tokens = raw.split()
+        found = list(map(self.__getitem__, tokens))
+        if None not in found:
+            return found  # type: ignore[return-value]
+        return [
+            one
+            for token, hashed in zip(tokens, found, strict=True)
+            for one in (self.odd[token] if hashed is None else (hashed,))
+        ]
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} words)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Vocabulary cannot be pickled: it stays in this process")

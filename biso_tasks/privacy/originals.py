@@ -3,29 +3,19 @@ memory for the length of one run, so that survivors can be recognised without be
 
 from __future__ import annotations
 
-import random
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
+from biso_tasks.privacy.bound import Cells
 from biso_tasks.privacy.canaries import TABLE, draw
-from biso_tasks.privacy.cells import (
-    MUTE,
-    TREES,
-    compared,
-    key_columns,
-    readable,
-    searched,
-    select,
-    tables,
-)
+from biso_tasks.privacy.cells import tables
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column, Type
-from biso_tasks.privacy.detect import fold, nothing_personal, words
+from biso_tasks.privacy.detect import words
 from biso_tasks.privacy.distinctive import Distinctive
-from biso_tasks.privacy.hashes import Hasher, HashSet
-from biso_tasks.privacy.sqltext import query, quiet, settle, stream
-from biso_tasks.privacy.words import GIVEN_NAMES
+from biso_tasks.privacy.hashes import Hasher
+from biso_tasks.privacy.learning import learn_objects, learn_table, settings_texts
+from biso_tasks.privacy.sqltext import query, quiet, settle
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,74 +27,21 @@ _WHOLE: Final = 10_000  # rows up to which a table is never sampled
 _SURNAME: Final = 4  # letters from which a family name is looked for in the names of files
 _PIECE: Final = 16_777_216  # bytes of one large object that are searched
 
-_DIGITS: Final = re.compile(r"[\d\s./:+-]+")
-# What the mask leaves, since it is no date of anybody: infinity, an empty or unbounded range, and
-# what applications write for "without end", 9999-12-31 and 0001-01-01.
-_NO_DATE: Final = re.compile(r"\D*|(?:00\d\d|9\d{3}|\d{5,})-.*|.* BC")
-
-
-@final
-class Cells:
-    """The originals of one column, each bound to its row."""
-
-    __slots__ = ("_column", "_dated", "_hash", "_known", "_plain", "_timed")
-
-    def __init__(self, column: Column, hasher: Hasher) -> None:
-        self._column = column
-        self._plain = compared(column, "x") == ["x"] and column.type.family not in TREES
-        self._dated = column.type.family in ("date", "timestamp")
-        self._timed = (column.type.element or column.type).family in ("date", "timestamp", "range")
-        self._hash = hasher.of(column.label)
-        self._known = HashSet()
-
-    def _hashes(self, key: str, raw: str, keyed: bool) -> list[int]:
-        found = []
-        for piece in (raw,) if self._plain else compared(self._column, raw):
-            folded = fold(piece)
-            if nothing_personal(folded) or (self._timed and _NO_DATE.fullmatch(piece)):
-                continue
-            # Without anything that tells rows apart, a date or a postal code is in every table.
-            if not keyed and (self._dated or _DIGITS.fullmatch(folded)):
-                continue
-            found.append(self._hash(f"{key}\x1f{folded}"))
-        return found
-
-    def learn(self, key: str, raw: str, *, keyed: bool = True) -> int:
-        """Takes the value of one row, which `key` tells from others; without anything that does,
-        not `keyed`. Gives the number of pieces taken."""
-        hashes = self._hashes(key, raw, keyed)
-        for hashed in hashes:
-            self._known.add(hashed)
-        return len(hashes)
-
-    def unchanged(self, key: str, raw: str, *, keyed: bool = True) -> bool:
-        """Whether a piece of the value stood in this row before."""
-        known = self._known
-        return any(map(known.__contains__, self._hashes(key, raw, keyed)))
-
-    def weighs(self, key: str, raw: str, *, keyed: bool = True) -> bool:
-        """Whether the value is one that can be compared at all."""
-        return bool(self._hashes(key, raw, keyed))
-
-    def freeze(self) -> None:
-        """Ends learning."""
-        self._known.freeze()
-
-    def __repr__(self) -> str:
-        return f"Cells({len(self._known)} hashes)"
-
 
 @final
 class Originals:
     """Asked by the mask and the proof. Shows numbers only, never a value; cannot be pickled."""
 
     __slots__ = (
+        "_asked",
         "_cells",
         "_hasher",
         "_keys",
         "_objects",
         "_share",
         "_surnames",
+        "_whole",
+        "_whole_cells",
         "canaries",
         "canary_key",
         "distinctive",
@@ -117,8 +54,11 @@ class Originals:
         self._cells: dict[str, Cells] = {}
         self._keys: dict[str, tuple[tuple[str, ...], bool]] = {}
         self._share: dict[str, float] = {}
-        self._objects = HashSet()
-        self._surnames = HashSet()
+        self._whole: dict[str, tuple[str, ...]] = {}
+        self._whole_cells: dict[str, Cells] = {}
+        self._asked = ""
+        self._objects: set[int] = set()
+        self._surnames: set[int] = set()
         self.distinctive = Distinctive(self._hasher)
         self.renamed: set[str] = set()  # columns in which names of files are no originals any more
         self.values = 0
@@ -151,7 +91,12 @@ class Originals:
         return self._keys.get(relation)
 
     def of(self, column: Column) -> Cells | None:
-        """What this column held; None: the source does not have it, or it was not personal."""
+        """What this column held; None: the source does not have it, or it was not personal. What
+        other tables held is slower to ask for, and takes less memory, until it is asked for."""
+        if column.relation != self._asked:
+            self._asked = column.relation
+            for cells in self._cells.values():
+                cells.rest()
         return self._cells.get(column.label)
 
     def expect(self, column: Column) -> Cells:
@@ -166,16 +111,30 @@ class Originals:
         self._keys[relation] = keys
         self._share[relation] = share
 
-    def learn_object(self, data: bytes) -> None:
-        """Takes the content of one large object."""
-        self._objects.add(self._hasher.value("large object", data.hex()))
-        self.values += 1
+    def learn_whole(self, relation: str, names: tuple[str, ...]) -> None:
+        """Says that these columns, which stay as they are, tell the rows of the source apart."""
+        self._whole[relation] = names
 
-    def known_object(self, data: bytes) -> bool:
+    def whole(self, relation: str) -> tuple[str, ...]:
+        """The columns that tell rows apart together where no key does; none: nothing is known."""
+        return self._whole.get(relation, ())
+
+    def expect_whole(self, column: Column) -> Cells:
+        """What this column held, bound to rows as `whole` tells them apart."""
+        cells = self._whole_cells.get(column.label)
+        if cells is None:
+            cells = self._whole_cells[column.label] = Cells(column, self._hasher)
+        return cells
+
+    def learn_object(self, digest: str) -> None:
+        """Takes the checksum of one large object; "" is that of a placeholder."""
+        if digest:
+            self._objects.add(self._hasher.value("large object", digest))
+            self.values += 1
+
+    def known_object(self, digest: str) -> bool:
         """Whether a large object of the source had this very content."""
-        if not data.strip(b"\0"):
-            return False  # a placeholder
-        return self._hasher.value("large object", data.hex()) in self._objects
+        return bool(digest) and self._hasher.value("large object", digest) in self._objects
 
     def learn_surname(self, text: str) -> None:
         """Takes the words of a family name, which by themselves point to nobody in a text, but do
@@ -192,13 +151,14 @@ class Originals:
             if len(word) >= _SURNAME
         )
 
-    def freeze(self) -> None:
-        """Ends learning."""
-        self._surnames.freeze()
-        for cells in self._cells.values():
-            cells.freeze()
-        self._objects.freeze()
-        self.distinctive.freeze()
+    def find_spans(self, text: str) -> list[tuple[int, int, str]]:
+        """(start, end, kind) of each distinctive original within `text`, in order: what a mask
+        takes out of a text of which the rest is the house's."""
+        return self.distinctive.find_spans(text)
+
+    def freeze(self, settings: Iterable[str] = ()) -> None:
+        """Ends learning. `settings`: see `Distinctive.freeze`."""
+        self.distinctive.freeze(settings)
 
     def __repr__(self) -> str:
         return f"Originals({self.values} values)"
@@ -212,93 +172,6 @@ def large_objects(conn: psycopg.Connection[Any]) -> Iterator[tuple[int, bytes]]:
     for (oid,) in query(conn, "SELECT oid::int8 FROM pg_catalog.pg_largeobject_metadata"):
         rows = query(conn, "SELECT lo_get(%s::oid, 0, %s)", (oid, _PIECE))
         yield oid, bytes(rows[0][0])
-
-
-_GIVEN: Final = re.compile(r"vorname|rufname|(first|given|fore)_?name|fname", re.IGNORECASE)
-_FAMILY: Final = re.compile(
-    r"(nach|familien|sur|last_?|family_?|geburts|ledig)?name|maiden|lname", re.IGNORECASE
-)
-
-
-def _name_pairs(group: Sequence[Classified]) -> list[tuple[str, str]]:
-    """Columns of given and family name that belong together: `partner_vorname`, `partner_name`."""
-    givens = {o.column.name: _GIVEN.sub("", o.column.name) for o in group if o.kind == "given"}
-    families = {
-        o.column.name: _FAMILY.sub("", o.column.name)
-        for o in group
-        if o.kind == "family" or (o.kind == "name" and _FAMILY.search(o.column.name))
-    }
-    pairs = [(g, f) for g, left in givens.items() for f, right in families.items() if left == right]
-    if not pairs and len(givens) == 1:
-        pairs = [(g, f) for g in givens for f in families]
-    return pairs
-
-
-def _full_name(text: str) -> bool:
-    found = words(text.casefold())
-    return 2 <= len(found) <= 4 and any(word in GIVEN_NAMES for word in found)
-
-
-def _learn_table(
-    conn: psycopg.Connection[Any], originals: Originals, group: Sequence[Classified], share: float
-) -> None:
-    personal = [one for one in group if one.personal]
-    table = group[0].column
-    keys, certain = key_columns(group)
-    originals.learn_table(table.relation, (keys, certain), share)
-    by_name = {one.column.name: one.column for one in group}
-    read = [by_name[name] for name in keys] + [one.column for one in personal]
-    places = {column.name: at for at, column in enumerate(read)}
-    pairs = [(places[g], places[f]) for g, f in _name_pairs(personal)]
-    width = len(keys)
-    keyed = bool(keys)
-    distinctive = originals.distinctive
-    todo = [
-        (at + width, one.column, one.kind, originals.expect(one.column))
-        for at, one in enumerate(personal)
-    ]
-    for row in stream(conn, select(read, table)):
-        if share < 1 and random.random() >= share:
-            continue
-        key = "\x1f".join(value or "" for value in row[:width])
-        for at, column, kind, cells in todo:
-            raw = row[at]
-            if not raw:
-                continue
-            originals.values += cells.learn(key, raw, keyed=keyed)
-            if column.type.family in MUTE:
-                continue
-            text = searched(column, raw)
-            distinctive.learn(text)
-            if kind == "family":
-                originals.learn_surname(text)
-            if kind == "name" and len(text) <= 80 and _full_name(text):
-                distinctive.learn_full_name(text)
-        for given, surname in pairs:
-            first, last = row[given], row[surname]
-            if first and last:
-                distinctive.learn_name(first, last)
-
-
-def _learn_objects(source: psycopg.Connection[Any], originals: Originals) -> None:
-    for _, data in large_objects(source):
-        originals.learn_object(data)
-        try:
-            originals.distinctive.learn(data.decode())
-        except UnicodeDecodeError:
-            continue  # a document: its own bytes are known, its text stands in no column
-
-
-def _common_texts(
-    conn: psycopg.Connection[Any], groups: Sequence[Sequence[Classified]]
-) -> Iterator[str]:
-    for group in groups:
-        columns = [one.column for one in group if one.common and readable(one.column)]
-        if columns:
-            for row in stream(conn, select(columns, columns[0])):
-                for column, raw in zip(columns, row, strict=True):
-                    if raw:
-                        yield searched(column, raw)
 
 
 def collect(
@@ -335,9 +208,8 @@ def collect(
             small = size <= _WHOLE * sum(one.personal for one in group)
             share = 1.0 if total <= bound or small else bound / total
             where = f"{doing}: table {table.relation}"
-            quiet(where, _learn_table, source, originals, group, share)
+            quiet(where, learn_table, source, originals, group, share)
         if any(one.personal and one.column.kind == "large objects" for one in inventory):
-            quiet(f"{doing}: large objects", _learn_objects, source, originals)
-        originals.freeze()
-        quiet(doing, originals.distinctive.exempt, _common_texts(source, groups))
+            quiet(f"{doing}: large objects", learn_objects, source, originals)
+        quiet(doing, originals.freeze, settings_texts(source, groups))
     return originals

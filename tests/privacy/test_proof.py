@@ -275,6 +275,25 @@ def test_a_blind_scanner_fails_by_its_canaries(
     assert stage.execute("SELECT to_regclass('pg_temp.biso_canary')").fetchone() == (None,)
 
 
+def test_one_row_left_over_in_a_table_without_a_key_is_found(
+    database: Connection, cluster: Any, make_database: Any
+) -> None:
+    """A number that repeats tells no row from another; with the time it does."""
+    database.execute("""CREATE TABLE ereignis (art int, zeit timestamptz, ort text);
+        INSERT INTO ereignis SELECT i % 3, timestamptz '2024-01-01 08:00+00' + i * interval '1 min',
+            'Wiler bei Nummer ' || i FROM generate_series(1, 60) i""")
+    inventory = classify(database)
+    assert [one.personal for one in inventory if one.column.name == "ort"] == [True]
+    originals = collect(database, inventory)
+    with database.transaction():
+        database.execute(
+            "UPDATE ereignis SET ort = 'anderswo ' || zeit WHERE zeit > '2024-01-01 08:02+00'"
+        )
+    assert Leak("ereignis.ort", "unchanged") in prove(database, originals, inventory).leaks
+    mask(database, originals, inventory)
+    assert prove(database, originals, inventory).leaks == ()
+
+
 def test_an_error_names_the_constraint_and_quotes_no_row(
     source: Connection, stage: Connection, originals: Originals, inventory: tuple[Classified, ...]
 ) -> None:

@@ -214,8 +214,8 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
             f"personal data of production survived in {work.stage.called}: {places}{more}",
             hint=("" if work.stage.in_place else "nothing was swapped and the stage is discarded; ")
             + "let a plugin scrub these places (biso_scrub), skip the file ([refresh.files]), or "
-            "declare them harmless (biso_inventory); what stands in a function, a view or another "
-            "definition is corrected in production",
+            "take the value out in production, as what stands in a function, a view or another "
+            "definition must be",
         )
     return dict(work.proof.as_json())
 
