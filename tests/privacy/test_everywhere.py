@@ -228,8 +228,6 @@ MASKED: dict[str, tuple[str, str]] = {
 # What the proof must name; the mask leaves it to a person.
 FOUND: dict[str, tuple[str, str]] = {
     "settings": ("CREATE TABLE params (name text PRIMARY KEY, wert text); INSERT INTO params VALUES ('letzter', 'Klientin {m} " + MAIL + "')", "params.wert"),
-    "enum": ("CREATE TYPE e02 AS ENUM ('Änne " + SURNAME + "'); CREATE TABLE f02 (id int PRIMARY KEY, wer e02, alle e02[]); INSERT INTO f02 VALUES (1, 'Änne " + SURNAME + "')", "f02.wer"),
-    "list of enums": ("CREATE TYPE e03 AS ENUM ('{m} " + MAIL + "'); CREATE TABLE f03 (id int PRIMARY KEY, alle e03[])", "f03.alle"),
     "list of numbers": ("CREATE TABLE f04 (id int PRIMARY KEY, n numeric[]); INSERT INTO f04 VALUES (1, ARRAY[1, " + AHV.replace(".", "") + "])", "f04.n"),
     "phone as a number": ("CREATE TABLE f05 (id int PRIMARY KEY, irgendwas bigint); INSERT INTO f05 VALUES (1, 41795550142)", "f05.irgendwas"),
     "AHV number as a float": ("CREATE TABLE f06 (id int PRIMARY KEY, x double precision, y numeric(20, 2)); INSERT INTO f06 VALUES (1, NULL, " + AHV.replace(".", "") + ")", "f06.y"),
