@@ -1,4 +1,3 @@
-# ruff: noqa: T201
 """What classifying, remembering, masking and proving cost beside dump and load of the same data:
 `python benchmarks/mask.py [PERSONS]` on a PostgreSQL of its own. Ratios count, not seconds."""
 

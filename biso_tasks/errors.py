@@ -67,6 +67,8 @@ class StepFailed(BisoError):
     """A step failed; the target is untouched or was rolled back. Exit 1. A disk that is full has a
     remedy, whichever program said so."""
 
+    usual = "-v shows more; `biso doctor` checks everything that a run needs"
+
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, hint=hint or (_ROOM if _FULL.search(message) else ""))
 
@@ -79,8 +81,6 @@ _ROOM: Final = (
     "free room on that filesystem and run it again: `biso prune` removes a previous instance, and "
     "`biso doctor` says what a second copy needs"
 )
-
-    usual = "-v shows more; `biso doctor` checks everything that a run needs"
 
 
 class Defect(StepFailed):
