@@ -79,7 +79,7 @@ def test_a_store_that_takes_nothing_is_read_all_the_same(
     mktemp = tmp_path / "bin/mktemp"
     mktemp.parent.mkdir()
     mktemp.write_text(
-        f'#!/bin/bash\n[[ "$*" != *{store.path}* ]] || exit 1\nexec /usr/bin/mktemp "$@"\n'
+        f'#!/bin/bash\n[[ "$*" != *"{store.path}"* ]] || exit 1\nexec /usr/bin/mktemp "$@"\n'
     )
     mktemp.chmod(0o755)
     monkeypatch.setenv("PATH", f"{mktemp.parent}:{os.environ['PATH']}")
