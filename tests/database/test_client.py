@@ -117,12 +117,16 @@ def test_a_loader_without_a_password_fails_instead_of_asking(one: Any) -> None:
 @pytest.mark.real
 def test_a_password_holds_any_other_character(one: Any) -> None:
     everything = "".join(map(chr, range(1, 128))).replace("\n", "") + "äß€ "
-    for secret in (everything, "\r\rx", " ", "*:*", "\\", "'", "#", "a\tb"):
-        one.sql(sql.SQL("ALTER ROLE biso_other PASSWORD {}").format(sql.Literal(secret)))
-        server = one.server(user="biso_other")
-        server = replace(server, dsn=replace(server.dsn, password=Secret(secret)))
-        require_passable(server)
-        assert ask(server) == "biso_other postgres", repr(secret)
+    change = sql.SQL("ALTER ROLE biso_other PASSWORD {}")
+    given = one.server(user="biso_other")
+    try:
+        for secret in (everything, "\r\rx", " ", "*:*", "\\", "'", "#", "a\tb"):
+            one.sql(change.format(sql.Literal(secret)))
+            server = replace(given, dsn=replace(given.dsn, password=Secret(secret)))
+            require_passable(server)
+            assert ask(server) == "biso_other postgres", repr(secret)
+    finally:
+        one.sql(change.format(sql.Literal(given.dsn.password.reveal())))
 
 
 @pytest.mark.parametrize("secret", ["a\nb", "a\r", "a\0b"])
