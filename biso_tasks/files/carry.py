@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from biso_tasks.files.access import Access
+from biso_tasks.files.carry_tar import tar_words
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import FilesError
 from biso_tasks.files.relay import FLAGS
-from biso_tasks.host.command import script
+from biso_tasks.host.command import Command, script
 
 __all__ = ["Way", "carry", "keeps_owners", "listed", "way_between"]
 
@@ -26,16 +27,18 @@ _RSYNC: Final = (
 # The login can always enter, read and remove what lies in its store.
 _OPEN: Final = "--chmod=Du+rwx,Fu+rw"
 # $1 the set's tree, $2 bytes of names to remove, $3 bytes of names to bring, $4 "root" where root
-# removes and rsync gives all to the login; then the rsync command (behind sudo, its first option is
-# $9). Says which names did not arrive: they vanished meanwhile. One process on the host for all of
-# it: production may be waiting.
+# removes and rsync gives all to the login, $5 what brings them where there is no rsync; then the
+# rsync command (behind sudo, its first option is $10). Says which names did not arrive: they
+# vanished meanwhile. One process on the host for all of it: production may be waiting.
 _CARRY: Final = r"""
 cd -- "$1"
 head -c "$2" | xargs -0 -r ${4:+sudo -n} rm -rf --
 names=$(head -c "$3" | base64 -w0)
-[ -z "$4" ] || set -- "${@:1:8}" "--chown=$(id -u):$(id -g)" "${@:9}"
-shift 4
+[ -z "$4" ] || set -- "${@:1:9}" "--chown=$(id -u):$(id -g)" "${@:10}"
+without=$5
+shift 5
 [ -n "$names" ] || exit 0
+type -P rsync >/dev/null || set -- bash --norc -euo pipefail -c "$without"
 code=0
 printf %s "$names" | base64 -d | "$@" >&2 || code=$?
 printf %s "$names" | base64 -d | while IFS= read -r -d '' name; do
@@ -52,11 +55,14 @@ _NOISE: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """rsync's words with its options, and its two ends. `keeps`: files keep owner and mode.
-    `by_root`: root reads and writes, and gives what it writes to the login."""
+    """rsync's words with its options, and its two ends; `tree` that it reads, and how to `become`
+    who may read it. `keeps`: files keep owner and mode. `by_root`: root reads and writes, and gives
+    what it writes to the login."""
 
     words: tuple[str, ...]
     ends: tuple[str, ...]
+    tree: str
+    become: tuple[str, ...] = ()
     keeps: bool = False
     by_root: bool = False
 
@@ -71,19 +77,19 @@ def way_between(source: Access, root: str, target: Access, target_root: str) -> 
     here = target_root.rstrip("/") + "/"
     ends = ("--", root.rstrip("/") + "/", here)
     if keeps_owners(target):
-        return Way(_RSYNC, ends, keeps=True)
+        return Way(_RSYNC, ends, root, keeps=True)
     if source.root:
-        return Way(("sudo", "-n", "--", *_RSYNC, _OPEN), ends, by_root=True)
+        return Way(("sudo", "-n", "--", *_RSYNC, _OPEN), ends, root, ("sudo", "-n"), by_root=True)
     words = (*_RSYNC, "--no-owner", "--no-group", _OPEN)
     if source.user in (None, target.host.login):
-        return Way(words, ends)
+        return Way(words, ends, root)
     # Two users of one host: rsync's "remote shell" makes the one become the other, and the bytes
     # stay there. `env` takes the "host" for a variable, and goes to the tree first: rsync would
     # write a far path for a shell that is not there, and take [ in it for a wildcard.
     become = ("sudo", "-n", "-u", source.user or "", "--", "env", "-C", root)
     shell = " ".join("'" + word.replace("'", "''") + "'" for word in become)
     far = ("-e", shell, "--", "BISO=1:./", here)
-    return Way(words, far)
+    return Way(words, far, root, ("sudo", "-n", "-u", source.user or ""))
 
 
 def carry(
@@ -102,7 +108,8 @@ def carry(
     vanished at the source, and the bytes that were copied. Raises FilesError, Interrupted."""
     options = () if link_dest is None else (f"--link-dest={link_dest}",)
     away, names = listed(remove), listed(bring)
-    words = (str(len(away)), str(len(names)), "root" if way.by_root else "")
+    without = Command(tar_words(way.become, way.tree, link_dest, keeps=way.keeps)).shell()
+    words = (str(len(away)), str(len(names)), "root" if way.by_root else "", without)
     what = f"the copy into {target_root} on {target.host.name}"
     with Crew(cancel, what) as crew:
         told, telling = crew.pipe()

@@ -539,3 +539,28 @@ def test_two_users_of_one_host_exchange_files_without_this_machine(world: World,
     done = world.capture("first")
     assert done.copied > 30 << 20
     assert bytes_so_far() - before < 1 << 20
+
+
+def test_without_rsync_a_tree_is_captured_and_joined_to_the_set_before_all_the_same(
+    world: World, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path_factory.mktemp("bin")
+    for folder in ("/usr/bin", "/bin"):
+        for file in Path(folder).iterdir():
+            if file.name != "rsync" and not (programs / file.name).exists():
+                (programs / file.name).symlink_to(file)
+    monkeypatch.setenv("PATH", str(programs))
+    first = world.capture("first")
+    world.settle("first", first.listing)
+    (world.src / "deep/er/file").write_text("changed since")
+    second = world.capture("second", before="first")
+    world.settle("second", second.listing)
+    assert (first.vanished, second.vanished) == ((), ())
+
+    def inode(name: str, path: str) -> int:
+        return (world.store / name / path).stat().st_ino
+
+    assert inode("second", "plain") == inode("first", "plain")
+    assert inode("second", "deep/er/file") != inode("first", "deep/er/file")
+    assert inode("second", "one") == inode("second", "deep/two")
+    assert 0 < second.copied < first.copied
