@@ -223,23 +223,67 @@ MASKED: dict[str, tuple[str, str]] = {
         + "', '{m}' || i FROM generate_series(1, 40) i",
         "mailqueue.an",
     ),
+    "settings": (
+        "CREATE TABLE params (name text PRIMARY KEY, wert text); INSERT INTO params VALUES ('letzter', 'Klientin "
+        + MAIL
+        + "')",
+        "params.wert",
+    ),
+    "list of numbers": (
+        "CREATE TABLE f04 (id int PRIMARY KEY, n numeric[]); INSERT INTO f04 VALUES (1, ARRAY[1, "
+        + AHV.replace(".", "")
+        + "])",
+        "f04.n",
+    ),
+    "phone as a number in JSON": (
+        "CREATE TABLE f07 (id int PRIMARY KEY, j jsonb); INSERT INTO f07 VALUES (1, '[41795550142]')",
+        "f07.j",
+    ),
+    "mail as a JSON member": (
+        "CREATE TABLE f09 (id int PRIMARY KEY, j jsonb); INSERT INTO f09 VALUES (1, jsonb_build_object('"
+        + MAIL
+        + "', 1))",
+        "f09.j",
+    ),
+    "hstore key": (
+        "CREATE TABLE f10 (id int PRIMARY KEY, h hstore); INSERT INTO f10 VALUES (1, hstore('"
+        + MAIL
+        + "', 'x'))",
+        "f10.h",
+    ),
+    "matrix": (
+        "CREATE TABLE f11 (id int PRIMARY KEY, a text[]); INSERT INTO f11 VALUES (1, ARRAY[ARRAY['x', '"
+        + MAIL
+        + "'], ARRAY['y', 'z']])",
+        "f11.a",
+    ),
+    "key": (
+        "CREATE TABLE f12 (mail text PRIMARY KEY); INSERT INTO f12 VALUES ('" + MAIL + "')",
+        "f12.mail",
+    ),
+    "large object, far behind": (
+        "SELECT lo_from_bytea(0, convert_to(repeat(' ', 20000000) || '" + MAIL + "', 'UTF8'))",
+        "large objects",
+    ),
+    "bytea, far behind": (
+        "CREATE TABLE f13 (id int PRIMARY KEY, b bytea); INSERT INTO f13 VALUES (1, convert_to(repeat(' ', 35000000) || '"
+        + MAIL
+        + "', 'UTF8'))",
+        "f13.b",
+    ),
+    "composite list": (
+        "CREATE TYPE e14 AS (a text, b text); CREATE TABLE f14 (id int PRIMARY KEY, l e14[]); INSERT INTO f14 VALUES (1, ARRAY[ROW('x', '"
+        + MAIL
+        + "')::e14])",
+        "f14.l",
+    ),
 }
 
-# What the proof must name; the mask leaves it to a person.
+# What the proof must name; the mask does not know it: a person has to.
 FOUND: dict[str, tuple[str, str]] = {
-    "settings": ("CREATE TABLE params (name text PRIMARY KEY, wert text); INSERT INTO params VALUES ('letzter', 'Klientin {m} " + MAIL + "')", "params.wert"),
-    "list of numbers": ("CREATE TABLE f04 (id int PRIMARY KEY, n numeric[]); INSERT INTO f04 VALUES (1, ARRAY[1, " + AHV.replace(".", "") + "])", "f04.n"),
     "phone as a number": ("CREATE TABLE f05 (id int PRIMARY KEY, irgendwas bigint); INSERT INTO f05 VALUES (1, 41795550142)", "f05.irgendwas"),
     "AHV number as a float": ("CREATE TABLE f06 (id int PRIMARY KEY, x double precision, y numeric(20, 2)); INSERT INTO f06 VALUES (1, NULL, " + AHV.replace(".", "") + ")", "f06.y"),
-    "phone as a number in JSON": ("CREATE TABLE f07 (id int PRIMARY KEY, j jsonb); INSERT INTO f07 VALUES (1, '[41795550142]')", "f07.j"),
     "name of a JSON member": ("CREATE TABLE f08 (id int PRIMARY KEY, j jsonb); INSERT INTO f08 VALUES (1, '{{\"Grosskopf\": {{\"Name\": 1}}}}')", "f08.j"),
-    "mail as a JSON member": ("CREATE TABLE f09 (id int PRIMARY KEY, j jsonb); INSERT INTO f09 VALUES (1, jsonb_build_object('" + MAIL + "', 1))", "f09.j"),
-    "hstore key": ("CREATE TABLE f10 (id int PRIMARY KEY, h hstore); INSERT INTO f10 VALUES (1, hstore('" + MAIL + "', 'x'))", "f10.h"),
-    "matrix": ("CREATE TABLE f11 (id int PRIMARY KEY, a text[]); INSERT INTO f11 VALUES (1, ARRAY[ARRAY['x', '" + MAIL + "'], ARRAY['y', 'z']])", "f11.a"),
-    "key": ("CREATE TABLE f12 (mail text PRIMARY KEY); INSERT INTO f12 VALUES ('" + MAIL + "')", "f12.mail"),
-    "large object, far behind": ("SELECT lo_from_bytea(0, convert_to(repeat(' ', 20000000) || '" + MAIL + "', 'UTF8'))", "large objects"),
-    "bytea, far behind": ("CREATE TABLE f13 (id int PRIMARY KEY, b bytea); INSERT INTO f13 VALUES (1, convert_to(repeat(' ', 35000000) || '" + MAIL + "', 'UTF8'))", "f13.b"),
-    "composite list": ("CREATE TYPE e14 AS (a text, b text); CREATE TABLE f14 (id int PRIMARY KEY, l e14[]); INSERT INTO f14 VALUES (1, ARRAY[ROW('x', '" + MAIL + "')::e14])", "f14.l"),
 }  # fmt: skip
 
 
