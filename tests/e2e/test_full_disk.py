@@ -83,6 +83,7 @@ def test_no_room_for_rows_any_more(world: Any) -> None:
     disk.mkdir()
     cluster = Cluster.start(folder)
     with small_disk(disk):
+        cluster.rows("CHECKPOINT")  # its role may not be on disk yet, and `down` does not wait
         cluster.down()
         sh("rsync", "-a", f"{folder}/data/base", disk)
         shutil.rmtree(folder / "data/base")
