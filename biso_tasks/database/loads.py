@@ -14,7 +14,8 @@ with. The rows are counted by the caller.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
@@ -24,6 +25,7 @@ from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
 from biso_tasks.database.sift import FOLD, SIFT, left_behind, rules
 from biso_tasks.database.transfer import Leg, Route, transfer
+from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.protocol import Host
 
@@ -56,8 +58,9 @@ def load(
     program on `source` that reads a directory; by default `target`'s, or the one on the PATH.
     `timeout` (seconds) is that of each of the few processes.
 
-    Gives notes on what was left behind, for the report. Raises StepFailed where a process failed,
-    or the dump is cut or another one: then `dbname` is unusable and the caller drops it.
+    Gives notes on what was left behind, for the report. Raises ProofFailed where the dump is not
+    the one that was sealed, StepFailed where it is cut or a process failed: then `dbname` is
+    unusable and the caller drops it.
     """
     extensions = [(one.name, one.schema) for one in recorded.extensions]
     made = make_extensions(target, dbname, extensions, untrusted)
@@ -74,32 +77,48 @@ def load(
         said = transfer(*legs, what, route="local", cancel=cancel, timeout=timeout)
         return left_behind(said.source_err)
 
-    if jobs > 1 and route == "local" and format != "plain" and _may_restore(target, there):
-        schema = ("--section=pre-data", path)
-        notes = run(script(_CHECK, path, sha256)) if sha256 else []
-        notes += run(_fill(stage, omit, restore, *_AS_TEXT, *schema))
-        return notes + run(_parallel(stage, restore, path, jobs, there))
-    if format == "directory":
-        send = command(restore, *_AS_TEXT, path)
-        fill = _fill(stage, omit, "cat")
-    else:
-        send = script(_SEND, path, sha256)
-        fill = _fill(stage, omit, *_opener(target, format))
-    if route == "local":
-        words = send.words(target.host.login)
-        return run(script(_BOTH, str(len(words)), *words, *fill.words(target.host.login)))
-    said = transfer(
-        # the line that each leg's prefix is: nobody reads the sender's
-        Leg(source, send, b"\n"),
-        Leg(target.host, fill, password_line(target.dsn)),
-        what,
-        route=route,
-        cancel=cancel,
-        timeout=timeout,
-    )
-    return left_behind(said.source_err + b"\n" + said.target_err)
+    with _judged():
+        if jobs > 1 and route == "local" and format != "plain" and _may_restore(target, there):
+            schema = ("--section=pre-data", path)
+            notes = run(script(_CHECK, path, sha256)) if sha256 else []
+            notes += run(_fill(stage, omit, restore, *_AS_TEXT, *schema))
+            return notes + run(_parallel(stage, restore, path, jobs, there))
+        if format == "directory":
+            send = command(restore, *_AS_TEXT, path)
+            fill = _fill(stage, omit, "cat")
+        else:
+            send = script(_SEND, path, sha256)
+            fill = _fill(stage, omit, *_opener(target, format))
+        if route == "local":
+            words = send.words(target.host.login)
+            return run(script(_BOTH, str(len(words)), *words, *fill.words(target.host.login)))
+        said = transfer(
+            # the line that each leg's prefix is: nobody reads the sender's
+            Leg(source, send, b"\n"),
+            Leg(target.host, fill, password_line(target.dsn)),
+            what,
+            route=route,
+            cancel=cancel,
+            timeout=timeout,
+        )
+        return left_behind(said.source_err + b"\n" + said.target_err)
 
 
+@contextmanager
+def _judged() -> Iterator[None]:
+    """A dump that turned out to be another one is no program's failure."""
+    try:
+        yield
+    except StepFailed as error:
+        if _ANOTHER not in error.message:
+            raise
+        raise ProofFailed(
+            error.message,
+            hint="nothing was taken over; `biso verify --set` reads all of the set, take another",
+        ) from error
+
+
+_ANOTHER: Final = "is not the dump that the set was sealed with"
 _AS_TEXT: Final = ("--no-owner", "--no-privileges", "--file=-")
 
 
@@ -144,18 +163,18 @@ _SESSION: Final = HEAD.removesuffix("BEGIN;\n")
 _SEND: Final = r"""exec 5>&1
 sum=$(tee /dev/fd/6 <"$1" 6>&1 >&5 5>&- | sha256sum 5>&-)
 if [ -n "$2" ] && [ "${sum%% *}" != "$2" ]; then
-  echo "error: $1 is not the dump that the set was sealed with: its checksum differs" >&2
+  echo "error: $1 @ANOTHER@: its checksum differs" >&2
   exit 67
 fi
-"""
+""".replace("@ANOTHER@", _ANOTHER)
 
 # "$1" the file, "$2" its checksum
 _CHECK: Final = r"""sum=$(sha256sum <"$1")
 if [ "${sum%% *}" != "$2" ]; then
-  echo "error: $1 is not the dump that the set was sealed with: its checksum differs" >&2
+  echo "error: $1 @ANOTHER@: its checksum differs" >&2
   exit 67
 fi
-"""
+""".replace("@ANOTHER@", _ANOTHER)
 
 # "$1" how many words the sender has, then those and the loader's, which reads a password line first
 _BOTH: Final = r"""IFS= read -r line

@@ -25,7 +25,7 @@ from biso_tasks.database.names import stage_name
 from biso_tasks.database.pair import untrusted_extensions
 from biso_tasks.database.snapshot import Counts, count, differences, export
 from biso_tasks.database.transfer import transfer
-from biso_tasks.errors import StepFailed
+from biso_tasks.errors import ProofFailed, StepFailed
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql (machine)")]
 
@@ -284,7 +284,7 @@ def test_another_whole_dump_is_refused_by_its_checksum(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{transfer.__module__}.remote_words", lambda _: ("bash", "-c"))
-    with pytest.raises(StepFailed, match="its checksum differs"):
+    with pytest.raises(ProofFailed, match="its checksum differs"):
         fill(origin, target, format, sha256="0" * 64, route=route, jobs=jobs)
 
 
