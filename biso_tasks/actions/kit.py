@@ -147,7 +147,7 @@ def bind_recipe(
     said += [spec.confirm for spec, step in zip(recipe.steps, steps, strict=True) if not step.skip]
     names = [work.session.environment(work.environment_name(one)).name for one in said if one]
     typed = tuple(dict.fromkeys((*confirm, *names)))
-    return Plan(recipe.name, work.run_id, steps, confirm=typed, notes=tuple(map(plain, work.notes)))
+    return Plan(work.task, work.run_id, steps, confirm=typed, notes=tuple(map(plain, work.notes)))
 
 
 def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Action]) -> Step:

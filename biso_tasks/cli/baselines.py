@@ -33,7 +33,7 @@ def baseline(call: Call, env: str, name: str) -> None:
 def keep_baseline(call: Call, session: Session, environment: str) -> None:
     """The baseline that a site wants of each proven refresh: a run of its own, told beside the
     refresh's."""
-    with call.aside():
+    with call.aside("baseline"):
         work = _run(call, session, environment, "")
     call.document["baseline"] = None if work.sealed is None else work.sealed.id
 

@@ -113,11 +113,11 @@ class Call:
             self.text(f"  {on or name}: {what}")
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """A run of its own within this command: with an id of its own, and neither its outcome nor
-        what it says becomes this command's."""
+    def aside(self, task: str = "") -> Iterator[None]:
+        """A run of its own within this command, of `task` or this one: with an id of its own, and
+        neither its outcome nor what it says becomes this command's."""
         before = self.outcome, self.document, self.run_id
-        self.outcome, self.document, self.run_id = None, {}, new_run_id(self.task)
+        self.outcome, self.document, self.run_id = None, {}, new_run_id(task or self.task)
         try:
             yield
         finally:

@@ -47,12 +47,12 @@ def demo(call: Call, stop: bool, clean: bool, no_ssh: bool) -> None:
     # The question is for people's own data; this site was made a moment ago.
     call.options = replace(call.options, yes=True)
     call.text("Backing production up: a moment of maintenance, then it is out of the way ...")
-    with call.aside():
+    with call.aside("backup"):
         backup(call, "", "", False)
         made = call.document["set"]
     call.document["set"] = made
     call.text("\nRestoring that set beside the test instance, to see that it can be used ...")
-    with call.aside():
+    with call.aside("verify"):
         verify(call, "", False, True, "", "")
     call.text("\nRefreshing test from production ...")
     refresh_test(call)

@@ -57,7 +57,7 @@ def drill(call: Call, session: Session, store: Store, id: str, on: str) -> None:
         if isinstance(failure, ProofFailed) and not found:
             # The set is what was sealed; what was made of it did not pass.
             found.append(Problem("drill", "", failure.message))
-        return {"findings": findings_json(id, found), "drilled": work.drilled}
+        return {"sets": [id], "findings": findings_json(id, found), "drilled": work.drilled}
 
     try:
         work.areas = cast("frozenset[Area]", frozenset(store.read(id).manifest.areas))

@@ -5,7 +5,7 @@ Besides the runner's events (see flow.journal) two of a caller's are understood,
 `plan` with `header` ([[label, value], …]) and `notes` ([sentence, …]), and `result` with `facts`
 (what the run as a whole gave, e.g. `source`). The facts `downtime_seconds`, `maintenance_seconds`,
 `proof` (or a step's columns, values, files, leaks), `source`, `previous` and `residual_risk` count
-for the run, whichever step gave them.
+for the run, whichever step gave them; of a result all do.
 """
 
 from __future__ import annotations
@@ -134,7 +134,10 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> Report:
     observers = tuple(
         f"{one['listener']}.{one['method']}" for one in events if one["event"] == "listener_failed"
     )
-    facts, risks = _run_facts([*(step.facts for step in steps.values()), *_of(events, "result")])
+    results = _of(events, "result")
+    facts, risks = _run_facts([*(step.facts for step in steps.values()), *results])
+    for result in results:
+        facts |= {key: value for key, value in result.items() if key not in facts}
     return Report(
         task=str(start["task"]),
         run=str(start["run"]),
