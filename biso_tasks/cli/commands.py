@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import webbrowser
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
 from biso_tasks.cli.sets import list_sets, pin, show, unpin
 from biso_tasks.cli.site import find_site, load_hooks
+from biso_tasks.errors import UsageError
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference
 from biso_tasks.ui import runs as runs_text
@@ -59,8 +61,10 @@ def _recipe(call: Call, name: str) -> None:
     call.run_recipe(session, work, recipe=name)
 
 
-def _runs(call: Call, number: int) -> None:
-    found = journal.runs(find_site().state)[:number]
+def _runs(call: Call, number: str) -> None:
+    if not re.fullmatch("[0-9]{1,6}", number) or not int(number):
+        raise UsageError(f"--number {number!r} is no number of runs", hint="--number 20")
+    found = journal.runs(find_site().state)[: int(number)]
     call.document["runs"] = runs_text.as_json(found)
     call.text(runs_text.render(found))
 

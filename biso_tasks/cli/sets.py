@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from biso_tasks.actions.doctor.environment import dotted
 from biso_tasks.actions.doctor.sets import ages
 from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.sets.set_age import stale
 from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
+from biso_tasks.backup.manifest import Manifest
 from biso_tasks.backup.store import StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.config.duration import duration
+from biso_tasks.database.facts import ServerFacts
 from biso_tasks.errors import UsageError
 from biso_tasks.files.space import human
 from biso_tasks.session import Session, lock_owner
@@ -68,7 +72,13 @@ def show(call: Call, set_: str, from_: str) -> None:
     call.document |= {
         "set": id,
         "path": found.path,
-        "state": status.state,
+        **_as_json(
+            StoredSet(
+                id, status.state, status, manifest, status.damaged.text if status.damaged else ""
+            )
+        ),
+        "counts": {one.key: dict(one.counts.tables) for one in manifest.databases},
+        "versions": _versions(manifest),
         "manifest": manifest.as_dict(),
     }
     lines: list[tuple[str, str]] = [
@@ -90,9 +100,10 @@ def show(call: Call, set_: str, from_: str) -> None:
         ),
         *(
             (one.key, f"{one.dbname}: {len(one.counts.tables)} tables, {one.counts.rows} rows, "
-             f"{human(one.bytes)} in {one.file}, pg_dump {one.pg_dump}")
+             f"{human(one.bytes)} in {one.file}")
             for one in manifest.databases
         ),
+        ("versions", _told(_versions(manifest))),
         *(("left out", one) for one in manifest.missing),
         *(("vanished", one) for one in manifest.vanished[:10]),
     ]  # fmt: skip
@@ -105,7 +116,30 @@ def show(call: Call, set_: str, from_: str) -> None:
     if status.pin is not None:
         until = status.pin.until or "for good"
         lines.append(("pinned", f"{status.pin.reason or 'no reason given'} ({until})"))
+    if call.options.verbose:
+        for one in manifest.databases:
+            tables = sorted(one.counts.tables.items())
+            lines += [(one.key, f"{table}: {rows} rows") for table, rows in tables]
     call.text(table(lines))
+
+
+def _versions(manifest: Manifest) -> dict[str, Any]:
+    """Of what made the set, and of each database's server and the pg_dump that read it."""
+    return {
+        "biso-tasks": manifest.tool,
+        "postgresql": {
+            one.key: dotted(ServerFacts.from_document(one.facts).version)
+            for one in manifest.databases
+        },
+        "pg_dump": {one.key: one.pg_dump for one in manifest.databases},
+    }
+
+
+def _told(versions: dict[str, Any]) -> str:
+    parts = [f"biso-tasks {versions['biso-tasks']}"]
+    for name, word in (("postgresql", "PostgreSQL"), ("pg_dump", "pg_dump")):
+        parts += [f"{word} {found}" for found in sorted(set(versions[name].values()))]
+    return ", ".join(parts)
 
 
 def pin(call: Call, set_: str, reason: str, until: str) -> None:
@@ -119,7 +153,8 @@ def pin(call: Call, set_: str, reason: str, until: str) -> None:
         return
     with store.lock(lock_owner(call.run_id)):
         store.pin(id, reason, moment, now)
-    call.document |= {"set": id, "pinned": True, "until": None if moment is None else str(moment)}
+    said = None if moment is None else moment.isoformat(timespec="seconds")
+    call.document |= {"set": id, "pinned": True, "reason": reason, "until": said}
     call.text(f"{id} is kept {kept}, whatever the retention says. `biso unpin {id}` ends that.")
 
 
@@ -136,22 +171,28 @@ def unpin(call: Call, set_: str) -> None:
 
 
 def _until(text: str, now: datetime) -> datetime | None:
+    """In UTC. A day counts to its end; a moment without a zone is UTC's."""
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            return now + timedelta(seconds=duration(text))
-        except ValueError as error:
-            raise UsageError(
-                f"--until: {text!r} is neither a date nor a duration",
-                hint="write 2027-01-31, or 30d",
-            ) from error
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = _moment(text, now)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"--until: {text!r} is neither a date nor a duration", hint="write 2027-01-31, or 30d"
+        ) from error
     if moment <= now:
         raise UsageError(f"--until: {text} is over", hint="give a date to come, or 30d")
     return moment
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    with suppress(ValueError):
+        return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return now + timedelta(seconds=duration(text))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 _STYLES: dict[str, Any] = {"damaged": "bad", "partial": "bad", "drilled": "good"}

@@ -27,7 +27,7 @@ def init(
 
 
 @declare(common=READING, number="how many to show")
-def runs(number: int = 20) -> None:
+def runs(number: str = "20") -> None:
     """List the runs of this site, newest first."""
 
 

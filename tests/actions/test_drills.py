@@ -135,7 +135,7 @@ def test_all_sets_are_drilled_each_in_a_run_of_its_own_and_one_that_fails_stops_
     assert {(one["set"], one["path"]) for one in said["findings"]} == {(first, BROKEN)}
     assert said["drilled"] is False
     assert "1 of 3 drills failed" in said["error"]["message"] and first in said["error"]["message"]
-    known = {one["run"]: one["status"] for one in world.run("runs", number=20)["runs"]}
+    known = {one["run"]: one["status"] for one in world.run("runs", number="20")["runs"]}
     ends = [known[one["run"]] for one in said["runs"]]
     assert ends == ["failed", "ok", "ok"] and len({one["run"] for one in said["runs"]}) == 3
     databases = world.test.psql("SELECT datname FROM pg_database", dbname="postgres")

@@ -45,7 +45,7 @@ def test_a_run_is_of_the_task_that_was_given_whatever_recipe_it_took(
     assert seen.read_text().split("\n")[:-1] == [
         "started verify", "finished verify", "started refresh-test", "finished refresh-test",
     ]  # fmt: skip
-    newest, before = world.run("runs", number=2)["runs"]
+    newest, before = world.run("runs", number="2")["runs"]
     assert [(one["run"], one["task"]) for one in (before, newest)] == [
         (drilled["run"], "verify"), (refreshed["run"], "refresh-test"),
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_run_is_of_the_task_that_was_given_whatever_recipe_it_took(
 
 
 def test_the_report_of_a_backup_names_its_set(world: Restored) -> None:
-    (run,) = [one for one in world.run("runs", number=100)["runs"] if one["task"] == "backup"]
+    (run,) = [one for one in world.run("runs", number="100")["runs"] if one["task"] == "backup"]
     report = world.run("report", run=run["run"][-4:], open_=False)["report"]
     assert (report["set"], report["path"]) == (world.id, str(world.set_folder))
     assert report["bytes"] == world.run("list", env="", from_="")["sets"][0]["bytes"]

@@ -69,7 +69,7 @@ def test_every_task_takes_every_common_option(site: Path) -> None:
 def test_a_task_that_only_reads_has_an_empty_plan(
     planned: Callable[..., dict[str, Any]], task: str
 ) -> None:
-    options = {"number": 5} if task == "runs" else {}
+    options = {"number": "5"} if task == "runs" else {}
     assert planned(task, **options)["plan"] == []
 
 

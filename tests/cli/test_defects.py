@@ -67,7 +67,7 @@ def test_an_unforeseen_exception_is_one_line_and_a_document_and_no_secret(
     (site / "plugins").mkdir()
     (site / "plugins/tells.py").write_text(TELLS)
     monkeypatch.setitem(commands._COMMANDS, "runs", wrong)
-    assert commands.run("runs", {"number": 7, "json": True, "verbose": verbose}) == 1
+    assert commands.run("runs", {"number": "7", "json": True, "verbose": verbose}) == 1
     out, err = capfd.readouterr()
     document = json.loads(out)
     assert (document["ok"], document["exit_code"]) == (False, 1)
