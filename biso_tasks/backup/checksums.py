@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,45 +75,48 @@ find . -type f ! -path ./SHA256SUMS ! -path ./state.toml -printf '%P\0' |
 exit "$code"
 """
 )
-# $3 the set before, $4 the checksum of its SHA256SUMS; "" for none. What has the inode there that
-# it has here, under the same name, was not read since: its sum is taken over. Names that SHA256SUMS
-# has to escape are read again, since not every version escapes the same.
+# Then threes: an area, the set before that has it, the checksum of that one's SHA256SUMS. What has
+# the inode there that it has here, under the same name, was not read since: its sum is taken over.
+# Names that SHA256SUMS has to escape are read again, since not every version escapes the same.
 _MAKE: Final = (
     _HASH
     + r"""
 export LC_ALL=C
 umask 077
 cd -- "$1"
+new=$2
+shift 2
 work=$(mktemp -d -p "$PWD" .work-XXXXXXXX)
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-names() {
-  find "$1" -type f ! -path "$1/SHA256SUMS" ! -path "$1/state.toml" -printf '%D:%i %P\0' | sort -z
-}
-names "./$2" >"$work/here"
+find "./$new" -type f ! -path "./$new/SHA256SUMS" ! -path "./$new/state.toml" \
+  -printf '%D:%i %P\0' | sort -z >"$work/here"
 : >"$work/known"
-if [ -n "$3" ] && [ -f "./$3/SHA256SUMS" ] &&
-   [ "$(sha256sum <"./$3/SHA256SUMS" | cut -c1-64)" = "$4" ]; then
-  names "./$3" >"$work/before"
+while [ $# -gt 0 ]; do
+  area=$1 before=./$2 sealed=$3
+  shift 3
+  [ -d "$before/$area" ] && [ -f "$before/SHA256SUMS" ] || continue
+  [ "$(sha256sum <"$before/SHA256SUMS" | cut -c1-64)" = "$sealed" ] || continue
+  find "$before/$area" -type f -printf "%D:%i $area/%P\0" | sort -z >"$work/before"
   comm -z -12 -- "$work/here" "$work/before" | sed -z 's/^[^ ]* //' |
     { grep -azv '[\\[:cntrl:]]' || [ $? = 1 ]; } | tr '\0' '\n' >"$work/same"
-  awk -v sums="./$3/SHA256SUMS" '
+  awk -v sums="$before/SHA256SUMS" '
     BEGIN {
       while ((got = (getline line < sums)) > 0)
         if (substr(line, 1, 1) != "\\") sum[substr(line, 67)] = substr(line, 1, 64)
       if (got < 0) exit 1
     }
     ($0 in sum) { print sum[$0] "  " $0 }
-  ' "$work/same" >"$work/known"
-fi
+  ' "$work/same" >>"$work/known"
+done
 cut -c67- -- "$work/known" | tr '\n' '\0' | sort -z >"$work/done"
 sed -z 's/^[^ ]* //' -- "$work/here" | sort -z | comm -z -23 -- - "$work/done" >"$work/new"
-(cd -- "./$2"; sums_of "$work" <"$work/new") >"$work/fresh"
-rm -f -- "./$2/SHA256SUMS"
-cat -- "$work/fresh" "$work/known" | sorted >"./$2/SHA256SUMS"
-sync -- "./$2/SHA256SUMS"
+(cd -- "./$new"; sums_of "$work" <"$work/new") >"$work/fresh"
+rm -f -- "./$new/SHA256SUMS"
+cat -- "$work/fresh" "$work/known" | sorted >"./$new/SHA256SUMS"
+sync -- "./$new/SHA256SUMS"
 wc -l <"$work/known"
-wc -l <"./$2/SHA256SUMS"
+wc -l <"./$new/SHA256SUMS"
 tr -cd '\0' <"$work/here" | wc -c
 """
 )
@@ -130,15 +134,15 @@ class Summed:
     reused: int
 
 
-def make_sums(store: Store, id: str, previous: StoredSet | None) -> Summed:
+def make_sums(store: Store, id: str, previous: Mapping[str, StoredSet]) -> Summed:
     """Write SHA256SUMS of the set that is built: every regular file of it, symbolic links not
-    followed. What is the same file as in `previous` takes its sum from there, if that set is well
-    and its SHA256SUMS is the one that was sealed. Raises StepFailed."""
-    before, sums = "", ""
-    if previous is not None and previous.good and previous.status is not None:
-        before, sums = previous.id, previous.status.sums
-    given = (f"{store.path}/sets", parse_id(id).partial, before, sums)
-    text = _run(store, id, _MAKE, *given).text
+    followed. What of a tree is the same file as in its `previous` set (by area) takes its sum from
+    there, if that set is well and its SHA256SUMS is the one that was sealed. Raises StepFailed."""
+    before: list[str] = []
+    for area, one in previous.items():
+        if one.good and one.status is not None:
+            before += (area, one.id, one.status.sums)
+    text = _run(store, id, _MAKE, f"{store.path}/sets", parse_id(id).partial, *before).text
     reused, lines, files = (int(word) for word in text.split())
     if lines != files:
         raise StepFailed(

@@ -16,6 +16,8 @@ from biso_tasks.config.model import Keep
 __all__ = ["Decision", "Kept", "kept_of", "retain"]
 
 _Bucket = Callable[[datetime], str]
+# The next backup goes on with what an interrupted one left; where none comes, it fills the disk.
+_UNFINISHED: Final = timedelta(days=1)
 
 
 def _week(moment: datetime) -> str:
@@ -79,7 +81,8 @@ def kept_of(stored: StoredSet) -> Kept:
 def retain(sets: Sequence[Kept], keep: Keep, now: datetime) -> Decision:
     """What `keep` means for `sets` at `now`. Sets of different areas or environments, and released
     ones, are judged each among their own. Good ones alone count. Never removed: the newest good one
-    of each kind, and whatever is pinned. A damaged one goes once a newer good one is there."""
+    of each kind, and whatever is pinned. A damaged one goes once a newer good one is there, a
+    partial one after a day."""
     kept: dict[str, str] = {}
     for group in {one.group for one in sets}:
         kept |= _kept([one for one in sets if one.group == group], keep, now)
@@ -105,7 +108,7 @@ def _kept(sets: Sequence[Kept], keep: Keep, now: datetime) -> dict[str, str]:
     if good:
         kept.setdefault(good[0].id, "the last good one")
     for one in sets:
-        if one.state == "partial":
+        if one.state == "partial" and now - one.moment <= _UNFINISHED:
             kept[one.id] = "partial: the next backup goes on with it"
         elif one.state == "damaged" and not (good and good[0].moment > one.moment):
             kept[one.id] = "damaged, but no newer one is good"
@@ -129,6 +132,8 @@ def _too_old(one: Kept, keep: Keep, now: datetime) -> bool:
 
 
 def _why(one: Kept, keep: Keep, now: datetime) -> str:
+    if one.state == "partial":
+        return "partial, for more than a day"
     if one.state == "damaged":
         return "damaged, and a newer one is good"
     if _too_old(one, keep, now):

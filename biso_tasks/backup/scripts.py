@@ -15,6 +15,8 @@ __all__ = [
     "PREPARE",
     "READ",
     "READY",
+    "RECALL",
+    "REMEMBER",
     "REMOVE",
     "STATE_FILE",
     "SWEEP",
@@ -54,7 +56,7 @@ PREPARE: Final = (
     _OWN
     + r"""
 [ -e "$1" ] || (umask 022; mkdir -p -- "$1") || exit 73
-for d in "$1" "$1/sets" "$1/db"; do
+for d in "$1" "$1/sets" "$1/db" "$1/seen"; do
   [ -d "$d" ] || mkdir -m 0700 -- "$d"
   own "$d"
   [ "$(stat -L -c %a -- "$d")" = 700 ] || chmod 0700 -- "$d"
@@ -88,7 +90,8 @@ done
 
 # $2 the partial's name, $3 the environment, then the trees that are wanted. What a killed run had
 # started may still run there, whatever its directory is called by now: so the directories are new
-# ones, and only the files are the same.
+# ones, and only the files are the same. What was remembered of them goes along. Another
+# environment's partial sets are its own, and one of other trees is for a run that wants these.
 BEGIN: Final = (
     _AWAY
     + r"""
@@ -98,13 +101,24 @@ cd -- "$1/sets"
 new=$2 env=$3
 shift 3
 shopt -s nullglob dotglob
+holds() {
+  local d=$1 tree
+  shift
+  for tree; do
+    if [ -d "$d/$tree" ] && [ ! -L "$d/$tree" ]; then return; fi
+  done
+  return 1
+}
 found=
 for d in .partial-*; do
-  if [ -d "$d" ] && [ ! -L "$d" ] && [[ $d =~ ^\.partial-[0-9]{8}_[0-9]{6}-(.+)$ ]] &&
-     [ "${BASH_REMATCH[1]}" = "$env" ]; then
+  if [ ! -d "$d" ] || [ -L "$d" ] || ! [[ $d =~ ^\.partial-[0-9]{8}_[0-9]{6}-(.+)$ ]]; then
+    away "./$d"
+  elif [ "${BASH_REMATCH[1]}" != "$env" ]; then
+    :
+  elif holds "$d" "$@"; then
     [ -z "$found" ] || away "./$found"
     found=$d
-  else
+  elif ! holds "$d" webroot data; then
     away "./$d"
   fi
 done
@@ -113,7 +127,9 @@ away "./$old"
 [ -z "$found" ] || mv -T -- "$found" "$old"
 mkdir -- "$new" "$new/db"
 for tree; do
-  if [ -d "$old/$tree" ] && [ ! -L "$old/$tree" ]; then
+  if holds "$old" "$tree"; then
+    seen=../seen/${found#.partial-}.$tree
+    [ ! -f "$seen" ] || mv -f -T -- "$seen" "../seen/${new#.partial-}.$tree"
     # a folder that root's rsync had not given away yet: the caller sees to that tree
     cp -al -T -- "$old/$tree" "$new/$tree" 2>/dev/null ||
       { away "./$new/$tree"; mv -T -- "$old/$tree" "$new/$tree"; }
@@ -140,6 +156,21 @@ READ: Final = r"""
 cd -- "$1/sets/$2"
 [ -f "$3" ] && [ ! -L "$3" ] || exit 66
 cat -- "$3"
+"""
+
+# $2 a set's id, sealed or not, and a dot, and an area.
+REMEMBER: Final = r"""
+umask 077
+mkdir -p -- "$1/seen"
+cd -- "$1/seen"
+cat >.new
+mv -f -T -- .new "$2"
+"""
+
+# As REMEMBER. Exit 66: there is nothing.
+RECALL: Final = r"""
+[ -f "$1/seen/$2" ] && [ ! -L "$1/seen/$2" ] || exit 66
+cat -- "$1/seen/$2"
 """
 
 # $2 the partial's name: everything on disk, then what anchors it, and the manifest.
@@ -206,9 +237,9 @@ fi
 sync -- . db
 """
 
-# $2 the id, $3 "away" to remove what the rename took out of the way. Exit 75: it is being read, by
-# the owner that is printed. A reader that comes now finds no set; one that came just before it is
-# seen.
+# $2 a directory of sets, $3 "away" to remove what the rename took out of the way. Exit 75: it is
+# being read, by the owner that is printed. A reader that comes now finds no set; one that came just
+# before it is seen.
 REMOVE: Final = (
     _AWAY
     + _READERS
@@ -225,7 +256,7 @@ fi
 """
 )
 
-# $2 a stamp: partial sets that are older go as well; "" for none.
+# What was remembered is kept of partial sets, and of an environment's newest set with that area.
 SWEEP: Final = (
     _AWAY
     + r"""
@@ -239,13 +270,17 @@ done
 for m in .reading-*; do
   flock -n -- "$m" rm -f -- "$m" || : # somebody reads
 done
-for d in .partial-*; do
-  stamp=${d#.partial-}
-  if [ -n "$2" ] && [[ ${stamp%%-*} < $2 ]]; then
-    away "./$d"
-    printf '%s\n' "$d"
+rm -f -- ../.latest.new ../db/.latest.new ../seen/.new
+declare -A newest
+for f in ../seen/*; do
+  name=${f##*/}
+  id=${name%.*} of=${name#*-}
+  if [ -d "./$id" ]; then
+    [ -z "${newest[$of]:-}" ] || rm -f -- "${newest[$of]}"
+    newest[$of]=$f
+  elif [ ! -d "./.partial-$id" ]; then
+    rm -f -- "$f"
   fi
 done
-rm -f -- ../.latest.new ../db/.latest.new
 """
 )

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import ClassVar, Final
 
 from biso_tasks.backup import scripts
-from biso_tasks.backup.ids import BadSet, SetId, parse_id
+from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.metadata import TREES
 from biso_tasks.backup.sets import BackupSet, StoredSet, own_manifest, stored
 from biso_tasks.backup.state import Mark, Pin, SetState
@@ -28,17 +28,26 @@ _NEAR: Final = 3
 
 
 class Store:
-    """The sets below `path` of `host`. `environment`: whose sets "latest" and the links mean (None:
-    any). Whoever changes something holds `lock`."""
+    """The sets below `path` of `host`. `environment`: whose sets "latest" means (None: any).
+    `links`: whose sets `latest` and db/biso_latest.sql.gz name; sets of others never move them.
+    Whoever changes something holds `lock`."""
 
-    __slots__ = ("environment", "host", "path")
+    __slots__ = ("environment", "host", "links", "path")
     managed: ClassVar[bool] = True
     """Whether states are written here, and sets removed."""
 
-    def __init__(self, host: Host, path: str, environment: str | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        path: str,
+        environment: str | None = None,
+        *,
+        links: str | None = None,
+    ) -> None:
         self.host = host
         self.path = path
         self.environment = environment
+        self.links = links
 
     def __str__(self) -> str:
         return f"the backup store {self.path} of {self.host.name}"
@@ -102,7 +111,7 @@ class Store:
                 raise self._unknown(word)
             return word
         known = self.list()
-        newest = self._newest(known, released=word == "released")
+        newest = _newest(known, self.environment, released=word == "released")
         if newest is None:
             kind = "released" if word == "released" else "complete good"
             whose = f" of {self.environment}" if self.environment else ""
@@ -114,16 +123,26 @@ class Store:
             )
         return newest.id
 
-    def previous(self, environment: str) -> StoredSet | None:
-        """The newest set of `environment` that is not damaged: what a new one may share unchanged
-        files with. None where there is none."""
-        own = [one for one in self.list() if one.environment == environment and one.good]
-        return own[-1] if own else None
+    def former(self, environment: str, *, personal: bool) -> tuple[StoredSet, ...]:
+        """The good sets of `environment`, the newest first, that a new one may share unchanged
+        files with and is measured by: as personal as that one, and never any that was prepared to
+        be handed out, whose files may be placeholders."""
+        fit = [
+            one
+            for one in self.list()
+            if one.good
+            and one.environment == environment
+            and not one.released
+            and one.manifest is not None
+            and one.manifest.personal == personal
+        ]
+        return tuple(reversed(fit))
 
     def begin(self, id: str, areas: Collection[str]) -> str:
         """Make the set's directory, 0700: its path. What a killed run of the same environment left
-        of the trees that are in `areas` stands in it, to be gone on with; all other partial sets
-        are removed."""
+        of the trees that are in `areas` stands in it, to be gone on with, and what was remembered
+        of it is now the new set's; older partial sets of the environment that have these trees, or
+        none, are removed."""
         parsed = parse_id(id)
         trees = [tree for tree in TREES if tree in areas]
         self._run(scripts.BEGIN, parsed.partial, parsed.env, *trees, timeout=None)
@@ -141,6 +160,16 @@ class Store:
         result = self._run(scripts.READ, str(parse_id(id)), name, timeout=300, ok=(0, 66))
         return result.out if result.code == 0 else None
 
+    def remember(self, id: str, area: str, content: bytes) -> None:
+        """Keep for later what is worth knowing of an area of a set, sealed or not. It is no part of
+        the set; whoever loses it is only slower."""
+        self._run(scripts.REMEMBER, _remembered(id, area), stdin=content, timeout=None)
+
+    def recall(self, id: str, area: str) -> bytes | None:
+        """What was remembered, None where that is not there any more."""
+        result = self._run(scripts.RECALL, _remembered(id, area), timeout=300, ok=(0, 66))
+        return result.out if result.code == 0 else None
+
     def seal(self, id: str, *, run: str, moment: datetime | None = None) -> BackupSet:
         """Make the set that was built a good one: everything on disk, then one rename; then
         `latest` where it is the newest complete one. Raises BadSet where its manifest is not its
@@ -153,7 +182,7 @@ class Store:
         status = SetState(sums.decode(), Mark(when, run))
         self._run(scripts.PLACE, parsed.partial, id, stdin=status.as_toml(), timeout=None)
         if manifest.kind == "full":
-            self.point()
+            self.point_for([id])
         return BackupSet(id, self.set_path(id), manifest, status)
 
     def write_state(self, id: str, status: SetState) -> None:
@@ -172,45 +201,43 @@ class Store:
         """Remove a sealed set; `latest` goes to the newest one that remains. A killed removal is
         ended by `sweep`. Raises Refused where there is none of this id, Locked, naming the owner,
         where it is being read (`reading.py`)."""
-        if not self._look(str(parse_id(id))):
+        self._remove(id, str(parse_id(id)))
+
+    def remove_partial(self, id: str) -> None:
+        """Remove what an interrupted run left of the set `id`. Raises Refused where that is not
+        there."""
+        self._remove(id, parse_id(id).partial)
+
+    def _remove(self, id: str, name: str) -> None:
+        if not self._look(name):
             raise self._unknown(id)
-        done = self._run(scripts.REMOVE, id, "rename", ok=(0, 75))
+        done = self._run(scripts.REMOVE, name, "rename", ok=(0, 75))
         if done.code == 75:
             raise Locked(
                 f"{id} in {self} is being read by {owner_of(done.text)}",
                 hint="it can be removed when that has ended",
             )
-        self.point()
-        self._run(scripts.REMOVE, id, "away", timeout=None)
+        self.point_for([id])
+        self._run(scripts.REMOVE, name, "away", timeout=None)
 
-    def sweep(self, partials_before: datetime | None = None) -> tuple[str, ...]:
-        """Remove what killed runs left, partial sets only where they were begun before that moment;
-        put `latest` right. The names of what was removed."""
-        stamp = "" if partials_before is None else SetId.at(partials_before)
-        swept = self._run(scripts.SWEEP, stamp, timeout=None).text.splitlines()
-        if self.list():
-            self.point()
+    def sweep(self) -> tuple[str, ...]:
+        """Remove what killed runs left, but for partial sets; put `latest` right. The names of what
+        was removed."""
+        swept = self._run(scripts.SWEEP, timeout=None).text.splitlines()
+        self.point_for(one.id for one in self.list())
         return tuple(swept)
 
-    def point(self) -> None:
-        """Make `latest` and db/biso_latest.sql.gz what `resolve("latest")` says."""
-        newest = self._newest(self.list(), released=False)
+    def point_for(self, ids: Iterable[str]) -> None:
+        """Something has changed about these sets: `latest` and db/biso_latest.sql.gz name the
+        newest good complete set of `links`, where one of them is of that environment."""
+        if self.links is None or self.links not in {parse_id(id).env for id in ids}:
+            return
+        newest = _newest(self.list(), self.links, released=False)
         if newest is None or newest.manifest is None:
             self._run(scripts.POINT, "", "")
             return
         main = newest.manifest.databases[0]
         self._run(scripts.POINT, newest.id, main.file if main.format == "plain" else "")
-
-    def _newest(self, sets: tuple[StoredSet, ...], *, released: bool) -> StoredSet | None:
-        fit = [
-            one
-            for one in sets
-            if one.good
-            and one.complete
-            and one.released == released
-            and self.environment in (None, one.environment)
-        ]
-        return fit[-1] if fit else None
 
     def _look(self, id: str) -> tuple[StoredSet, ...]:
         lines = self._run(scripts.LIST, id, timeout=300).text.splitlines()
@@ -255,6 +282,26 @@ class Store:
                 "`path` in [backup]",
             )
         return result
+
+
+def _newest(
+    sets: tuple[StoredSet, ...], environment: str | None, *, released: bool
+) -> StoredSet | None:
+    fit = [
+        one
+        for one in sets
+        if one.good
+        and one.complete
+        and one.released == released
+        and environment in (None, one.environment)
+    ]
+    return fit[-1] if fit else None
+
+
+def _remembered(id: str, area: str) -> str:
+    if area not in TREES:
+        raise ValueError(area)
+    return f"{parse_id(id)}.{area}"
 
 
 def _text(moment: datetime) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,12 +54,13 @@ class _Look:
 
 
 class Watch:
-    """A connection that is open already, so that none of maintenance is spent on making it."""
+    """Connections that are open already, so that none of maintenance is spent on making them: by
+    the names of their databases."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connections",)
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connections: Sequence[tuple[str, Connection]]) -> None:
+        self._connections = connections
 
     def drain(
         self,
@@ -69,9 +70,9 @@ class Watch:
         quiet: float = 0.15,
         also: Callable[[], bool] | None = None,
     ) -> tuple[str, ...]:
-        """Wait, `longest` seconds at the most, until no session of the database is in a transaction
-        and for `quiet` seconds none has come, gone or done anything; `also` says whether something
-        else is still busy. () then, else notes that name what was still open.
+        """Wait, `longest` seconds at the most, until no session of any of the databases is in a
+        transaction and for `quiet` seconds none has come, gone or done anything; `also` says
+        whether something else is still busy. () then, else notes that name what was still open.
 
         Sessions of other roles are hidden from the application's: they are waited for where their
         locks show that they write. Raises Interrupted, DatabaseFailed."""
@@ -95,24 +96,37 @@ class Watch:
                 return _notes(look, longest, outside)
 
     def _look(self) -> _Look:
-        rows = self._connection.execute(query(compose(_SESSIONS, APPLICATION))).fetchall()
-        written = self._connection.execute(query(_WRITTEN)).fetchone()
-        writers = tuple(
-            f"pid {pid} of {user}{f' ({application})' if application else ''}: {state}"
-            + (f", {age:.1f} s" if age is not None else "")
-            for pid, user, application, state, _, _, age in rows
-            if state not in {"idle", "hidden", "disabled"}
+        looks = [_look(dbname, connection) for dbname, connection in self._connections]
+        return _Look(
+            tuple(writer for look in looks for writer in look.writers),
+            tuple(look.traces for look in looks),
         )
-        traces = tuple((row[0], row[3], row[4], row[5]) for row in rows)
-        return _Look(writers, (traces, written))
+
+
+def _look(dbname: str, connection: Connection) -> _Look:
+    rows = connection.execute(query(compose(_SESSIONS, APPLICATION))).fetchall()
+    written = connection.execute(query(_WRITTEN)).fetchone()
+    writers = tuple(
+        f"pid {pid} of {user}{f' ({application})' if application else ''} in {dbname}: {state}"
+        + (f", {age:.1f} s" if age is not None else "")
+        for pid, user, application, state, _, _, age in rows
+        if state not in {"idle", "hidden", "disabled"}
+    )
+    traces = tuple((row[0], row[3], row[4], row[5]) for row in rows)
+    return _Look(writers, (traces, written))
 
 
 @contextmanager
-def watch(server: Server) -> Iterator[Watch]:
-    """Connect as the application's role. Raises NotConnected."""
-    with connect(server, autocommit=True) as connection:
-        no_timeouts(connection)
-        yield Watch(connection)
+def watch(*servers: Server) -> Iterator[Watch]:
+    """Connect to each as the application's role; to none, where only something else can be busy.
+    Raises NotConnected."""
+    with ExitStack() as stack:
+        connections = []
+        for server in servers:
+            connection = stack.enter_context(connect(server, autocommit=True))
+            no_timeouts(connection)
+            connections.append((server.dsn.dbname, connection))
+        yield Watch(connections)
 
 
 def drain(

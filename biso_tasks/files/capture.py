@@ -1,25 +1,27 @@
 """A live tree into a backup set on its own host. Unchanged files are hard links into the set
 before: what is there already is kept as it is or unlinked, never written, chmod'ed or touched.
+Unchanged is what has the inode and ctime of then; what has its size and mtime alone is read.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from biso_tasks.files.access import Access
 from biso_tasks.files.carry import Way, carry, keeps_owners, listed, way_between
 from biso_tasks.files.crew import Progress
-from biso_tasks.files.difference import changes, contradictions, keepable, topmost
+from biso_tasks.files.difference import changes, contradictions, doubtful, keepable, topmost
 from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
 from biso_tasks.files.owners import make_root
 from biso_tasks.files.recorded import give_times
+from biso_tasks.files.seen import Seen, seen
 from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import command, script
 
-__all__ = ["Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
+__all__ = ["Before", "Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
 
 _THERE: Final = r"""
 cd -- "$1"
@@ -28,6 +30,15 @@ while IFS= read -r -d '' name; do
   printf '%s\0' "$name"
 done
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The same tree in the set before: its `place`, and what its files were at the source, None
+    where that is not known."""
+
+    place: str
+    copied: Seen | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +71,17 @@ def capture(
     target_root: str,
     listing: Listing,
     *,
-    link_dest: str | None,
+    before: Before | None,
+    left: Seen | None = None,
+    remember: Callable[[Seen], None] | None = None,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Captured:
     """Bring the tree `listing` of `root` into `target_root` on the same host, where `target` is the
-    login that keeps the sets; special files are left out. What did not change is a hard link into
-    `link_dest` (the same area of the set before). Whatever an interrupted run left in `target_root`
-    is used where it is equal, else removed. Directories' times are left to `finish`.
+    login that keeps the sets; special files are left out. What did not change since the set
+    `before` is a hard link into it. What an interrupted run left in `target_root` is used where it
+    is certainly what was copied (`left`: as that run had remembered it), else removed. `remember`
+    is told what the files are, before any is copied. Directories' times are left to `finish`.
 
     Raises FilesError when a file cannot be copied, Interrupted when `cancel` is set."""
     entries = tuple(entry for entry in listing.entries if entry.kind != "special")
@@ -76,19 +90,40 @@ def capture(
     kept, doomed = keepable(
         _stored(target, way, entries),
         _left_behind(target, target_root, way),
+        left,
         owners=way.keeps or way.by_root,
     )
+    doomed = topmost(doomed)
+    if remember is not None:
+        # Not what is yet to be removed: who is killed before that leaves it there.
+        remember(seen(listing, without=doomed))
+    # not what is kept: rsync would chmod it in place if it had just been changed at the source
+    missing = [entry for entry in entries if entry.path not in kept]
+    compared = doubtful(missing, before.copied) if before is not None else set()
+    link_dest = None if before is None else before.place
     vanished, copied = carry(
         target,
         target_root,
         way,
-        remove=topmost(doomed),
-        # not what is kept: rsync would chmod it in place if it had just been changed at the source
-        bring=[entry.path for entry in entries if entry.path not in kept],
+        remove=doomed,
+        bring=[entry.path for entry in missing if entry.path not in compared],
         link_dest=link_dest,
         cancel=cancel,
         progress=progress,
     )
+    if compared:
+        more, bytes_ = carry(
+            target,
+            target_root,
+            way,
+            remove=(),
+            bring=sorted(compared),
+            link_dest=link_dest,
+            by_content=True,
+            cancel=cancel,
+            progress=None if progress is None else _onwards(progress, copied),
+        )
+        vanished, copied = vanished + more, copied + bytes_
     gone = set(vanished)
     arrived = replace(listing, entries=tuple(e for e in entries if e.path not in gone))
     files = sum(entry.kind == "file" for entry in arrived.entries)
@@ -103,12 +138,12 @@ def catch_up(
     before: Listing,
     now: Listing,
     *,
-    link_dest: str | None,
     cancel: threading.Event | None = None,
 ) -> CaughtUp:
     """Bring a captured tree from `before` (`Captured.listing`) to `now`, while production waits:
-    only what differs between the two is touched, in one round trip, none where nothing does.
-    Raises what `capture` raises, also where something that is there did not arrive."""
+    only what differs between the two is touched, in one round trip, none where nothing does. It is
+    copied: what has just changed is in no set, whatever it looks like. Raises what `capture`
+    raises, also where something that is there did not arrive."""
     changed, removed = changes(before.entries, now.entries)
     if not changed and not removed:
         return CaughtUp((), (), ())
@@ -120,15 +155,12 @@ def catch_up(
         way,
         remove=topmost([*gone, *_replaced(before.entries, changed)]),
         bring=[entry.path for entry in changed],
-        link_dest=link_dest,
         cancel=cancel,
     )
     late = _still_there(source, root, vanished)
     if late:
         # Made anew meanwhile, or rsync ended well without having brought them.
-        again, _ = carry(
-            target, target_root, way, remove=(), bring=late, link_dest=link_dest, cancel=cancel
-        )
+        again, _ = carry(target, target_root, way, remove=(), bring=late, cancel=cancel)
         _require_gone(source, root, again)
         vanished = tuple(path for path in vanished if path in again or path not in late)
     return CaughtUp(tuple(entry.path for entry in changed), tuple(gone), vanished)
@@ -183,6 +215,10 @@ def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entr
         replace(entry, mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
         for entry in entries
     ]
+
+
+def _onwards(progress: Progress, already: int) -> Progress:
+    return lambda done: progress(already + done)
 
 
 def _still_there(source: Access, root: str, paths: Sequence[str]) -> list[str]:

@@ -99,14 +99,18 @@ def carry(
     *,
     remove: Sequence[str],
     bring: Sequence[str],
-    link_dest: str | None,
+    link_dest: str | None = None,
+    by_content: bool = False,
     cancel: threading.Event | None,
     progress: Progress | None = None,
 ) -> tuple[tuple[str, ...], int]:
     """Remove the paths `remove` of the set's tree, then copy or link the paths `bring`, which by
-    then are not there, or directories. One round trip. Gives the paths that
-    vanished at the source, and the bytes that were copied. Raises FilesError, Interrupted."""
-    options = () if link_dest is None else (f"--link-dest={link_dest}",)
+    then are not there, or directories. A file is a hard link into `link_dest` where size, mtime and
+    (but for a login that keeps none) owner and mode are the same there, `by_content` the bytes as
+    well. One round trip. Gives the paths that vanished at the source, and the bytes that were
+    copied. Raises FilesError, Interrupted."""
+    options = [] if link_dest is None else [f"--link-dest={link_dest}"]
+    options += ["--checksum"] if by_content else []
     away, names = listed(remove), listed(bring)
     without = Command(tar_words(way.become, way.tree, link_dest, keeps=way.keeps)).shell()
     words = (str(len(away)), str(len(names)), "root" if way.by_root else "", without)

@@ -7,16 +7,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from biso_tasks.files.listing import Entry
+from biso_tasks.files.seen import Seen
 
-__all__ = ["changes", "contradictions", "keepable", "topmost"]
+__all__ = ["changes", "contradictions", "doubtful", "keepable", "topmost"]
 
 
 def keepable(
-    wanted: Sequence[Entry], there: Sequence[Entry], *, owners: bool
+    wanted: Sequence[Entry], there: Sequence[Entry], copied: Seen | None, *, owners: bool
 ) -> tuple[set[str], list[str]]:
     """The paths of `there` that are as wanted already, directories aside, and those that must be
-    removed: all names of a hard-linked file are made anew in one go. `owners`: whether these
-    count."""
+    removed: all names of a hard-linked file are made anew in one go, and so is a file that is not
+    certainly what was `copied`. `owners`: whether these count."""
     entries = {entry.path: entry for entry in wanted}
     kept: set[str] = set()
     doomed: list[str] = []
@@ -26,11 +27,31 @@ def keepable(
             doomed.append(other.path)
         elif entry.kind == "dir":
             continue
-        elif entry.links == 1 and _content(entry, owners) == _content(other, owners):
+        elif (
+            entry.links == 1
+            and _content(entry, owners) == _content(other, owners)
+            and (entry.kind != "file" or (copied is not None and copied.same(entry)))
+        ):
             kept.add(other.path)
         else:
             doomed.append(other.path)
     return kept, doomed
+
+
+def doubtful(entries: Sequence[Entry], copied: Seen | None) -> set[str]:
+    """The files that rsync would take for what was `copied` by size and mtime, and that are not
+    certainly it; all names of one file together, which is one file in the copy as well. All files
+    where it is not known what was copied."""
+    found = {
+        entry.path
+        for entry in entries
+        if entry.kind == "file"
+        and (copied is None or (copied.alike(entry) and not copied.same(entry)))
+    }
+    for names in _groups(entries).values():
+        if not found.isdisjoint(names):
+            found |= names
+    return found
 
 
 def _content(entry: Entry, owners: bool) -> tuple[object, ...]:
@@ -64,7 +85,7 @@ def _facts(entry: Entry) -> tuple[object, ...]:
     always = (entry.kind, entry.mode, entry.owner, entry.group)
     if entry.kind == "dir":
         return always
-    return (*always, entry.size, entry.mtime, entry.target, *_inode(entry))
+    return (*always, entry.size, entry.mtime, entry.ctime, entry.target, *_inode(entry))
 
 
 def _inode(entry: Entry) -> tuple[int, int]:

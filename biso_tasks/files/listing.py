@@ -22,10 +22,17 @@ Kind = Literal["file", "dir", "link", "special"]
 DATA_EXCLUDES: Final = ("/tmp/**", "**/*.log", "/maintenance.on")
 
 _KINDS: Final[dict[str, Kind]] = {"f": "file", "d": "dir", "l": "link"}
-_FIELDS: Final = 12
+_FIELDS: Final = 13
 _NAMED: Final = 10
 # %P is relative to the root. One NUL after each field: names hold anything else, newlines too.
-_FORMAT: Final = r"%y\0%s\0%T@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
+_FORMAT: Final = r"%y\0%s\0%T@\0%C@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
+# $1 the root. Says what the clock is, before anything of the tree is looked at.
+_ROOT: Final = r"""
+[ -e "$1" ] || exit 10
+[ -d "$1" ] || exit 11
+[ -r "$1" ] && [ -x "$1" ] || exit 12
+date +%s.%N
+"""
 
 
 class FilesError(StepFailed):
@@ -38,7 +45,9 @@ class FilesError(StepFailed):
 class Entry:
     """`path` is relative to the root, "" for the root itself; not UTF-8 means surrogateescape.
     `mtime` is in nanoseconds, `mode` holds permission bits only, `owner` and `group` are names, or
-    digits where the id has none. `readable`: by the user who listed."""
+    digits where the id has none. `readable`: by the user who listed. `ctime`, in nanoseconds, is
+    when anything about it last changed: no program can set it, as `cp -p` and unpackers set the
+    mtime. 0 where it is not known."""
 
     path: str
     kind: Kind
@@ -52,18 +61,21 @@ class Entry:
     links: int
     target: str
     readable: bool
+    ctime: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A tree at one moment. `entries` are sorted by path. `vanished` counts what was deleted while
-    it was read; `mounts` are directories inside that lie on another filesystem."""
+    it was read; `mounts` are directories inside that lie on another filesystem; `began` is when the
+    reading began by the host's own clock, in nanoseconds."""
 
     root: str
     top: Entry
     entries: tuple[Entry, ...]
     vanished: int
     mounts: tuple[str, ...]
+    began: int = 0
 
     @property
     def size(self) -> int:
@@ -104,7 +116,7 @@ def list_tree(
 
     Raises Refused when the root is no directory, or holds nothing (unless `empty_ok`): an unmounted
     source would make an empty copy. Raises FilesError when a directory cannot be read."""
-    _check_root(access, root)
+    began = _check_root(access, root)
     prune = [p.strip("/") for p in exclude if is_literal(p)]
     prune += [p.removesuffix("/**").strip("/") for p in exclude if _is_contents(p)]
     excluded = Matcher(exclude)
@@ -139,12 +151,13 @@ def list_tree(
     entries.sort(key=lambda entry: entry.path)
     device = top.device
     mounts = tuple(e.path for e in entries if e.kind == "dir" and e.device != device)
-    return Listing(root, top, tuple(entries), vanished, mounts)
+    return Listing(root, top, tuple(entries), vanished, mounts, began)
 
 
-def _check_root(access: Access, root: str) -> None:
-    text = '[ -e "$1" ] || exit 10; [ -d "$1" ] || exit 11; [ -r "$1" ] && [ -x "$1" ] || exit 12'
-    code = access.host.run(access.reader(script(text, root)), ok=(0, 10, 11, 12)).code
+def _check_root(access: Access, root: str) -> int:
+    """What the host's clock says, in nanoseconds."""
+    result = access.host.run(access.reader(script(_ROOT, root)), ok=(0, 10, 11, 12))
+    code = result.code
     who = access.user or access.host.login
     if code == 10:
         raise Refused(
@@ -161,6 +174,7 @@ def _check_root(access: Access, root: str) -> None:
             f"{access.host.name}: {who} may not read {root}",
             hint="set `run_as` to a user who may",
         )
+    return _nanoseconds(result.text)
 
 
 def _is_contents(pattern: str) -> bool:
@@ -193,35 +207,41 @@ def _find(prune: Sequence[str], closed_only: bool) -> Command:
 def _entries(stream: IO[bytes] | None) -> Iterator[Entry]:
     if stream is None:
         return
-    rest = b""
+    rest, fields = b"", []
     with stream:
         while chunk := stream.read(1 << 20):
-            fields = (rest + chunk).split(b"\0")
-            whole = (len(fields) - 1) // _FIELDS * _FIELDS
+            # Production may be waiting: text is decoded by the megabyte, not by the field.
+            ended, found, rest = (rest + chunk).rpartition(b"\0")
+            if found:
+                fields += ended.decode("utf-8", "surrogateescape").split("\0")
+            whole = len(fields) // _FIELDS * _FIELDS
             for at in range(0, whole, _FIELDS):
-                yield _entry(
-                    [f.decode("utf-8", "surrogateescape") for f in fields[at : at + _FIELDS]]
-                )
-            rest = b"\0".join(fields[whole:])
+                yield _entry(fields[at : at + _FIELDS])
+            del fields[:whole]
 
 
 def _entry(field: list[str]) -> Entry:
-    # before 1970 the fraction still counts upwards: "-2.5" is a second and a half before
-    seconds, _, fraction = field[3].partition(".")
     return Entry(
-        path=field[11],
+        path=field[12],
         kind=_KINDS.get(field[1], "special"),
         size=int(field[2]),
-        mtime=int(seconds) * 1_000_000_000 + int((fraction + "000000000")[:9]),
-        mode=int(field[4], 8),
-        owner=field[5],
-        group=field[6],
-        device=int(field[7]),
-        inode=int(field[8]),
-        links=int(field[9]),
-        target=field[10],
+        mtime=_nanoseconds(field[3]),
+        ctime=_nanoseconds(field[4]),
+        mode=int(field[5], 8),
+        owner=field[6],
+        group=field[7],
+        device=int(field[8]),
+        inode=int(field[9]),
+        links=int(field[10]),
+        target=field[11],
         readable=field[0] == "r",
     )
+
+
+def _nanoseconds(text: str) -> int:
+    # before 1970 the fraction still counts upwards: "-2.5" is a second and a half before
+    seconds, _, fraction = text.partition(".")
+    return int(seconds) * 1_000_000_000 + int(fraction[:9].ljust(9, "0"))
 
 
 def _judge(access: Access, root: str, code: int, messages: str) -> int:

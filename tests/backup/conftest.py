@@ -23,7 +23,7 @@ from biso_tasks.backup.checksums import make_sums
 from biso_tasks.backup.guide import guide
 from biso_tasks.backup.ids import new_id
 from biso_tasks.backup.manifest import DatabaseDump, Manifest, Options, Places, Tree
-from biso_tasks.backup.metadata import encode
+from biso_tasks.backup.metadata import TREES, encode
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.snapshot import Counts
@@ -152,7 +152,7 @@ class Maker:
         put(folder / "METADATA", encode(trees))
         put(folder / "manifest.toml", manifest.as_toml())
         put(folder / "RESTORE.md", guide(manifest, self.store.set_path(id)))
-        make_sums(self.store, id, previous)
+        make_sums(self.store, id, {} if previous is None else dict.fromkeys(TREES, previous))
         return Path(self.store.seal(id, run="r1", moment=WHEN).path)
 
 
@@ -177,7 +177,7 @@ def store(here: LocalHost, tmp_path: Path) -> Iterator[Store]:
     """In memory where that can be: sealing syncs the whole filesystem, for all who share it."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path))
-    found = Store(here, str(folder / "store of sets"))
+    found = Store(here, str(folder / "store of sets"), links="prod")
     found.prepare()
     yield found
     shutil.rmtree(folder)

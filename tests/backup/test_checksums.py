@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from biso_tasks.backup.checksums import UNCOVERED, Unreadable, hash_set, make_sums, parse_sums
 from biso_tasks.backup.ids import BadSet
+from biso_tasks.backup.metadata import TREES
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import StepFailed
 
@@ -62,7 +63,7 @@ def test_what_is_one_file_with_the_set_before_is_not_read_again(store: Store, ma
     # rot that a second reading would take for the truth
     rotten = folder / "webroot/inner/höhe und tiefe"
     rotten.write_text("SPACES")
-    summed = make_sums(store, TWO, store.list()[0])
+    summed = make_sums(store, TWO, dict.fromkeys(TREES, store.list()[0]))
     sums = parse_sums((folder / "SHA256SUMS").read_bytes())
     assert set(sums) == covered(folder)
     assert summed.files == len(sums)
@@ -94,7 +95,7 @@ def test_a_set_before_that_is_not_well_vouches_for_nothing(
     previous = store.list()[0]
     folder = linked(store, maker, before)
     if how == "none":
-        previous = None
+        pass
     elif how == "damaged":
         status = previous.status
         store.write_state(ONE, status.after(status.good, problems=True))
@@ -104,7 +105,23 @@ def test_a_set_before_that_is_not_well_vouches_for_nothing(
         (before / "SHA256SUMS").write_text(text.replace("a", "b"), errors="surrogateescape")
     else:
         (before / "SHA256SUMS").unlink()
-    assert make_sums(store, TWO, previous).reused == 0
+    given = {} if how == "none" else dict.fromkeys(TREES, previous)
+    assert make_sums(store, TWO, given).reused == 0
+    assert check(folder).returncode == 0
+
+
+def test_each_tree_takes_its_sums_from_the_set_that_it_was_joined_to(
+    store: Store, maker: Any
+) -> None:
+    whole = maker.seal(ONE)
+    alone = maker.seal("20261119_120000-prod", areas=("data",))
+    folder = maker.partial(TWO, ("webroot", "data"))
+    for area, before in (("webroot", whole), ("data", alone)):
+        shutil.copytree(before / area, folder / area, symlinks=True, copy_function=os.link)
+    first, second = store.list()[:2]
+    assert make_sums(store, TWO, {"webroot": first, "data": second}).reused == 6
+    assert check(folder).returncode == 0
+    assert make_sums(store, TWO, {"webroot": second, "data": first}).reused == 0
     assert check(folder).returncode == 0
 
 
@@ -114,7 +131,7 @@ def test_a_sum_file_of_a_run_before_is_not_written_through(store: Store, maker: 
     other = Path(store.path, "other")
     other.write_text("other")
     (folder / "SHA256SUMS").hardlink_to(other)
-    make_sums(store, TWO, None)
+    make_sums(store, TWO, {})
     assert other.read_text() == "other"
     assert set(parse_sums((folder / "SHA256SUMS").read_bytes())) == {"a"}
 
@@ -127,7 +144,7 @@ def test_long_names_and_many_files_do_not_mix(store: Store, maker: Any) -> None:
     deep.mkdir(parents=True)
     for number in range(1500):
         ((deep if number % 3 else folder / "data") / f"{number} {'ä' * 90}").write_text(str(number))
-    make_sums(store, TWO, None)
+    make_sums(store, TWO, {})
     sums = parse_sums((folder / "SHA256SUMS").read_bytes())
     assert len(sums) == 1500
     assert check(folder).returncode == 0

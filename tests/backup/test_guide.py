@@ -166,7 +166,7 @@ def test_the_guide_restores_an_equal_instance(
     store.write_file(ID, "db/globals.sql", b"SELECT 1;\n")
     store.write_file(ID, "db/grants.sql", b"GRANT SELECT ON person TO PUBLIC;\n")
     store.write_file(ID, "RESTORE.md", guide(manifest, store.set_path(ID)))
-    make_sums(store, ID, None)
+    make_sums(store, ID, {})
     kept = Path(store.seal(ID, run="r1").path)
     assert verify_set(store, ID) == ()
     web, data = tmp_path / "neu $web" / "root", tmp_path / "neu data"

@@ -144,8 +144,10 @@ def test_a_damaged_one_stays_until_a_newer_one_is_good() -> None:
     assert list(retain([kept(1), kept(2, "damaged")], Keep(), NOW).remove) == [kept(2).id]
 
 
-def test_a_partial_one_is_left_to_the_next_backup() -> None:
+def test_a_partial_one_is_left_to_the_next_backup_for_a_day() -> None:
     assert retain([kept(1, "partial"), kept(0)], NONE, NOW).remove == {}
+    old = kept(1.01, "partial")
+    assert retain([old, kept(0)], NONE, NOW).remove == {old.id: "partial, for more than a day"}
 
 
 def test_a_dump_alone_does_not_stand_for_a_whole_set() -> None:

@@ -73,7 +73,7 @@ def test_a_set_is_private_and_its_files_too(store: Store, maker: Any) -> None:
         folder = maker.partial(at(20), ())
         for name in ("manifest.toml", "METADATA", "RESTORE.md", "config/config.php"):
             store.write_file(at(20), name, maker.manifest(at(20), areas=()).as_toml())
-        make_sums(store, at(20), None)
+        make_sums(store, at(20), {})
         folder = Path(store.seal(at(20), run="r1").path)
     finally:
         os.umask(before)
@@ -114,13 +114,13 @@ def test_a_sealed_set_is_listed_as_good_and_is_latest(store: Store, maker: Any) 
     assert os.readlink(root / "latest") == f"sets/{at(20)}"
     linked, dump = root / "db/biso_latest.sql.gz", root / f"latest/db/biso_{at(20)[:15]}.sql.gz"
     assert linked.samefile(dump)
-    assert names(root) == ["db", "latest", "sets"]
+    assert names(root) == ["db", "latest", "seen", "sets"]
     assert names(root / "db") == ["biso_latest.sql.gz"]
 
 
 def test_sealing_the_same_dump_link_again_leaves_nothing_beside(store: Store, maker: Any) -> None:
     maker.seal(at(20))
-    store.point()
+    store.point_for([at(20)])
     assert names(Path(store.path) / "db") == ["biso_latest.sql.gz"]
 
 
@@ -162,6 +162,57 @@ def test_latest_is_of_the_environment_that_is_backed_up(maker: Any, here: LocalH
     assert os.readlink(f"{maker.store.path}/latest") == f"sets/{at(19)}"
 
 
+def links(store: Store) -> tuple[str, int]:
+    """What `latest` names, and the inode that scripts fetch."""
+    return os.readlink(f"{store.path}/latest"), Path(
+        store.path, "db/biso_latest.sql.gz"
+    ).stat().st_ino
+
+
+def test_sets_of_another_environment_never_move_the_links(
+    store: Store, maker: Any, here: LocalHost
+) -> None:
+    """Whatever happens to them, and whoever's run it is."""
+    maker.seal(at(18))
+    maker.seal(at(19))
+    before = links(store)
+    for theirs in (store, Store(here, store.path, "test", links="prod")):
+        maker.store = theirs
+        for day in (20, 21):
+            maker.seal(at(day, "test"))
+        theirs.write_state(
+            at(21, "test"), theirs.read(at(21, "test")).status.after(MARK, problems=True)
+        )
+        theirs.point_for([at(21, "test")])
+        theirs.remove(at(20, "test"))
+        theirs.sweep()
+        assert links(store) == before
+        theirs.remove(at(21, "test"))
+        assert links(store) == before
+    store.remove(at(19))
+    assert links(store)[0] == f"sets/{at(18)}"
+    maker.store = Store(here, store.path, "test")
+    maker.seal(at(22))
+    assert links(store)[0] == f"sets/{at(18)}", "a store whose links mean nobody leaves them alone"
+
+
+def test_what_a_new_set_is_joined_to_is_the_environments_own_and_as_personal(
+    store: Store, maker: Any
+) -> None:
+    maker.seal(at(15))
+    maker.seal(at(16), areas=("data",))
+    maker.seal(at(17), personal=False)
+    maker.seal(at(18), personal=False, proof={"leaks": 0})
+    maker.seal(at(18, "test"))
+    maker.seal(at(19))
+    store.write_state(at(19), store.read(at(19)).status.after(MARK, problems=True))
+    maker.seal(at(20), proof={"leaks": 0})
+    maker.partial(at(21), ())
+    ids = [one.id for one in store.former("prod", personal=True)]
+    assert ids == [at(16), at(15)], "the newest first"
+    assert [one.id for one in store.former("prod", personal=False)] == [at(17)]
+
+
 def test_a_damaged_set_is_not_latest_and_is_well_again_once_verified(
     store: Store, maker: Any
 ) -> None:
@@ -187,7 +238,7 @@ def test_another_format_of_the_dump_has_no_link_for_scripts(store: Store, maker:
 def test_a_dump_of_somebody_elses_is_not_removed(store: Store) -> None:
     own = Path(store.path, "db/biso_latest.sql.gz")
     own.write_bytes(b"by hand")
-    store.point()
+    store.point_for([at(20)])
     assert own.read_bytes() == b"by hand"
 
 
@@ -244,12 +295,29 @@ def test_what_a_killed_run_left_of_trees_is_gone_on_with(store: Store, maker: An
         store.write_file(at(18), name, b"old")
     inode = (folder / "webroot/index.php").stat().st_ino
     Path(store.path, "sets", SetId("20261117_000000", "prod").partial, "x").mkdir(parents=True)
-    Path(store.path, "sets", SetId("20261119_000000", "prod-2").partial, "x").mkdir(parents=True)
+    other = SetId("20261119_000000", "prod-2").partial
+    Path(store.path, "sets", other, "data").mkdir(parents=True)
+    for tree in ("webroot", "data"):
+        store.remember(at(18), tree, tree.encode())
     path = Path(store.begin(at(20), ("webroot", "database")))
-    assert names(path.parent) == [path.name]
+    assert names(path.parent) == [other, path.name], "another environment's is its own affair"
     assert names(path) == ["db", "webroot"] and names(path / "db") == []
+    assert store.recall(at(20), "webroot") == b"webroot", "what was known of the files goes along"
+    assert store.recall(at(20), "data") is None
     assert (path / "webroot/index.php").stat().st_ino == inode
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_partial_set_of_other_trees_is_left_for_a_run_that_wants_them(
+    store: Store, maker: Any
+) -> None:
+    """A dump alone does not throw away what a killed backup had copied."""
+    maker.fill(maker.partial(at(18), ("webroot", "data")), ("webroot", "data"))
+    path = Path(store.begin(at(19), ("database",)))
+    assert names(path.parent) == [parse_id(at(18)).partial, path.name]
+    path = Path(store.begin(at(20), ("webroot", "data", "database")))
+    assert names(path.parent) == [path.name]
+    assert names(path) == ["data", "db", "webroot"]
 
 
 def test_a_process_that_outlives_its_killed_run_does_not_write_into_the_next_set(
@@ -296,7 +364,7 @@ def test_a_set_is_not_sealed_with_the_manifest_of_another(store: Store, maker: A
         store.write_file(at(20), name, b"")
     for content in (b"", maker.manifest(at(19), areas=()).as_toml()):
         store.write_file(at(20), "manifest.toml", content)
-        make_sums(store, at(20), None)
+        make_sums(store, at(20), {})
         with pytest.raises(BadSet, match=r"manifest\.toml"):
             store.seal(at(20), run="r1")
     assert [one.state for one in store.list()] == ["partial"]
@@ -341,8 +409,32 @@ def test_what_killed_runs_left_is_swept(store: Store, maker: Any) -> None:
     assert len(store.sweep()) == 3
     assert os.readlink(f"{store.path}/latest") == f"sets/{at(20)}"
     assert names(sets) == [parse_id(at(18)).partial, at(20)]
-    assert store.sweep(parse_id(at(18)).moment) == ()
-    assert store.sweep(parse_id(at(19)).moment) == (parse_id(at(18)).partial,)
+    store.remove_partial(at(18))
+    assert names(sets) == [at(20)]
+    with pytest.raises(Refused, match="there is no set"):
+        store.remove_partial(at(20))
+
+
+def test_what_is_remembered_goes_with_its_set_and_with_the_next_one(
+    store: Store, maker: Any
+) -> None:
+    for day in (17, 18):
+        maker.seal(at(day))
+    maker.seal(at(19), areas=("data",))
+    maker.fill(maker.partial(at(20), ("webroot",)), ("webroot",))
+    for day, areas in ((16, ("data",)), (17, ("data",)), (18, ("webroot", "data")),
+                       (19, ("data",)), (20, ("webroot",))):  # fmt: skip
+        for area in areas:
+            store.remember(at(day), area, b"x")
+    store.remember(at(18, "test"), "data", b"x")
+    store.sweep()
+    assert names(Path(store.path) / "seen") == [
+        f"{at(18)}.webroot", f"{at(19)}.data", f"{at(20)}.webroot"
+    ]  # fmt: skip
+    assert store.recall(at(19), "data") == b"x"
+    assert store.recall(at(18), "data") is None
+    with pytest.raises(ValueError, match=r"\.\."):
+        store.remember(at(18), "../x", b"")
 
 
 def test_a_pin_has_a_reason_and_goes_again(store: Store, maker: Any) -> None:

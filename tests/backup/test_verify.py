@@ -39,7 +39,7 @@ def reseal(store: Store, folder: Path) -> None:
     """As somebody would seal it who vouches for what is there now."""
     partial = folder.with_name(SetId(*ID.split("-", 1)).partial)
     folder.rename(partial)
-    make_sums(store, ID, None)
+    make_sums(store, ID, {})
     store.seal(ID, run="r2")
 
 

@@ -120,8 +120,9 @@ def test_our_own_sessions_are_not_waited_for(
 ) -> None:
     server = one.server(dbname)
     with watch(server) as other:
-        other._connection.execute("BEGIN")
-        other._connection.execute("SELECT 1")
+        ((_, connection),) = other._connections
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1")
         assert drain(server, cancel=cancel, longest=3) == ()
 
 
@@ -155,6 +156,34 @@ def test_sessions_of_another_database_do_not_matter(
     fresh(one, "drain_two")
     session().execute("INSERT INTO t VALUES (1)")
     assert drain(one.server("drain_two"), cancel=cancel, longest=3) == ()
+
+
+def test_writers_of_each_watched_database_are_waited_for(
+    one: Any, dbname: str, fresh: Any, session: Connect, cancel: threading.Event
+) -> None:
+    """The log database is to be of the same moment."""
+    fresh(one, "drain_two")
+    writer = session()
+    writer.execute("INSERT INTO t VALUES (1)")
+    with watch(one.server("drain_two"), one.server(dbname)) as watching:
+        (note,) = watching.drain(cancel=cancel, longest=0.5)
+        assert f"in {dbname}: idle in transaction" in note
+        with later(0.4, writer.commit):
+            seconds, notes = timed(lambda: watching.drain(cancel=cancel))
+    assert notes == ()
+    assert 0.4 + 0.15 <= seconds < 6
+
+
+def test_files_alone_are_waited_for_where_no_database_is_watched(cancel: threading.Event) -> None:
+    asked: list[float] = []
+
+    def also() -> bool:
+        asked.append(time.monotonic())
+        return len(asked) < 3
+
+    with watch() as watching:
+        assert watching.drain(cancel=cancel, also=also) == ()
+    assert len(asked) == 3
 
 
 def test_what_else_is_busy_is_waited_for_and_the_database_looked_at_again(

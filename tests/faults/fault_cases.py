@@ -35,6 +35,12 @@ STEP_MANNERS = (
     Manner("int2", "before"),
 )
 LINK_MANNERS = (Manner("cut", "before"), Manner("cut", "middle"))
+# PostgreSQL goes down, fast or as by a power cut, and comes up again.
+SERVER_MANNERS = (
+    Manner("restart", "before"),
+    Manner("restart", "middle"),
+    Manner("crash", "middle"),
+)
 EXCHANGE_MANNERS = (
     Manner("kill", "after"),
     Manner("kill", "during"),
@@ -101,6 +107,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
             if everything:
                 where = "prod" if recipe == "backup" else "test"
                 cases += _all_manners(recipe, step.name, ((where,),))
+                cases += [StepCase(recipe, step.name, manner) for manner in SERVER_MANNERS]
             elif recipe == "backup":
                 # Shifted, so that the window is killed in its middle.
                 manner = STEP_MANNERS[(number + 4) % len(STEP_MANNERS)]
@@ -108,6 +115,8 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     if not everything:
         cases.append(StepCase("backup", "seal", Manner("kill", "middle")))
         cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
+        cases.append(StepCase("backup", "window", Manner("restart", "middle")))
+        cases.append(StepCase("backup", "describe", Manner("crash", "middle")))
     return cases
 
 
@@ -124,6 +133,23 @@ def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     return cases
 
 
+def program_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, str]]:
+    """Each program that brings files or rows into a set, and each step of `backup` in which it may
+    be killed; in a quick run the one under which production waits."""
+    if not everything:
+        return [("rsync", "window")]
+    steps = [step.name for step in recipes()["backup"]]
+    return [(program, step) for program in ("rsync", "pg_dump") for step in steps]
+
+
+def full_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, int]]:
+    """Each step of `backup` before which the disk gets full, and how many bytes are left."""
+    if not everything:
+        return [("copy-files", 20_000), ("window", 4_096), ("dump", 8_192), ("seal", 4_096)]
+    steps = [step.name for step in recipes()["backup"]]
+    return [(step, left) for step in steps for left in (0, 4_096, 20_000, 100_000)]
+
+
 def _all_manners(recipe: str, step: str, cuts: tuple[tuple[str, ...], ...]) -> list[StepCase]:
     return [
         *(StepCase(recipe, step, manner) for manner in STEP_MANNERS),
@@ -135,6 +161,8 @@ def at_step(world: World, case: StepCase) -> dict[str, Any]:
     """The fault of a case, for `world.run`. A step's middle is that of its verbs in maintenance,
     where there are such; a step without any verb has no middle: its beginning stands for it."""
     of = "test" if case.recipe == "baseline" else "prod"
+    crash = case.manner.act == "crash"
+    act = "restart" if crash else case.manner.act
     if case.manner.side == "middle":
         points = world.points(case.recipe, "again")
         kept_out = f"{case.step} (in maintenance)"
@@ -142,14 +170,14 @@ def at_step(world: World, case: StepCase) -> dict[str, Any]:
         if scope in points:
             return world.spec(
                 scope=scope, call=(len(points[scope]) + 1) // 2, side=side, delay=0.05,
-                act=case.manner.act, cut=case.cut, of=of,
+                act=act, crash=crash, cut=case.cut, of=of,
             )  # fmt: skip
     side = "after" if case.manner.side == "after" else "before"
-    return world.spec(step=case.step, side=side, act=case.manner.act, cut=case.cut, of=of)
+    return world.spec(step=case.step, side=side, act=act, crash=crash, cut=case.cut, of=of)
 
 
 CODES = {"kill": {-9}, "fail": {0, 1, 6}, "down": {0, 1, 6}, "cut": {0, 1, 6}, "term": {130, 0},
-         "int2": {130, 0}}  # fmt: skip
+         "int2": {130, 0}, "restart": {0, 1}}  # fmt: skip
 """What a run may end with, by how it was ended."""
 
 _ORDER = ("refresh-test", "restore")

@@ -222,8 +222,11 @@ def bind(*args: Any, **kwargs: Any) -> Any:
 
 
 def faulty(step: Any) -> Any:
+    under_way = Path(SPEC["steps"], step.name)
+
     def run(scope: Any) -> Any:
         FAULTS.step.name = step.name
+        under_way.touch()
         at = SPEC.get("step") == step.name
         try:
             if at and SPEC["side"] == "before":
@@ -240,6 +243,7 @@ def faulty(step: Any) -> Any:
             return given
         finally:
             FAULTS.step.name = ""
+            under_way.unlink(missing_ok=True)
 
     return step if step.skip else replace(step, run=run)
 

@@ -34,6 +34,29 @@ def instead(world: World, name: str, text: str) -> Iterator[None]:
 _SAME_WORK = {"gzip": ("pigz",), "sha256sum": ("openssl",)}
 
 
+def killed_in(world: World, step: str) -> str:
+    """For `instead`: a program that does its work for a moment and is killed, in this step alone.
+    Call it when the run's spec is there, which clears the place."""
+    here = world.folder / "fault" / "steps" / step
+    return (
+        f'case "$*" in *--version*) exec "$real" "$@";; esac\n'
+        f'[ -e "{here}" ] || exec "$real" "$@"\n'
+        f'echo >>"{here.with_name("killed")}"\n'
+        '"$real" "$@" <&0 &\nsleep 0.03\nkill -9 $!\nkill -9 $$'
+    )
+
+
+def after_the_copy(world: World, text: str = 'exec "$real" "$@"') -> str:
+    """For `instead` of rsync: production gets a file more when `copy-files` has copied the rest, so
+    that there is something to be brought in the window. The test removes it."""
+    here = world.folder / "fault" / "steps" / "copy-files"
+    late = world.prod.datadir / "spaet.pdf"
+    return (
+        f'if [ -e "{here}" ]; then\n  "$real" "$@"\n  code=$?\n'
+        f'  head -c 50000 /dev/urandom >"{late}"\n  exit "$code"\nfi\n{text}'
+    )
+
+
 @contextlib.contextmanager
 def small_disk(world: World) -> Iterator[Path]:
     """While inside, the store of runs on this machine is in a small filesystem of its own: its

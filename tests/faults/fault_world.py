@@ -282,7 +282,7 @@ class World:
     def spec(self, **fault: Any) -> dict[str, Any]:
         where = self.folder / "fault"
         shutil.rmtree(where, ignore_errors=True)
-        where.mkdir()
+        (where / "steps").mkdir(parents=True)
         return {
             "act": "none",
             "side": "before",
@@ -290,6 +290,7 @@ class World:
             "capture": str(where / "capture"),
             "restart": str(where / "restart"),
             "resume": str(where / "resume"),
+            "steps": str(where / "steps"),
             "trace": str(where / "trace.json"),
             "sshd": self.sshd(*fault.pop("cut", ("prod", "test"))),
             "flag": str((self.test if fault.get("of") == "test" else self.prod).datadir

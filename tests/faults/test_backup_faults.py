@@ -13,8 +13,16 @@ import time
 from pathlib import Path
 
 import pytest
-from fault_cases import CODES, EVERYTHING, StepCase, at_step, set_cases
-from fault_programs import instead, processes, small_disk
+from fault_cases import (
+    CODES,
+    EVERYTHING,
+    StepCase,
+    at_step,
+    full_cases,
+    program_cases,
+    set_cases,
+)
+from fault_programs import after_the_copy, instead, killed_in, processes, small_disk
 from fault_sets import Watched, backup_again, out_of_maintenance, watch
 from fault_world import World
 
@@ -131,26 +139,59 @@ def test_a_postgresql_that_restarts_while_it_is_dumped_makes_no_set(
     backup_again(world, watched, watched.copied())
 
 
-def test_a_full_disk_is_named_and_makes_no_set(world: World) -> None:
-    """At the files, the dump, the last documents."""
+@pytest.mark.parametrize(("program", "step"), program_cases())
+def test_a_program_that_is_killed_in_any_step_makes_no_set(
+    world: World, program: str, step: str
+) -> None:
     world.reset("again")
+    watched = watch(world)
+    spec = world.spec()
+    text = killed_in(world, step)
+    late = world.prod.datadir / "spaet.pdf"
+    with instead(world, program, after_the_copy(world, text) if step == "window" else text):
+        run = world.run(spec, *world.words("backup"))
+    killed = (world.folder / "fault/steps/killed").exists()
+    assert killed or step not in ("copy-files", "window") or program != "rsync"
+    assert killed or step != "dump" or program != "pg_dump"
+    assert run.code == (1 if killed else 0), run.err
+    out_of_maintenance(world, seconds=60)
+    assert bool(watched.require_sound()) != killed
+    late.unlink(missing_ok=True)
+    assert world.check(run) == "old"
+    backup_again(world, watched, watched.copied() if killed else {})
+
+
+# What says that there is no room: the system, what looks at the dump, the look before a run.
+_FULL = "No space left on device|is the disk full|needs about .* free|not enough"
+
+
+@pytest.mark.parametrize(("step", "left"), full_cases())
+def test_a_disk_that_gets_full_before_any_step_is_named_and_makes_no_set(
+    world: World, step: str, left: int
+) -> None:
+    world.reset("again")
+    late = world.prod.datadir / "spaet.pdf"
     with small_disk(world) as store:
         filler = store.parent / "filler"
         watched = Watched(world, "backup", store, {})
-        for step, leave in (("copy-files", 20_000), ("dump", 8_192), ("seal", 4_096)):
-            spec = world.spec(
-                step=step, side="before", act="fill", fill=str(filler), leave=leave, of="prod"
-            )
+        spec = world.spec(
+            step=step, side="before", act="fill", fill=str(filler), leave=left, of="prod"
+        )
+        with instead(world, "rsync", after_the_copy(world)):
             run = world.run(spec, *world.words("backup"))
-            assert run.reached
-            assert run.code == 1, run.err
+        assert run.reached
+        out_of_maintenance(world, seconds=60)
+        fresh = watched.require_sound()
+        late.unlink(missing_ok=True)
+        if step in ("close-set", "unlock"):
+            assert run.code == 0 and fresh, run.err
+        else:
+            assert run.code in (1, 3) and not fresh, run.err
             said = run.document["error"]["message"]
-            assert re.search("No space left on device|is the disk full", said), said
+            assert re.search(_FULL, said), said
             assert str(store) in said, said
-            out_of_maintenance(world, seconds=60)
-            assert watched.require_sound() == []
-            filler.unlink()
-        backup_again(world, watched, watched.copied())
+        filler.unlink()
+        backup_again(world, watched, {} if fresh else watched.copied())
         assert world.check(run) == "old"
 
 

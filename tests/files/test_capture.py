@@ -11,7 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import pytest
 
 from biso_tasks.errors import Interrupted
 from biso_tasks.files.access import Access
-from biso_tasks.files.capture import Captured, capture, catch_up, check, finish
+from biso_tasks.files.capture import Before, Captured, capture, catch_up, check, finish
 from biso_tasks.files.listing import FilesError, Listing, list_tree
+from biso_tasks.files.seen import Seen, seen
 from biso_tasks.host.command import command
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("rsync", "root")]
@@ -36,35 +37,47 @@ WAYS = ["root", *(pytest.param(way, marks=_LAB) for way in ("by-root", "own", "o
 
 @dataclass(frozen=True)
 class World:
-    """Who reads `src`, who keeps `store`; `login` is None where files keep their owners."""
+    """Who reads `src`, who keeps `store`; `login` is None where files keep their owners.
+    `remembered`: what is known of the files of each set."""
 
     source: Access
     target: Access
     src: Path
     store: Path
     login: str | None
+    remembered: dict[str, Seen] = field(default_factory=dict)
 
     def listing(self) -> Listing:
         return list_tree(self.source, str(self.src))
 
     def capture(self, name: str, before: str | None = None, **more: Any) -> Captured:
         listing = more.pop("listing", None) or self.listing()
-        link_dest = None if before is None else str(self.store / before)
-        into = str(self.store / name)
+        joined = before and Before(str(self.store / before), self.remembered.get(before))
         return capture(
-            self.source, str(self.src), self.target, into, listing, link_dest=link_dest, **more
+            self.source,
+            str(self.src),
+            self.target,
+            str(self.store / name),
+            _settled(listing),
+            before=joined or None,
+            left=self.remembered.get(name),
+            remember=lambda files: self.remembered.update({name: files}),
+            **more,
         )
 
-    def catch_up(self, name: str, then: Listing, now: Listing, before: str | None = None) -> Any:
-        link_dest = None if before is None else str(self.store / before)
+    def catch_up(self, name: str, then: Listing, now: Listing) -> Any:
         into = str(self.store / name)
-        return catch_up(
-            self.source, str(self.src), self.target, into, then, now, link_dest=link_dest
-        )
+        return catch_up(self.source, str(self.src), self.target, into, then, now)
 
     def settle(self, name: str, listing: Listing) -> None:
         finish(self.target, str(self.store / name), listing)
         assert check(self.target, str(self.store / name), listing) == []
+        self.remembered[name] = seen(_settled(listing))
+
+
+def _settled(listing: Listing) -> Listing:
+    """As if a while had passed since anything changed: tests have not the time."""
+    return replace(listing, began=listing.began + 60 * 10**9)
 
 
 def build(root: Path, owner: str) -> None:
@@ -205,6 +218,74 @@ def test_a_second_set_grows_the_disk_by_what_changed(world: World) -> None:
     assert [path for path in old if old[path] != new[path]] == ["many/7"]
 
 
+def rewrite(path: Path) -> None:
+    """Other bytes, in place, and size and mtime as they were: as `touch -r` leaves them."""
+    was = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"!")
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (was.st_size, was.st_mtime_ns)
+
+
+@pytest.mark.parametrize("when", ["before", "while it is copied", "after an interrupted run"])
+@pytest.mark.parametrize("world", WAYS, indirect=True)
+def test_a_change_that_leaves_size_and_mtime_as_they_were_is_a_change(
+    world: World, when: str
+) -> None:
+    """Of a file, of one with several names, of a folder that takes another's place."""
+    there = (world.src / "with space").stat()
+    for name, text in (("v1", b"1.0"), ("v2", b"1.1")):
+        (world.src / name).mkdir()
+        (world.src / name / "version").write_bytes(text)
+        os.utime(world.src / name / "version", ns=(0, 315532800 * 10**9))
+        for path in (world.src / name, world.src / name / "version"):
+            os.chown(path, there.st_uid, there.st_gid)
+    done = world.capture("first")
+    world.settle("first", done.listing)
+    sealed = picture(world.store / "first")
+    if when != "before":
+        then = world.capture("second", "first").listing
+    rewrite(world.src / "with space")
+    rewrite(world.src / "deep/two")
+    (world.src / "v1").rename(world.src / "v0")
+    (world.src / "v2").rename(world.src / "v1")
+    if when == "while it is copied":
+        now = world.listing()
+        world.catch_up("second", then, now)
+    else:
+        now = world.capture("second", "first").listing
+    assert picture(world.store / "first") == sealed
+    world.settle("second", now)
+    assert picture(world.store / "second") == picture(world.src, world.login)
+    assert (world.store / "second/v1/version").read_bytes() == b"1.1"
+    assert picture(world.store / "first") == sealed
+    shared = set(inodes(world.store / "first").values())
+    assert shared >= set(inodes(world.store / "second" / "locked").values())
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("world", WAYS, indirect=True)
+def test_a_tree_that_was_put_back_or_of_which_nothing_is_known_is_read_and_not_copied(
+    world: World, known: bool
+) -> None:
+    """Every file has another inode and another ctime."""
+    done = world.capture("first")
+    world.settle("first", done.listing)
+    if known:
+        subprocess.run(["cp", "-a", world.src, world.src.parent / "clone"], check=True)
+        shutil.rmtree(world.src)
+        (world.src.parent / "clone").rename(world.src)
+    else:
+        del world.remembered["first"]
+    done = world.capture("second", "first")
+    assert done.copied == 0
+    world.settle("second", done.listing)
+    assert picture(world.store / "second") == picture(world.src, world.login)
+    old, new = inodes(world.store / "first"), inodes(world.store / "second")
+    links = {path for path in old if (world.store / "first" / path).is_symlink()}
+    assert {path for path in old if old[path] != new[path]} <= links
+
+
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("world", [WAYS[0], WAYS[3]], indirect=True)
 def test_a_change_of_mode_owner_or_time_alone_never_reaches_a_sealed_set(
@@ -224,7 +305,7 @@ def test_a_change_of_mode_owner_or_time_alone_never_reaches_a_sealed_set(
         os.chown(world.src / "link", 0, 0, follow_symlinks=False)
     now = world.listing()
     if late:
-        world.catch_up("second", then, now, "first")
+        world.catch_up("second", then, now)
     else:
         world.capture("second", "first", listing=now)
     assert picture(world.store / "first") == sealed
@@ -244,7 +325,7 @@ def test_a_change_after_the_listing_never_reaches_a_sealed_set(world: World) -> 
     done = world.capture("second", "first", listing=listing)
     assert picture(world.store / "first") == sealed
     now = world.listing()
-    world.catch_up("second", done.listing, now, "first")
+    world.catch_up("second", done.listing, now)
     world.settle("second", now)
     assert picture(world.store / "first") == sealed
 
@@ -373,7 +454,7 @@ def test_catching_up_brings_whatever_changed_since(world: World) -> None:
         if made.lstat().st_uid == 0 and made.name != "secret":
             os.chown(made, was.st_uid, was.st_gid, follow_symlinks=False)
     now = world.listing()
-    found = world.catch_up("second", then, now, "first")
+    found = world.catch_up("second", then, now)
     assert picture(world.store / "first") == sealed
     world.settle("second", now)
     assert picture(world.store / "second") == picture(src, world.login)
@@ -394,7 +475,7 @@ def test_any_history_is_caught_up_with(world: World, seed: int) -> None:
     for _ in range(25):
         mutate(world.src, chance)
     now = world.listing()
-    world.catch_up("1", then, now, "0")
+    world.catch_up("1", then, now)
     world.settle("1", now)
     assert picture(world.store / "1") == picture(world.src)
     assert picture(world.store / "0") == sealed
@@ -441,7 +522,7 @@ def test_nothing_to_catch_up_with_starts_no_process(world: World) -> None:
     then = world.capture("first").listing
     now = world.listing()
     nobody = Access(NoHost())  # type: ignore[arg-type]
-    found = catch_up(nobody, str(world.src), nobody, "/x", then, now, link_dest=None)
+    found = catch_up(nobody, str(world.src), nobody, "/x", then, now)
     assert (found.changed, found.removed, found.vanished) == ((), (), ())
 
 

@@ -119,7 +119,7 @@ def test_a_tree_comes_back_from_a_set_as_it_was(
         (src / "locked/more").chmod(0o500)
         entries, top = entries_of(source, src)
     listing = list_tree(source, str(src))
-    capture(source, str(src), store, str(kept), listing, link_dest=None)
+    capture(source, str(src), store, str(kept), listing, before=None)
     finish(store, str(kept), listing)
     live = None
     if basis:

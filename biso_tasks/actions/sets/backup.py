@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -55,22 +55,31 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class BackupSurvey:
-    """What a backup rests on. `previous` is the set whose unchanged files it shares."""
+    """What a backup rests on. `watched`: the databases whose writers are waited for; `former`: the
+    good sets before, the newest first."""
 
     instance: Instance
     areas: tuple[str, ...]
     parts: tuple[Part, ...]
-    previous: StoredSet | None
+    watched: tuple[Server, ...]
+    former: tuple[StoredSet, ...]
     in_maintenance: bool
     personal: bool
     notes: tuple[str, ...]
+
+    @property
+    def previous(self) -> dict[str, StoredSet]:
+        """For each tree that is backed up, the set whose unchanged files are shared: the newest
+        that has it. A set of one area between two whole ones is no reason to copy all."""
+        found = {area: _newest_with(self.former, area) for area in TREES if area in self.areas}
+        return {area: one for area, one in found.items() if one is not None}
 
     def fingerprint(self) -> dict[str, Any]:
         return {
             self.instance.name: identity(self.instance),
             "databases": [(part.key, part.server.dsn.dbname) for part in self.parts],
             "maintenance": "on" if self.in_maintenance else "off",
-            "the set before": self.previous.id if self.previous else "none",
+            "the sets before": {area: one.id for area, one in self.previous.items()},
         }
 
 
@@ -191,21 +200,36 @@ def survey_backup(
     require_no_intent(instance)
     _require_outside(instance, store)
     with ThreadPoolExecutor(4) as pool:
-        previous = pool.submit(store.previous, name)
+        personal = _personal(instance)
+        former = pool.submit(store.former, name, personal=personal)
         in_maintenance = pool.submit(instance.in_maintenance)
         parts = tuple(pool.map(_part, _databases(session, instance) if "database" in areas else ()))
-        notes = _require_space(instance, store, areas, parts, previous.result())
+        shared = {area for area in TREES if _newest_with(former.result(), area) is not None}
+        notes = _require_space(instance, store, areas, parts, shared)
         if in_maintenance.result():
             notes += (f"{name} is in maintenance now, and stays so",)
         return BackupSurvey(
             instance=instance,
             areas=tuple(areas),
             parts=parts,
-            previous=previous.result(),
+            watched=_watched(instance, areas, parts),
+            former=former.result(),
             in_maintenance=in_maintenance.result(),
-            personal=_personal(instance),
+            personal=personal,
             notes=notes,
         )
+
+
+def _newest_with(former: Sequence[StoredSet], area: str) -> StoredSet | None:
+    return next((one for one in former if area in one.areas), None)
+
+
+def _watched(instance: Instance, areas: Sequence[str], parts: Sequence[Part]) -> tuple[Server, ...]:
+    """Whose writers are waited for. Who uploads a file has a session in the application's database,
+    also where that is not backed up."""
+    if parts:
+        return tuple(part.server for part in parts)
+    return (staged(instance)[0].server,) if "data" in areas else ()
 
 
 def _personal(instance: Instance) -> bool:
@@ -269,11 +293,11 @@ def _require_space(
     store: Store,
     areas: Sequence[str],
     parts: Sequence[Part],
-    previous: StoredSet | None,
+    shared: Collection[str],
 ) -> tuple[str, ...]:
-    """Raises Refused where the set has no room: unchanged files are shared with the set before."""
+    """Raises Refused where the set has no room: of trees that are `shared` with sets before, only
+    what changed is new."""
     needed, inodes = sum(part.facts.bytes for part in parts), 0
-    shared = previous.areas if previous else ()
     for area in areas:
         if area in TREES:
             layout = instance.layout

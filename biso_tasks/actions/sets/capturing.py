@@ -7,16 +7,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.backup.metadata import TREES
-from biso_tasks.database.drain import watch
+from biso_tasks.database.connect import NotConnected
+from biso_tasks.database.drain import Watch, watch
 from biso_tasks.database.snapshot import export
 from biso_tasks.errors import ProofFailed
-from biso_tasks.files.capture import CaughtUp, capture, catch_up, check, finish
+from biso_tasks.files.capture import Before, CaughtUp, capture, catch_up, check, finish
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
+from biso_tasks.files.seen import Seen, decode, encode
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.instance.busy import busy_files
 from biso_tasks.instance.maintenance import leased
@@ -39,8 +42,8 @@ def _open(context: Context[Backup]) -> None:
 
 def _describe_open(context: Context[Backup]) -> Effects:
     work = context.work
-    before = work.facts.previous
-    shared = f"; unchanged files are shared with {before.id}" if before else ""
+    before = ", ".join(dict.fromkeys(one.id for one in work.facts.previous.values()))
+    shared = f"; unchanged files are shared with {before}" if before else ""
     return Effects(changes=(f"makes {work.sets.set_path(work.id)}{shared}",))
 
 
@@ -48,14 +51,15 @@ def _files(context: Context[Backup]) -> dict[str, Any]:
     """While the site works: what changes meanwhile is caught up with in the window."""
     work = context.work
     for area in work.trees:
-        listing = _list(context, area)
         work.captured[area] = capture(
             access(work.target),
             _root(work, area),
             work.keeper,
             f"{work.sets.partial_path(work.id)}/{area}",
-            listing,
-            link_dest=_link_dest(work, area),
+            _list(context, area),
+            before=_before(work, area),
+            left=decode(work.sets.recall(work.id, area)),
+            remember=partial(_remember, work, area),
             cancel=context.cancel,
             progress=lambda done: context.progress(done, None, "B"),
         )
@@ -78,8 +82,7 @@ def _window(context: Context[Backup]) -> dict[str, Any]:
     work = context.work
     config = context.site.backup
     with ExitStack() as watching:
-        main = work.facts.parts[0].server if work.facts.parts else None
-        watcher = None if main is None else watching.enter_context(watch(main))
+        watcher = _watcher(context, watching)
         if work.maintenance != "none":
             work.window = work.holding.enter_context(
                 leased(
@@ -115,6 +118,20 @@ def _window(context: Context[Backup]) -> dict[str, Any]:
     }
 
 
+def _watcher(context: Context[Backup], watching: ExitStack) -> Watch | None:
+    """None where neither rows nor the application's files are backed up: nobody writes the rest."""
+    work = context.work
+    if not {"database", "data"} & set(work.areas):
+        return None
+    try:
+        return watching.enter_context(watch(*work.facts.watched))
+    except NotConnected as error:
+        if "database" in work.areas:
+            raise
+        context.note(f"writers are waited for by their open files alone: {error.message}")
+        return watching.enter_context(watch())
+
+
 def _catch_up(context: Context[Backup], area: str) -> CaughtUp:
     work = context.work
     now = _list(context, area)
@@ -125,7 +142,6 @@ def _catch_up(context: Context[Backup], area: str) -> CaughtUp:
         f"{work.sets.partial_path(work.id)}/{area}",
         work.captured[area].listing,
         now,
-        link_dest=_link_dest(work, area),
         cancel=context.cancel,
     )
     gone = set(done.vanished)
@@ -253,11 +269,16 @@ def _root(work: Backup, area: str) -> str:
     return layout.webroot if area == "webroot" else layout.datadir
 
 
-def _link_dest(work: Backup, area: str) -> str | None:
-    before = work.facts.previous
-    if before is None or area not in before.areas:
+def _remember(work: Backup, area: str, files: Seen) -> None:
+    work.sets.remember(work.id, area, encode(files))
+
+
+def _before(work: Backup, area: str) -> Before | None:
+    before = work.facts.previous.get(area)
+    if before is None:
         return None
-    return f"{work.sets.set_path(before.id)}/{area}"
+    copied = decode(work.sets.recall(before.id, area))
+    return Before(f"{work.sets.set_path(before.id)}/{area}", copied)
 
 
 ACTIONS = (

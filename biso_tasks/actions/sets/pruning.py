@@ -114,11 +114,12 @@ def _moment(text: Any) -> datetime | None:
 def _sets(context: Context[Prune]) -> dict[str, Any]:
     work = context.work
     planned = work.decided.remove
-    if not planned:
-        return {"removed": []}
     store = work.sets
+    if not store.list():
+        return {"removed": []}
     with store.lock(lock_owner(work.run_id)):
         again = _decide(work)
+        partial = {one.id for one in store.list() if one.state == "partial"}
         if dict(again.remove) != dict(planned):
             raise Refused(
                 "the facts have changed since the plan was made: the retention now says otherwise "
@@ -128,12 +129,16 @@ def _sets(context: Context[Prune]) -> dict[str, Any]:
         # The oldest first: a run that is killed leaves the better ones.
         for id in sorted(planned):
             try:
-                store.remove(id)
+                if id in partial:
+                    store.remove_partial(id)
+                else:
+                    store.remove(id)
                 work.removed.append(id)
             except Locked as error:
                 work.in_use.append(id)
                 context.note(f"{error.message}: it stays until the next prune")
-        store.sweep(work.moment - timedelta(days=1))
+        for name in store.sweep():
+            context.note(f"removed {name}, which an interrupted run had left")
     return {"removed": list(work.removed), "in_use": list(work.in_use)}
 
 

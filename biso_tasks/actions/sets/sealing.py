@@ -22,6 +22,7 @@ from biso_tasks.backup.manifest import (
 from biso_tasks.backup.metadata import METADATA, encode
 from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
+from biso_tasks.database.dumped_rows import lost
 from biso_tasks.database.dumps import Dumped, dump, suspicious
 from biso_tasks.database.grantfile import grants_sql
 from biso_tasks.database.grants import read as read_grants
@@ -29,6 +30,8 @@ from biso_tasks.database.identity import database_identity
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
+from biso_tasks.files.seen import encode as encode_seen
+from biso_tasks.files.seen import seen
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
@@ -109,11 +112,13 @@ def _seal(context: Context[Backup]) -> dict[str, Any]:
     work = context.work
     work.reading.close()
     manifest = _manifest(work, context)
-    _require_plausible(work, manifest)
+    _require_plausible(context, manifest)
     store = work.sets
     store.write_file(work.id, METADATA, encode(work.listings))
     store.write_file(work.id, MANIFEST, manifest.as_toml())
     store.write_file(work.id, GUIDE, guide(manifest, store.set_path(work.id)))
+    for area, listing in work.listings.items():
+        store.remember(work.id, area, encode_seen(seen(listing)))
     summed = make_sums(store, work.id, work.facts.previous)
     work.sealed = store.seal(work.id, run=work.run_id)
     return {
@@ -197,22 +202,36 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
     )
 
 
-def _require_plausible(work: Backup, manifest: Manifest) -> None:
-    """Raises StepFailed where a dump is absurdly small next to the one of the set before."""
-    previous = work.facts.previous
-    before = previous.manifest.databases if previous and previous.manifest else ()
-    known = {(one.key, one.format): one for one in before}
-    for now in manifest.databases:
-        last = known.get((now.key, now.format))
+def _require_plausible(context: Context[Backup], manifest: Manifest) -> None:
+    """A dump that is absurdly small next to the last one is read back: it is believed where each
+    row that was counted is in it. Who deletes attachments from the database has as many rows and
+    far fewer bytes. Raises StepFailed where rows are missing."""
+    work = context.work
+    for part, now in zip(work.facts.parts, manifest.databases, strict=True):
+        last = _last(work, now)
         if last is None:
             continue
         why = suspicious(now.bytes, now.counts.rows, last.bytes, last.counts.rows)
-        if why is not None:
+        if why is None:
+            continue
+        path = f"{work.sets.partial_path(work.id)}/{now.file}"
+        missing = lost(part.server, path, now.format, now.counts)
+        if missing:
             raise StepFailed(
-                f"{now.dbname}: {why}: the set is not sealed",
-                hint="look at the database; if it is right, remove the set before "
-                f"({previous.id if previous else ''}) or back up with another format once",
+                f"{now.dbname}: {why}; it holds {'; '.join(missing[:3])}: the set is not sealed",
+                hint="pg_dump ended well and did not write all: is there enough memory, and is it "
+                "the real pg_dump? Run the backup again",
             )
+        context.note(f"{now.dbname}: {why}; every row that was counted is in it")
+
+
+def _last(work: Backup, now: DatabaseDump) -> DatabaseDump | None:
+    """The last dump of the same database in the same format."""
+    for one in work.facts.former:
+        for then in one.manifest.databases if one.manifest else ():
+            if (then.key, then.format) == (now.key, now.format):
+                return then
+    return None
 
 
 ACTIONS = (

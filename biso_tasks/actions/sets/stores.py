@@ -14,13 +14,15 @@ __all__ = ["baseline_store", "find_store", "own_store", "visited_store"]
 
 
 def own_store(session: Session, name: str) -> Store:
-    """The store on the environment's host, for the environment's own sets."""
-    return Store(session.host(name), session.site.backup.path, name)
+    """The store on the environment's host, for the environment's own sets. Its links name sets of
+    the environment that is backed up, whoever's the run is."""
+    backup = session.site.backup
+    return Store(session.host(name), backup.path, name, links=backup.environment)
 
 
 def baseline_store(session: Session, name: str) -> Store:
     """Where the baselines of a test environment are kept, apart from backup sets: neither `latest`
-    nor the retention means them."""
+    nor the retention means them, and no links name them."""
     return Store(session.host(name), f"{session.site.backup.path}/baselines", name)
 
 
@@ -36,16 +38,16 @@ def visited_store(session: Session, place: str) -> tuple[Store, str]:
             hint="HOST is an ssh_config alias or user@host:port, PATH begins with a slash; a path "
             "alone is on this machine",
         )
-    host = session.visited(destination)
+    host, links = session.visited(destination), session.site.backup.environment
     kind, real = find_place(host, posixpath.normpath(path))
     above, name = posixpath.split(real)
     # Those of a store are looked at as such.
     if posixpath.basename(above) == "sets" and is_id(name):
-        return Store(host, posixpath.dirname(above)), name
+        return Store(host, posixpath.dirname(above), links=links), name
     if kind == "sets" and name == "sets":
-        return Store(host, above), ""
+        return Store(host, above, links=links), ""
     if kind == "store":
-        return Store(host, real), ""
+        return Store(host, real, links=links), ""
     copies = Copies(host, real, single=kind == "set")
     found = copies.list() if kind == "set" else ()
     return copies, found[0].id if found else ""
@@ -54,10 +56,13 @@ def visited_store(session: Session, place: str) -> tuple[Store, str]:
 def find_store(session: Session, set_: str, from_: str) -> tuple[Store, str]:
     """The store in which the set that a person means is looked for, and its id. `set_` is an id or
     "latest"; an id says whose set it is. Raises Refused where there is none."""
+    name = session.site.backup.environment
     if from_:
         store, id = visited_store(session, from_)
+        known = {one.environment for one in store.list() if one.good}
+        # Another site may call its production otherwise; in a store of several it must be said.
+        store.environment = name if name in known or len(known) > 1 else None
         return store, store.resolve(id if id and set_ in ("", "latest") else set_ or "latest")
-    name = session.site.backup.environment
     if set_ not in ("", "latest", "released"):
         name = parse_id(set_).env
     store = own_store(session, name)

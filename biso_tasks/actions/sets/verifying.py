@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.kit import Context, Work
-from biso_tasks.backup.ids import BadSet, parse_id
+from biso_tasks.backup.ids import BadSet
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem, verify_set
@@ -59,7 +59,7 @@ def record(
     except BadSet:
         pass
     if turned:
-        Store(store.host, store.path, parse_id(id).env).point()
+        store.point_for([id])
 
 
 def _verify(context: Context[Verify]) -> dict[str, Any]:
