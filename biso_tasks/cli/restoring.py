@@ -6,12 +6,12 @@ from typing import Any, cast
 
 from biso_tasks.actions.sets.backup import read_areas
 from biso_tasks.actions.sets.bare import Bare, describe_bare
+from biso_tasks.actions.sets.missing import something_missing
 from biso_tasks.actions.sets.raw import needs_anonymising, require_harmless
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.actions.sets.stores import find_store
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.pieces import read_piece, restore_path, restore_table
-from biso_tasks.stage.bare import is_bare
 from biso_tasks.stage.model import Area
 
 __all__ = ["restore", "said"]
@@ -37,8 +37,8 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         return
     wanted = read_areas(only) if only else manifest.areas
     areas = cast("frozenset[Area]", frozenset(wanted))
-    bare = is_bare(session.host(name), environment)
-    work = (Bare if bare else FromSet)(
+    missing = something_missing(session, name, manifest, areas)
+    work = (Bare if missing else FromSet)(
         session,
         "restore",
         call.run_id,
@@ -66,22 +66,24 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     if work.swapped is None:
         return
     serves = f"{name} serves {id} ({', '.join(sorted(areas))})"
-    if bare:
+    if not work.kept:
         call.text(f"{serves}, where nothing was before: there is no previous instance")
-    else:
-        call.text(
-            f"{serves}; it was away for {work.swapped.downtime:.1f} s. `biso rollback --env "
-            f"{name}` brings back what served before."
-        )
+        return
+    there = " of " + ", ".join(sorted(work.kept)) if work.lacking else ""
+    call.text(
+        f"{serves}; it was away for {work.swapped.downtime:.1f} s. `biso rollback --env {name}` "
+        f"brings back what served before{there}."
+    )
 
 
 def said(work: FromSet) -> dict[str, Any]:
     """What the JSON says of a stage that was made of a set."""
     swapped, stage = work.swapped, work.stage
-    kept = stage.main.previous if stage.main.swapped else work.target.layout.previous
+    with_database = stage.main.swapped and "database" in work.kept
+    kept = stage.main.previous if with_database else work.target.layout.previous
     return {
         "downtime_seconds": None if swapped is None else round(swapped.downtime, 3),
-        "previous": None if swapped is None or work.bare else kept,
+        "previous": None if swapped is None or not work.kept else kept,
         "proof": None if work.proof is None else work.proof.as_json(),
     }
 

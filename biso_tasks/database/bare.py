@@ -1,5 +1,5 @@
-"""A server that has neither the application's database nor perhaps its role: what is there, making
-what is missing, and taking that away again while nothing is in it.
+"""A server that lacks the application's database, or its role: what is there, making what is
+missing, and taking that away again while nothing is in it.
 
 A role's password never travels: what the server is given is what it stores, made here by libpq. So
 it is in no argv, and in no server's log whatever that logs.
@@ -7,7 +7,8 @@ it is in no argv, and in no server's log whatever that logs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from biso_tasks.database.admin import Admin, admin
@@ -15,11 +16,12 @@ from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
 from biso_tasks.database.create import drop_busy, exists, locale_words
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
+from biso_tasks.database.snapshot import label
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.values import Dsn
 
-__all__ = ["Ground", "Made", "look", "make", "make_roles", "unmake"]
+__all__ = ["Ground", "Made", "lacks", "look", "make", "make_roles", "unmake"]
 
 # Whatever a person or a program may have put there; what came with an extension is not counted.
 _CONTENT = """
@@ -42,13 +44,20 @@ SELECT what FROM (
  ORDER BY 1 LIMIT 1"""
 
 
+_TABLES = """
+SELECT n.nspname::text AS schema, c.relname::text AS relation FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What is there of one database: `role` whether the application's role is, `version` is
-    server_version_num, `method` how the server keeps passwords."""
+    server_version_num, `method` how the server keeps passwords. One that is "held" is an instance's
+    own, with what is in it."""
 
     role: bool
-    database: Literal["missing", "empty"]
+    database: Literal["missing", "empty", "held"]
     version: int
     method: str
 
@@ -62,15 +71,35 @@ class Made:
     roles: list[tuple[Server, str]] = field(default_factory=list)
 
 
-def look(server: Server, environment: str) -> Ground:
-    """What is there of `server`'s database and role. Nothing is changed. Raises Refused where a
-    database of that name holds something or belongs to somebody else, where the role has another
-    password, and where nobody may make what is missing."""
+def lacks(server: Server) -> bool:
+    """Whether the server has not the database, or not its role; False where nobody can tell."""
+    try:
+        with connect(server):
+            return False
+    except NotConnected as error:
+        # A role that is not there has a wrong password, as far as a client is told.
+        if error.reason not in ("database", "role", "password"):
+            return False
+    try:
+        with admin(server) as role:
+            ground = _read(role, server)
+    except NotConnected:
+        return False
+    return not ground.role or ground.database == "missing"
+
+
+def look(server: Server, environment: str, *, own: bool, known: Collection[str] = ()) -> Ground:
+    """What is there of `server`'s database and role. Nothing is changed. `own`: the environment's
+    own config.php leads there, so that whatever is in it is its own. Else one that holds something
+    has to hold one of the tables `known` (by their labels).
+
+    Raises Refused where a database holds something else or, empty, belongs to somebody else, where
+    the role has another password, and where nobody may make what is missing."""
     dsn = server.dsn
     try:
         with admin(server) as role:
             ground = _read(role, server)
-            own = role.user
+            able = role.user
             (rights,) = role.rows(
                 """SELECT rolsuper::int AS super, rolcreaterole::int AS roles,
                           rolcreatedb::int AS databases
@@ -92,13 +121,16 @@ def look(server: Server, environment: str) -> Ground:
         what = "database" if ground.role else "role"
         raise Refused(
             f"{environment}: there is no {what} {dsn.dbname if ground.role else dsn.user!r} on the "
-            f"server at {dsn.host or 'its socket'}:{dsn.port}, and {own!r} may not make one",
+            f"server at {dsn.host or 'its socket'}:{dsn.port}, and {able!r} may not make one",
             hint=_remedy(environment),
         )
     if owners:
-        _require_empty(server, environment, str(owners[0][0]))
+        held = own or _holds(server, environment, known)
+        if not held:
+            _require_owner(server, environment, str(owners[0][0]))
+        ground = replace(ground, database="held" if held else "empty")
     if ground.role:
-        _require_password(server, owners != [], environment)
+        _require_password(server, owners != [], environment, own=own)
     return ground
 
 
@@ -184,25 +216,32 @@ def _read(role: Admin, server: Server) -> Ground:
     return Ground(bool(found[0]), "empty" if there else "missing", int(found[1]), str(found[2]))
 
 
-def _require_empty(server: Server, environment: str, owner: str) -> None:
-    dsn = server.dsn
-    where = f"{environment}: a database {dsn.dbname!r} is there already"
-    with admin(server, dsn.dbname) as inside:
+def _holds(server: Server, environment: str, known: Collection[str]) -> bool:
+    """Whether the database holds something. Raises Refused where that is nothing of `known`."""
+    with admin(server, server.dsn.dbname) as inside:
         found = inside.rows(_CONTENT)
-    if found:
+        tables = {label(name(*map(str, row))) for row in inside.rows(_TABLES)} if known else set()
+    if found and not tables & set(known):
         raise Refused(
-            f"{where} and holds {found[0][0]}, but there is no config.php that leads to it",
+            f"{environment}: a database {server.dsn.dbname!r} is there already and holds "
+            f"{found[0][0]}, but there is no config.php that leads to it",
             hint="nothing of anybody's is overwritten: put the instance's config.php back into its "
             "webroot (an interrupted swap: `biso recover`), or drop or rename that database",
         )
+    return bool(found)
+
+
+def _require_owner(server: Server, environment: str, owner: str) -> None:
+    dsn = server.dsn
     if owner != dsn.user:
         raise Refused(
-            f"{where}, empty, and belongs to {owner!r}, not to {dsn.user!r}",
+            f"{environment}: a database {dsn.dbname!r} is there already, empty, and belongs to "
+            f"{owner!r}, not to {dsn.user!r}",
             hint="drop it, or change its owner",
         )
 
 
-def _require_password(server: Server, there: bool, environment: str) -> None:
+def _require_password(server: Server, there: bool, environment: str, *, own: bool) -> None:
     dsn = server.dsn
     try:
         with connect(server, dsn.dbname if there else "postgres"):
@@ -210,9 +249,10 @@ def _require_password(server: Server, there: bool, environment: str) -> None:
     except NotConnected as error:
         # Any other reason (no right to connect to "postgres") says nothing of the password.
         if error.reason == "password":
+            config = "config.php" if own else "the set's config.php"
             raise Refused(
                 f"{environment}: the role {dsn.user!r} is there already, with another password "
-                "than the set's config.php has",
+                f"than {config} has",
                 hint=f'give it that one (`ALTER ROLE "{dsn.user}" PASSWORD …`), or name another '
                 f"role: user under [environments.{environment}.database]",
             ) from error

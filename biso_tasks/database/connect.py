@@ -140,7 +140,8 @@ _REASONS = (
         "database",
         r"database \".*\" does not exist|Datenbank ».*« existiert nicht|not currently accepting"
         r"|akzeptiert gegenwärtig keine",
-        "correct dbname; `recover` allows connections again after an interrupted swap",
+        "correct dbname; `recover` allows connections again after an interrupted swap, `restore` "
+        "brings back a database that is gone",
     ),
     (
         "unreachable",

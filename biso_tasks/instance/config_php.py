@@ -102,7 +102,11 @@ def read_facts(app: App, environment: Environment, *, overrides: bool = True) ->
             hint="check webroot, config and run_as of this environment in biso.toml",
         )
     remedy = "mend the file; biso-cli cannot run with it either"
-    return _judge(result, word, environment, where, overrides, "", remedy)
+    facts = _judge(result, word, environment, where, overrides, "", remedy)
+    if facts.datadir.startswith("/"):
+        return facts
+    # Relative, and not there: PHP cannot say where it would be.
+    return replace(facts, datadir=posixpath.normpath(posixpath.join(app.inside, facts.datadir)))
 
 
 def read_planned(

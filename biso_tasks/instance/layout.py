@@ -133,7 +133,8 @@ def require_live(layout: Layout, environment: Environment) -> None:
                 f"{environment.name}: the {what} {path} is not there, or {layout.user} may not "
                 "enter it",
                 hint=f"check environments.{environment.name} in biso.toml and its config.php; a "
-                "disk that is not mounted? an interrupted swap (then: biso recover)?",
+                "disk that is not mounted? an interrupted swap (then: biso recover)? One that is "
+                "gone comes back from a set: biso restore",
             )
 
 

@@ -1,6 +1,6 @@
-"""A bare target: an environment of which there is no webroot, no data dir, no config.php. What is
-made there first is a shell: an instance that is valid and empty, and in maintenance, so that the
-ordinary restore has something to stand beside and to take the place of.
+"""A target that is bare, all of it or a part: there is no config.php, or no data dir. What is made
+there first is a shell: an instance that is valid and empty where something was missing, and in
+maintenance, so that the ordinary restore has something to stand beside and to take the place of.
 
 Only what is empty is taken for bare, and only what is empty is taken away again.
 """
@@ -8,11 +8,11 @@ Only what is empty is taken for bare, and only what is empty is taken away again
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from biso_tasks.config.model import Environment
-from biso_tasks.errors import Refused
+from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.owners import owners_for
@@ -22,8 +22,19 @@ from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import inside
 from biso_tasks.stage.model import access
 
-__all__ = ["Laid", "is_bare", "lay", "lift", "missing_folders", "remove_folders", "require_bare"]
+__all__ = [
+    "Laid",
+    "holds_data",
+    "is_bare",
+    "lacks_code",
+    "lay",
+    "lift",
+    "missing_folders",
+    "remove_folders",
+    "require_makeable",
+]
 
+_PROGRAM = "biso-cli"
 _CONFIG = '[ -e "$1" ] || [ -L "$1" ]'
 # What stands in the way in each of the folders, "" where nothing does. $1 what does not count.
 _LOOK = r"""
@@ -47,12 +58,16 @@ for folder; do
   fi
 done
 """
-# Folders above each path that are not there, the uppermost first; then the one that is.
+_NAMES = r"""find "$1" -mindepth 1 -maxdepth 1 -printf '%f\0'"""
+# Folders above each path that are not there, the uppermost first; then the one that is: whether it
+# can be written to (y), entered (x), or neither, so that nobody knows what is in it.
 _ABOVE = r"""
 for path; do
   at=$path
   while [ ! -e "$at" ]; do printf '%s\0' "$at"; at=$(dirname -- "$at"); done
-  [ -d "$at" ] && [ -w "$at" ] && [ -x "$at" ] && printf 'y%s\0\0' "$at" || printf 'n%s\0\0' "$at"
+  may=n
+  if [ -d "$at" ] && [ -x "$at" ]; then may=x; [ ! -w "$at" ] || may=y; fi
+  printf '%s%s\0\0' "$may" "$at"
 done
 """
 _WRITE = 'umask 077; cat > "$1"'
@@ -69,14 +84,26 @@ class Laid:
 
 
 def is_bare(host: Host, environment: Environment) -> bool:
-    """Whether there is no config.php. What else is there, `require_bare` tells."""
+    """Whether there is no config.php. What else is there, `holds_data` tells."""
     look = script(_CONFIG, f"{environment.webroot}/{environment.config}")
     return host.run(look.as_user(environment.host_user), ok=(0, 1)).code != 0
 
 
-def require_bare(instance: Instance) -> None:
-    """Raises Refused where webroot or data dir holds something, naming it, and where the user who
-    would make them may not."""
+def lacks_code(instance: Instance) -> bool:
+    """Whether the webroot has a config.php and no biso-cli: then nothing there can be asked."""
+    environment = instance.environment
+    words = [one for one in environment.biso_cli if posixpath.basename(one) == _PROGRAM]
+    if not words:
+        return False
+    program = posixpath.join(environment.webroot, words[-1])
+    there = Command(("test", "-e", program)).as_user(environment.host_user)
+    return instance.host.run(there, ok=(0, 1)).code != 0
+
+
+def holds_data(instance: Instance, known: Collection[str] | None) -> bool:
+    """Of an instance without a config.php: whether its data dir holds something, one entry of which
+    is called as one of `known` (None: whatever it is): the instance's own. Raises Refused where
+    webroot or data dir holds anything else, naming it."""
     layout, environment = instance.layout, instance.environment
     within = layout.datadir_in_webroot.partition("/")[0]
     own = inside(layout.stage_dir, layout.datadir).partition("/")[0]
@@ -86,18 +113,29 @@ def require_bare(instance: Instance) -> None:
     ):
         look = script(_LOOK, f"/{aside}/", path).as_user(environment.host_user)
         found = instance.host.run(look).text.split("\0")[0]
-        if found:
-            raise Refused(
-                f"{instance.name}: there is no config.php, but the {what} is not bare: {found}",
-                hint="nothing of anybody's is overwritten: move it away, or remove the folder (an "
-                "interrupted swap: `biso recover` first)",
-            )
-    if access(instance).root:
-        return
+        if not found:
+            continue
+        if what == "data dir" and found.startswith(f"{path} holds "):
+            listed = script(_NAMES, path).as_user(environment.host_user)
+            names = instance.host.run(listed).out.decode("utf-8", "surrogateescape").split("\0")
+            if known is None or set(names[:-1]) & set(known):
+                return True
+        raise Refused(
+            f"{instance.name}: there is no config.php, but the {what} is not bare: {found}",
+            hint="nothing of anybody's is overwritten: move it away, or put the instance's own "
+            "config.php back into its webroot (an interrupted swap: `biso recover` first)",
+        )
+    return False
+
+
+def require_makeable(instance: Instance) -> None:
+    """Raises Refused where what is missing of webroot, data dir and stage directory may not be
+    made, or where nobody knows whether it is."""
+    layout, environment = instance.layout, instance.environment
+    who = environment.host_user or instance.host.login
     for path in (layout.webroot, layout.datadir, layout.stage_dir):
         _, may, above = _above(instance, path)
-        if not may:
-            who = environment.host_user or instance.host.login
+        if may == "n" or (may == "x" and not access(instance).root):
             raise Refused(
                 f"{instance.name}: {who} may not make {path}, since {above} is closed to it",
                 hint="set `sudo = true` for this environment, or make the folder, empty, and give "
@@ -122,10 +160,18 @@ def remove_folders(instance: Instance, folders: Sequence[str]) -> None:
         instance.host.run(files.writer(Command(("rm", "-d", "--", path))), ok=None)
 
 
-def lay(instance: Instance, texts: Mapping[str, bytes], like: Entry | None, laid: Laid) -> None:
-    """Make the shell's webroot with `texts` (by paths below it) and nothing else, and its empty
-    data dir, in maintenance. Both folders are closed to all but the application's user. The files
-    get owner, mode and time of `like`, what the set recorded of config.php."""
+def lay(
+    instance: Instance,
+    texts: Mapping[str, bytes],
+    like: Entry | None,
+    laid: Laid,
+    *,
+    flag: bool = True,
+) -> None:
+    """Make what is missing of a shell: a webroot with `texts` (by paths below it) and nothing else,
+    an empty data dir, and with `flag` its maintenance. Both folders are closed to all but the
+    application's user. The files get owner, mode and time of `like`, what the set recorded of
+    config.php."""
     layout = instance.layout
     host, user, files = instance.host, instance.environment.host_user, access(instance)
     _folder(instance, layout.webroot, laid)
@@ -137,17 +183,19 @@ def lay(instance: Instance, texts: Mapping[str, bytes], like: Entry | None, laid
             _folder(instance, folder, laid)
         laid.files.append(path)
         host.run(script(_WRITE, path).as_user(user), stdin=content)
-    _own(files, instance, [f"{layout.webroot}/{name}" for name in texts], like)
-    # Last: from here on nobody who comes by sees anything but that it is closed.
-    flag = f"{layout.datadir}/maintenance.on"
-    laid.files.append(flag)
-    host.run(script(_FLAG, flag).as_user(user))
+    if texts:
+        _own(files, instance, [f"{layout.webroot}/{name}" for name in texts], like)
+    if flag:
+        # Last: from here on nobody who comes by sees anything but that it is closed.
+        path = f"{layout.datadir}/maintenance.on"
+        laid.files.append(path)
+        host.run(script(_FLAG, path).as_user(user))
 
 
 def lift(instance: Instance, laid: Laid) -> None:
-    """Take away what `lay` made, as far as it is still as it was made. Raises CommandFailed where a
+    """Take away what `lay` made, as far as it is still as it was made. Raises StepFailed where a
     folder holds something else by now."""
-    host, files = instance.host, access(instance)
+    host = instance.host
     while laid.files:
         remove = Command(("rm", "-f", "--", laid.files[-1]))
         host.run(remove.as_user(instance.environment.host_user))
@@ -155,8 +203,20 @@ def lift(instance: Instance, laid: Laid) -> None:
     while laid.folders:
         there = Command(("test", "-e", laid.folders[-1])).as_user(instance.environment.host_user)
         if host.run(there, ok=(0, 1)).code == 0:
-            host.run(files.writer(Command(("rm", "-d", "--", laid.folders[-1]))))
+            _remove(instance, laid.folders[-1])
         laid.folders.pop()
+
+
+def _remove(instance: Instance, folder: str) -> None:
+    remove = Command(("rm", "-d", "--", folder))
+    done = instance.host.run(access(instance).writer(remove), ok=None)
+    if done.code:
+        raise StepFailed(
+            f"{instance.name}: {folder} was made by this run, and is not empty any more: "
+            f"{done.error}",
+            hint="somebody, or the application, has written there: move that away and run `biso "
+            "recover`",
+        )
 
 
 def _folder(instance: Instance, path: str, laid: Laid) -> None:
@@ -187,11 +247,11 @@ def _own(files: Access, instance: Instance, paths: Sequence[str], like: Entry | 
     instance.host.run(files.writer(mode))
 
 
-def _above(instance: Instance, path: str) -> tuple[list[str], bool, str]:
-    """The folders that are not there, the uppermost first; whether the one that is may be written
-    to; and which that is. Root looks as the application's user too: it can enter what is there."""
+def _above(instance: Instance, path: str) -> tuple[list[str], str, str]:
+    """The folders that are not there, the uppermost first; what may be done in the one that is, and
+    which that is. Root looks as the application's user too: what that cannot enter is closed."""
     look = script(_ABOVE, path).as_user(instance.environment.host_user)
     *missing, last, _, _ = (
         instance.host.run(look).out.decode("utf-8", "surrogateescape").split("\0")
     )
-    return list(reversed(missing)), last.startswith("y"), last[1:]
+    return list(reversed(missing)), last[0], last[1:]

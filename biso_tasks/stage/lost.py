@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from biso_tasks.config.model import Environment
-from biso_tasks.errors import NeedsPerson
+from biso_tasks.errors import NeedsPerson, Refused
 from biso_tasks.files.places import Slot, settle
 from biso_tasks.host.command import Command
 from biso_tasks.host.protocol import Host
@@ -26,7 +26,13 @@ from biso_tasks.instance.state import State
 from biso_tasks.stage.exchange import data_places, webroot_places
 from biso_tasks.stage.model import access_to
 
-__all__ = ["forget_stage_dir", "lost_webroot", "note_stage_dir", "put_webroot_back"]
+__all__ = [
+    "forget_stage_dir",
+    "lost_webroot",
+    "note_stage_dir",
+    "put_webroot_back",
+    "require_none_lost",
+]
 
 _NOTE = "elsewhere"
 
@@ -79,12 +85,29 @@ def lost_webroot(host: Host, environment: Environment) -> Layout | None:
     there = Command(("test", "-e", config)).as_user(environment.host_user)
     if host.run(there, ok=(0, 1)).code == 0:
         return None
-    # Nothing else of a layout is known; the lock and the documents need the directory alone.
+    layout = _found(host, environment, webroot)
+    return None if State(host, environment, layout).read("intent") is None else layout
+
+
+def require_none_lost(host: Host, environment: Environment) -> None:
+    """Asked where the live webroot is away: raises Refused where a swap that was killed has left it
+    somewhere."""
+    layout = _found(host, environment, real_path(host, environment.webroot))
+    intent = State(host, environment, layout).read("intent")
+    if intent is not None:
+        raise Refused(
+            f"{environment.name}: a swap of run {intent.get('run')} was interrupted at "
+            f"{intent.get('at')}, and left the webroot in {layout.stage_dir}",
+            hint="run `biso recover` first; it finishes or takes back what was begun",
+        )
+
+
+def _found(host: Host, environment: Environment, webroot: str) -> Layout:
+    """Nothing but the webroot's path and the stage directory is known of this layout: the lock and
+    the documents need the directory alone."""
     layout = Layout(webroot, "", "", "", False, frozenset(), "", "", _beside(environment, webroot))
     note = State(host, environment, layout).read(_NOTE)
-    if note is not None:
-        layout = replace(layout, stage_dir=str(note.get("stage_dir")))
-    return None if State(host, environment, layout).read("intent") is None else layout
+    return layout if note is None else replace(layout, stage_dir=str(note.get("stage_dir")))
 
 
 def _slots(

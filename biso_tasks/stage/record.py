@@ -35,14 +35,15 @@ def after_swap(
     raw: bool,
     source: str,
     areas: Collection[Area],
-    onto_bare: bool = False,
+    lacking: Collection[Area] = (),
 ) -> dict[str, Any]:
     """The record once `areas` of the stage of `run` are served. `source` is an environment or a
-    set's id, `raw` says whether personal data came in with them; `onto_bare`, that what served
-    before was only a shell, to which there is no way back."""
+    set's id, `raw` says whether personal data came in with them. Of the areas that were `lacking`
+    only a shell served before: to that there is no way back."""
     record = instance.state.read("instance") or {}
     stays = _known(record.get("current"))
     named = _named(areas)
+    kept = _named(set(areas) - set(lacking))
     since = now()
     return {
         "current": {
@@ -52,7 +53,7 @@ def after_swap(
             "since": since,
             "areas": named,
         },
-        "previous": None if onto_bare else {**stays, "until": since, "areas": named},
+        "previous": {**stays, "until": since, "areas": kept} if kept else None,
     }
 
 

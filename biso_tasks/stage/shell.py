@@ -1,5 +1,5 @@
-"""What a host is told of a shell that a restore makes on it, so that `recover` can take it away
-where that run was killed, from any machine.
+"""What a host is told of what a restore makes on it first, where something of the instance is
+missing, so that `recover` can take that away where the run was killed, from any machine.
 
 The document is the application's user's, who could write another: what it names counts only as far
 as it fits the environment, and only what is empty is removed.
@@ -26,14 +26,19 @@ def note_shell(
     instance: Instance,
     run: str,
     *,
+    config: bool,
+    flag: bool,
     folders: Sequence[str],
     databases: Collection[str],
     roles: Collection[str],
     others: Collection[str] = (),
 ) -> None:
-    """Write down what is about to be made: the application's `roles`, and `others`."""
+    """Write down what is about to be made: whether a `config` is, and whether the `flag` of the
+    maintenance; the application's `roles`, and `others`."""
     document = {
         "run": run,
+        "config": config,
+        "flag": flag,
         "folders": list(folders),
         "databases": sorted(databases),
         "roles": sorted(roles),
@@ -51,8 +56,8 @@ def require_no_shell(instance: Instance, run: str) -> None:
     document = instance.state.read(_NAME)
     if document is not None and document.get("run") != run:
         raise Refused(
-            f"{instance.name}: a restore onto the bare host (run {document.get('run')}) was "
-            "interrupted, and left an empty shell of an instance",
+            f"{instance.name}: a restore that had to make what was missing (run "
+            f"{document.get('run')}) was interrupted, and left it there, empty",
             hint=f"run `biso recover --env {instance.name}` first, which takes it away",
         )
 
@@ -68,9 +73,11 @@ def recover_shell(
         return [], ()
     record = instance.state.read("instance") or {}
     if (record.get("current") or {}).get("run") == document.get("run"):
-        instance.app.maintenance(False)
+        if document.get("flag"):
+            instance.app.maintenance(False)
         forget_shell(instance)
-        return ["the restored set was in place already: its maintenance was ended"], ()
+        ended = ": its maintenance was ended" if document.get("flag") else ""
+        return [f"the restored set was in place already{ended}"], ()
     named, people = set(document.get("databases", ())), set(document.get("roles", ()))
     made = Made()
     for one in databases:
@@ -85,10 +92,11 @@ def recover_shell(
     folders = [str(path) for path in document.get("folders", ()) if _ours(instance, str(path))]
     own = [path for path in folders if path in (layout.webroot, layout.datadir)]
     behind = f"{config.rpartition('/')[0]}/{BEHIND}".lstrip("/")
-    files = [f"{layout.webroot}/{config}", f"{layout.webroot}/{behind}"]
-    lift(instance, Laid(own, [*files, f"{layout.datadir}/maintenance.on"]))
+    files = [f"{layout.webroot}/{name}" for name in (config, behind) if document.get("config")]
+    files += [f"{layout.datadir}/maintenance.on"] if document.get("flag") else []
+    lift(instance, Laid(own, files))
     forget_shell(instance)
-    done = ["the empty shell of an interrupted restore was removed"]
+    done = ["what an interrupted restore had made, empty, was removed"]
     if others := document.get("others"):
         # Whoever can write the document must not have any role dropped.
         done.append(f"left: roles of the set, {', '.join(map(str, others))}; drop them by hand")

@@ -60,8 +60,9 @@ def roles(world: Any) -> set[str]:
     return {row[0] for row in world.test.cluster.rows("SELECT rolname FROM pg_roles")}
 
 
-def restore(world: Any, code: int = 0) -> Any:
-    return biso(world, "restore", "latest", "--to", "neu", "--confirm", "neu", "--yes", code=code)
+def restore(world: Any, *more: str, code: int = 0) -> Any:
+    words = ("restore", "latest", "--to", "neu", "--confirm", "neu", "--yes", *more)
+    return biso(world, *words, code=code)
 
 
 def test_a_bare_second_host_gets_all_that_the_set_holds(bare: Any) -> None:
@@ -112,3 +113,33 @@ def test_what_fails_there_leaves_no_role_no_database_and_no_folder(bare: Any) ->
     assert roles(bare) == before
     assert bare.test.cluster.databases() == names
     assert not (bare.base / "www/neu").exists()
+
+
+def test_a_part_that_is_gone_there_comes_back_by_itself(bare: Any) -> None:
+    """Webroot, data dir and database one after the other, each by root for an ordinary login."""
+    site(bare, text=neu(bare).replace("admin =", 'dbname = "biso"\nadmin ='))
+    prod, cluster, home = bare.prod, bare.test.cluster, bare.base / "www/neu"
+    restore(bare)
+    code, data = prod.tree(home / "webroot"), prod.tree(home / "daten")
+    rows, held = cluster.fingerprint("biso"), (home / "daten").stat().st_ino
+
+    shutil.rmtree(home / "webroot")
+    restore(bare, "--only", "webroot")
+    assert prod.tree(home / "webroot") == code
+    assert (home / "daten").stat().st_ino == held
+
+    shutil.rmtree(home / "daten")
+    restore(bare, "--only", "data")
+    cluster.rows("DROP DATABASE biso WITH (FORCE)")
+    ran = restore(bare, "--only", "database")
+
+    assert ran.json["previous"] is None
+    assert prod.tree(home / "daten") == data
+    assert cluster.fingerprint("biso") == rows
+    assert cluster.properties("biso")["owner"] == "biso"
+    assert not (home / "daten/maintenance.on").exists()
+    done = subprocess.run(
+        ["php", "biso-cli", "migration", "list"],
+        cwd=home / "webroot", user="www-data", capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from stage_world import OWNER, Killed, World
 
-from biso_tasks.errors import Locked, NeedsPerson, StepFailed
+from biso_tasks.errors import Locked, NeedsPerson, Refused, StepFailed
 from biso_tasks.instance.lock import lock
-from biso_tasks.stage.lost import put_webroot_back
+from biso_tasks.stage.lost import put_webroot_back, require_none_lost
 
 Build = Callable[..., World]
 
@@ -38,6 +38,18 @@ def test_a_swap_that_is_alive_is_left_alone(world: Build) -> None:
     assert put_webroot_back(one.host, one.environment, OWNER) is True
     assert (one.webroot / "config.php").exists()
     assert (one.datadir / "who").exists()
+
+
+def test_a_webroot_that_a_swap_has_left_somewhere_is_none_that_is_gone(world: Build) -> None:
+    one = world(inside=True)
+    lost(one)
+    with pytest.raises(Refused, match="left the webroot in") as caught:
+        require_none_lost(one.host, one.environment)
+    assert "biso recover" in caught.value.hint
+    assert put_webroot_back(one.host, one.environment, OWNER)
+    (one.stage_dir / "intent.json").unlink()
+    (one.webroot / "config.php").unlink()
+    require_none_lost(one.host, one.environment)
 
 
 @pytest.mark.parametrize(

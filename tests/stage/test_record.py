@@ -31,6 +31,14 @@ def test_a_rollback_and_the_one_after_it_exchange_what_the_swap_exchanged() -> N
         record = after_rollback(instance(record))
 
 
+def test_there_is_no_way_back_to_what_was_only_a_shell() -> None:
+    given: dict[str, Any] = {"run": "r", "raw": True, "source": "s", "areas": ("webroot", "data")}
+    partly = after_swap(instance(None), **given, lacking=("webroot",))
+    assert partly["previous"]["areas"] == ["data"]
+    assert partly["current"]["areas"] == ["webroot", "data"]
+    assert after_swap(instance(None), **given, lacking=("webroot", "data"))["previous"] is None
+
+
 def test_a_record_of_an_older_version_is_one_of_a_refresh() -> None:
     assert areas_of({"run": "r", "raw": False}) == {"data", "database"}
     back = after_rollback(instance({"current": {"raw": False}, "previous": {"raw": True}}))

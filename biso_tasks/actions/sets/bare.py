@@ -1,5 +1,10 @@
-"""`restore` onto a bare host: what is looked at where there is no instance yet. What the plan says
-rests on the config.php of the set, run on the host as it will stand there.
+"""`restore` where something of the target is missing: config.php with its webroot, the data dir, a
+database, or all of it. What the plan says rests on the target's own config.php, or where that is
+gone on the set's, run on the host as it will stand there.
+
+A part that is there is the target's own, and stays as the previous instance. Where no config.php
+leads to it, it has to be recognised for that: biso.toml names it, or the set is this environment's,
+and the set knows some of what is in it.
 """
 
 from __future__ import annotations
@@ -8,6 +13,13 @@ import posixpath
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+from biso_tasks.actions.sets.missing import (
+    data_is_there,
+    missing_notes,
+    needed,
+    require_covered,
+    require_makeable_here,
+)
 from biso_tasks.actions.sets.restore import (
     FromSet,
     SetSurvey,
@@ -16,13 +28,13 @@ from biso_tasks.actions.sets.restore import (
     left_out,
     usable_set,
 )
-from biso_tasks.backup.manifest import Manifest
+from biso_tasks.actions.staged.absent import absent_note
+from biso_tasks.backup.manifest import DatabaseDump, Manifest
 from biso_tasks.backup.sealed import sealed_file, sealed_tree
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database import bare as grounds
 from biso_tasks.database.bare import Ground
 from biso_tasks.database.facts import ServerFacts
-from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.sync import method
@@ -37,8 +49,10 @@ from biso_tasks.stage import bare as shell
 from biso_tasks.stage import guards
 from biso_tasks.stage.bare_config import BareConfig, plan_config
 from biso_tasks.stage.exposure import require_unserved_by_config
-from biso_tasks.stage.model import AREAS, Stage, access, staged
+from biso_tasks.stage.lost import require_none_lost
+from biso_tasks.stage.model import AREAS, Area, Stage, StagedDatabase, access, staged
 from biso_tasks.stage.neutral import settings_of
+from biso_tasks.stage.shell import require_no_shell
 from biso_tasks.stage.swap import require_no_intent
 
 __all__ = ["Bare", "BareSurvey", "describe_bare", "survey_bare"]
@@ -46,26 +60,34 @@ __all__ = ["Bare", "BareSurvey", "describe_bare", "survey_bare"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BareSurvey(SetSurvey):
-    """`config` is what becomes of the set's config.php, `like` what the set recorded of it;
-    `grounds` what is there of each database, by its number. The target's facts are not known
-    yet."""
+    """`config` is what becomes of the set's config.php, None where the target has its own; `like`
+    what the set recorded of it; `grounds` what is there of each database, by its number. `missing`
+    are the areas of which something has to be made, `lacking` those of which there is nothing at
+    all; `closed`: maintenance was on before. Of databases no more is known yet."""
 
-    config: BareConfig
+    config: BareConfig | None
     like: Entry | None
     grounds: tuple[Ground, ...]
+    missing: frozenset[Area]
+    lacking: frozenset[Area]
+    closed: bool
 
     def fingerprint(self) -> dict[str, object]:
-        return {**SetSurvey.fingerprint(self), "servers": self.grounds}
+        return {
+            **SetSurvey.fingerprint(self),
+            "servers": self.grounds,
+            "what is missing": sorted(self.missing),
+            "maintenance": self.closed,
+        }
 
 
 @dataclass(slots=True)
 class Bare(FromSet):
-    """The work of a `restore` onto a bare host. `missing` are the folders that were not there
+    """The work of a `restore` where something is missing. `folders` are those that were not there
     before anything was made."""
 
-    bare: bool = True
     plan: BareSurvey | None = None
-    missing: tuple[str, ...] | None = None
+    folders: tuple[str, ...] | None = None
     furnished: bool = False
     laid: shell.Laid = field(default_factory=shell.Laid)
     made: grounds.Made = field(default_factory=grounds.Made)
@@ -77,31 +99,112 @@ class Bare(FromSet):
 
     def look_again(self) -> None:
         assert self.store is not None
-        self.survey = self.plan = survey_bare(self.session, self, self.store)
-        if self.missing is None:
-            self.missing = shell.missing_folders(self.plan.target)
+        found = survey_bare(self.session, self, self.store)
+        self.survey = self.plan = found
+        self.lacking, self.opens = found.lacking, not found.closed
+        self.fresh = frozenset(
+            one.live
+            for one, ground in zip(found.stage.databases, found.grounds, strict=True)
+            if ground.database != "held"
+        )
+        if self.folders is None:
+            self.folders = shell.missing_folders(found.target)
 
 
 def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
-    """Look at the set and at a host that is bare, and refuse what cannot be. Nothing is changed.
-    Raises Refused, naming what is not bare."""
+    """Look at the set and at a target of which something is missing, and refuse what cannot be.
+    Nothing is changed. Raises Refused, naming what is in the way."""
     name = work.places["target"]
     host, environment = session.host(name), session.environment(name)
     backup = usable_set(work, store)
-    if work.areas != set(AREAS):
-        raise Refused(
-            f"{name} is bare (there is no {environment.webroot}/{environment.config}), and a bare "
-            f"host needs all of {', '.join(AREAS)}; this would bring "
-            f"{', '.join(area for area in AREAS if area in work.areas)}",
-            hint="restore a complete set, without --only",
+    config: BareConfig | None = None
+    if shell.is_bare(host, environment):
+        require_makeable_here(work, "webroot", f"{environment.webroot}/{environment.config}")
+        target, config = _planned(session, work, store, backup)
+    else:
+        target = session.instance(name)
+        require_no_shell(target, work.run_id)
+        if not target.layout.datadir_id:
+            require_makeable_here(work, "data", target.layout.datadir)
+    session.keep_secret(target.facts.database, target.facts.log)
+    work.require_free(target)
+    guards.env_fits(target, anonymize=work.anonymize)
+    guards.config_goes_on(target)
+    require_no_intent(target)
+    shell.require_makeable(target)
+    lacking: set[Area] = set() if config is None else {"webroot"}
+    if not data_is_there(target, config, store, backup):
+        lacking.add("data")
+    wanted = staged(target, contents(session, work, target, backup), areas=work.areas)
+    databases, absent = needed(wanted, config)
+    dumps = tuple(dump_of(one, backup) for one in databases)
+    main = environment.key("gaia.db")
+
+    def ground(database: StagedDatabase) -> Ground:
+        said = database.key == main and environment.database.dbname is not None
+        dump = next((one for one in backup.manifest.databases if one.key == database.key), None)
+        vouched = said or backup.manifest.environment == name
+        known = dump.counts.tables if vouched and dump is not None else ()
+        # What the set has nothing of is not exchanged either.
+        own = config is None or (vouched and dump is None)
+        return grounds.look(database.server, name, own=own, known=known)
+
+    with ThreadPoolExecutor(4) as pool:
+        unserved = pool.submit(require_unserved_by_config, target)
+        route = pool.submit(choose_route, store.host, host, session.site.refresh.route)
+        way = pool.submit(method, Access(store.host), access(target))
+        running = pool.submit(services.running, host, environment)
+        there = tuple(pool.map(ground, databases))
+        unserved.result()
+        missing = set(lacking)
+        if any(one.database == "missing" or not one.role for one in there):
+            missing.add("database")
+        if not any(
+            at.database == "held" for one, at in zip(databases, there, strict=True) if one.swapped
+        ):
+            lacking.add("database")
+        require_covered(work, missing)
+        return BareSurvey(
+            target=target,
+            stage=Stage(
+                target,
+                work.run_id,
+                databases,
+                areas=work.areas,
+                absent=absent,
+                settings=settings_of(session.site, environment),
+            ),
+            target_facts=(),
+            route=route.result(),
+            method=way.result(),
+            services=running.result(),
+            in_maintenance=True,
+            previous=(target.state.read("instance") or {}).get("previous"),
+            notes=(
+                *(absent_note(target, one) for one in absent),
+                *left_out(target, backup, databases),
+                *missing_notes(target, config, missing, databases, there),
+            ),
+            store=store,
+            backup=backup,
+            dumps=dumps,
+            source_facts=_sources(backup, dumps),
+            config=config,
+            like=None if config is None else _recorded(store, backup, environment.config),
+            grounds=there,
+            missing=frozenset(missing),
+            lacking=frozenset(lacking),
+            closed=target.in_maintenance(),
         )
-    if environment.services.kind == "compose":
-        raise Refused(
-            f"{name}: there is no {environment.webroot}/{environment.config}, and in containers "
-            "not everything can be made from here",
-            hint="put webroot and config.php there by hand, start the database's container, make "
-            "role and database (RESTORE.md of the set says how); then restore",
-        )
+
+
+def _planned(
+    session: Session, work: Bare, store: Store, backup: BackupSet
+) -> tuple[Instance, BareConfig]:
+    """The target as it will be with the set's config.php."""
+    name = work.places["target"]
+    host, environment = session.host(name), session.environment(name)
+    require_none_lost(host, environment)
     webroot = real_path(host, environment.webroot)
     config = plan_config(
         host,
@@ -112,52 +215,18 @@ def survey_bare(session: Session, work: Bare, store: Store) -> BareSurvey:
         keys=[one.key for one in backup.manifest.databases],
         settings=settings_of(session.site, environment),
     )
-    facts = config.facts
-    session.keep_secret(facts.database, facts.log)
-    layout = read_layout(host, environment, environment.datadir or facts.datadir)
+    layout = read_layout(host, environment, environment.datadir or config.facts.datadir)
     app = App(host, environment, environment.webroot, environment.webroot)
-    target = Instance(environment, host, facts, layout, app, ())
-    work.require_free(target)
-    guards.env_fits(target, anonymize=work.anonymize)
-    require_no_intent(target)
-    shell.require_bare(target)
-    databases = staged(target, contents(session, work, target, backup), areas=work.areas)
-    dumps = tuple(dump_of(one, backup) for one in databases)
-    with ThreadPoolExecutor(4) as pool:
-        unserved = pool.submit(require_unserved_by_config, target)
-        route = pool.submit(choose_route, store.host, host, session.site.refresh.route)
-        way = pool.submit(method, Access(store.host), access(target))
-        running = pool.submit(services.running, host, environment)
-        there = tuple(pool.map(lambda one: grounds.look(one.server, name), databases))
-        unserved.result()
-        main = ServerFacts.from_document(backup.manifest.databases[0].facts)
-        return BareSurvey(
-            target=target,
-            stage=Stage(
-                target,
-                work.run_id,
-                databases,
-                areas=work.areas,
-                settings=settings_of(session.site, environment),
-            ),
-            target_facts=(),
-            route=route.result(),
-            method=way.result(),
-            services=running.result(),
-            in_maintenance=True,
-            previous=None,
-            notes=(*left_out(target, backup, databases), *_notes(target, config)),
-            store=store,
-            backup=backup,
-            dumps=dumps,
-            # One that the set lacks is made like the main one.
-            source_facts=tuple(
-                main if dump is None else ServerFacts.from_document(dump.facts) for dump in dumps
-            ),
-            config=config,
-            like=_recorded(store, backup, environment.config),
-            grounds=there,
-        )
+    return Instance(environment, host, config.facts, layout, app, ()), config
+
+
+def _sources(backup: BackupSet, dumps: tuple[DatabaseDump | None, ...]) -> tuple[ServerFacts, ...]:
+    """What the dumped databases were. One that the set lacks is made like the main one, and none
+    where it has no database at all."""
+    if not backup.manifest.databases:
+        return ()
+    main = backup.manifest.databases[0]
+    return tuple(ServerFacts.from_document((dump or main).facts) for dump in dumps)
 
 
 def _beside(webroot: str, manifest: Manifest) -> str:
@@ -172,27 +241,13 @@ def _recorded(store: Store, backup: BackupSet, config: str) -> Entry | None:
     return next((entry for entry in entries if entry.path == config), None)
 
 
-def _notes(target: Instance, config: BareConfig) -> list[str]:
-    environment = target.environment
-    notes = [f"{environment.webroot} is bare: all is made, with the config.php of the set"]
-    if config.changed:
-        notes.append(
-            f"biso.toml says otherwise of {', '.join(config.changed)} than the set's config.php: "
-            "a config.php that says so requires the set's"
-        )
-    if environment.url:
-        notes.append(
-            f"{environment.url} has to show BISO's maintenance page before anything is served: set "
-            "up the web server for it first, or leave `url` out"
-        )
-    return notes
-
-
 def describe_bare(work: Bare) -> tuple[tuple[str, str], ...]:
-    """What is confirmed with the name: where config.php leads."""
+    """What is confirmed with the name: where config.php leads, and what is missing there."""
     target = work.target
     dsn, layout = target.facts.database, target.layout
+    missing = [area for area in AREAS if area in work.planned.missing]
     return (
+        ("missing", ", ".join(missing) or "biso-cli in the webroot"),
         ("database", f"{dsn.dbname} at {dsn.host or 'the socket'}:{dsn.port}, role {dsn.user}"),
         ("data dir", layout.datadir),
     )

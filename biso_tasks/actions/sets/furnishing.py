@@ -1,10 +1,11 @@
-"""The steps that only a restore onto a bare host has. `furnish` makes an empty shell of an
-instance, in maintenance; from then on it is a restore as any other: staged beside the shell,
-checked, swapped in. Where it fails, the shell is taken away.
+"""The steps that only a restore has which finds something of the target missing. `furnish` makes
+that, empty, and the instance is in maintenance; from then on it is a restore as any other: staged
+beside, checked, swapped in. Where it fails, what was made is taken away.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -27,7 +28,7 @@ __all__ = ["ACTIONS"]
 def _furnish(context: Context[Bare]) -> dict[str, Any]:
     work = context.work
     planned = work.planned
-    target, environment = planned.target, planned.target.environment
+    target = planned.target
     assert work.store is not None
     lacking = [
         (database.server.dsn, ground)
@@ -38,7 +39,9 @@ def _furnish(context: Context[Bare]) -> dict[str, Any]:
         note_shell(
             target,
             work.run_id,
-            folders=work.missing or (),
+            config=planned.config is not None,
+            flag=not planned.closed,
+            folders=work.folders or (),
             databases={dsn.dbname for dsn, ground in lacking if ground.database == "missing"},
             roles={dsn.user for dsn, ground in lacking if not ground.role},
             others=[user for _, user in work.made.roles],
@@ -46,7 +49,23 @@ def _furnish(context: Context[Bare]) -> dict[str, Any]:
 
     work.furnished = True
     note()
-    shell.lay(target, planned.config.texts, planned.like, work.laid)
+    texts = planned.config.texts if planned.config is not None else {}
+    shell.lay(target, texts, planned.like, work.laid, flag=not planned.closed)
+    if "database" in planned.missing:
+        _make_databases(context, note)
+    # From here on the target is an instance as any other.
+    survey = survey_set(work.session, work, work.store)
+    _require_as_planned(planned, survey)
+    work.survey = survey
+    return {"roles": len(work.made.roles), "databases": len(work.made.databases)}
+
+
+def _make_databases(context: Context[Bare], note: Callable[[], None]) -> None:
+    """The roles of the set and of config.php that are missing, then the databases that are."""
+    work = context.work
+    planned = work.planned
+    environment = planned.target.environment
+    assert work.store is not None
     globals_ = sealed_file(work.store, work.backup, "db/globals.sql").decode()
     for number, database in enumerate(planned.stage.databases):
         ground = planned.grounds[number]
@@ -65,11 +84,6 @@ def _furnish(context: Context[Bare]) -> dict[str, Any]:
         )
         if new and planned.dumps[number] is None:
             context.note(f"{database.live} is not in the set: it is made, and stays empty")
-    # From here on the target is an instance as any other.
-    survey = survey_set(work.session, work, work.store)
-    _require_as_planned(planned, survey)
-    work.survey = survey
-    return {"roles": len(work.made.roles), "databases": len(work.made.databases)}
 
 
 def _require_as_planned(planned: BareSurvey, found: SetSurvey) -> None:
@@ -100,30 +114,33 @@ def _require_as_planned(planned: BareSurvey, found: SetSurvey) -> None:
 def _describe_furnish(context: Context[Bare]) -> Effects:
     planned = context.work.planned
     target, dsn = planned.target, planned.target.facts.database
-    layout = target.layout
-    told = " behind one that says what biso.toml does" if planned.config.changed else ""
-    changes = [
-        f"makes {layout.webroot} with the config.php of the set{told}",
-        f"makes {layout.datadir}, empty",
-    ]
-    seen: set[str] = set()
-    for database, ground in zip(planned.stage.databases, planned.grounds, strict=True):
-        user = database.server.dsn.user
-        if not ground.role and user not in seen:
-            changes.append(f"makes the role {user!r}, with the password of config.php")
-        seen.add(user)
-    if target.environment.database.admin is not None:
-        changes.append("makes the roles of the set's db/globals.sql that are missing")
-    changes += [
-        f"makes the database {database.live!r}, empty, at {dsn.host or 'the socket'}:{dsn.port}"
-        for database, ground in zip(planned.stage.databases, planned.grounds, strict=True)
-        if ground.database == "missing"
-    ]
+    layout, changes = target.layout, []
+    if planned.config is not None:
+        told = " behind one that says what biso.toml does" if planned.config.changed else ""
+        changes.append(f"makes {layout.webroot} with the config.php of the set{told}")
+    if "data" in planned.missing:
+        changes.append(f"makes {layout.datadir}, empty")
+    if not planned.closed:
+        changes.append(f"puts {target.name} into maintenance until the set is served")
+    if "database" in planned.missing:
+        seen: set[str] = set()
+        for database, ground in zip(planned.stage.databases, planned.grounds, strict=True):
+            user = database.server.dsn.user
+            if not ground.role and user not in seen:
+                changes.append(f"makes the role {user!r}, with the password of config.php")
+            seen.add(user)
+        if target.environment.database.admin is not None:
+            changes.append("makes the roles of the set's db/globals.sql that are missing")
+        changes += [
+            f"makes the database {database.live!r}, empty, at {dsn.host or 'the socket'}:{dsn.port}"
+            for database, ground in zip(planned.stage.databases, planned.grounds, strict=True)
+            if ground.database == "missing"
+        ]
     return Effects(changes=tuple(changes))
 
 
 def _unfurnish(context: Context[Bare]) -> None:
-    """As bare as it was, unless the set is served by now, or an interrupted swap needs it all."""
+    """As it was before, unless the set is served by now, or an interrupted swap needs it all."""
     work = context.work
     target = work.planned.target
     if not work.furnished or work.swapped is not None or target.state.read("intent") is not None:
@@ -138,9 +155,15 @@ def _unfurnish(context: Context[Bare]) -> None:
 
 
 def _open(context: Context[Bare]) -> None:
-    """The shell was in maintenance, and so is what took its place."""
+    """What was furnished was in maintenance, and so is what took its place. Also where the run was
+    interrupted since: the set is served."""
     work = context.work
+    if work.swapped is None:
+        return
     target = work.target
+    if not work.opens:
+        forget_shell(target)
+        return
     answer = go_live(target, (), False, [])
     if answer is not None:
         raise NeedsPerson(
@@ -151,7 +174,10 @@ def _open(context: Context[Bare]) -> None:
 
 
 def _describe_open(context: Context[Bare]) -> Effects:
-    return Effects(changes=(f"ends the maintenance of {context.work.target.name}",))
+    name = context.work.target.name
+    if not context.work.opens:
+        return Effects(changes=(f"nothing: {name} was in maintenance before, and stays so",))
+    return Effects(changes=(f"ends the maintenance of {name}",))
 
 
 def _check_services(context: Context[StageWork]) -> dict[str, Any]:
@@ -167,10 +193,11 @@ def _check_services(context: Context[StageWork]) -> dict[str, Any]:
             context.note(f"{name} does not run: start it, `{' '.join(start.argv)}`")
     if not named:
         context.note("biso.toml names no services: start web server and queue runner by hand")
-    context.note(
-        "is the scheduler (Crunz) in the crontab of "
-        f"{environment.run_as or target.host.login} on this host? A set holds no crontab"
-    )
+    if not context.work.kept:
+        context.note(
+            "is the scheduler (Crunz) in the crontab of "
+            f"{environment.run_as or target.host.login} on this host? A set holds no crontab"
+        )
     return {"running": list(running), "stopped": [one for one in named if one not in running]}
 
 
@@ -181,14 +208,13 @@ def _describe_services(context: Context[StageWork]) -> Effects:
 def _leave(context: Context[Bare]) -> None:
     """Folders that only the lock had made go as well."""
     work = context.work
-    if work.missing and work.swapped is None and not work.furnished:
-        shell.remove_folders(work.planned.target, work.missing)
+    if work.folders and work.swapped is None and not work.furnished:
+        shell.remove_folders(work.planned.target, work.folders)
 
 
 ACTIONS = (
-    Action("furnish", _furnish, "Make an empty instance on a bare host", _describe_furnish,
-           _unfurnish),
-    Action("open", _open, "End the maintenance that a shell began in", _describe_open),
+    Action("furnish", _furnish, "Make what is missing, empty", _describe_furnish, _unfurnish),
+    Action("open", _open, "End the maintenance that was begun in", _describe_open),
     Action("check-services", _check_services, "Say which services run", _describe_services),
     Action("leave-bare", _leave, "Remove folders that a failed run made"),
 )  # fmt: skip

@@ -254,7 +254,8 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
         read = work.source_settings(number)
         with admin(target) as role:
             # A shell's own are nobody's choice.
-            own = None if work.bare else settings.read(role, database.live)
+            fresh = database.live in work.fresh
+            own = None if fresh else settings.read(role, database.live)
             merged = settings.merge(
                 read,
                 own,

@@ -24,7 +24,7 @@ from biso_tasks.stage import guards, record
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.intent import make_intent
-from biso_tasks.stage.model import Area, Stage, StagedDatabase, staged
+from biso_tasks.stage.model import AREAS, Area, Stage, StagedDatabase, staged
 from biso_tasks.stage.swap import Swapped, require_no_intent, swap
 from biso_tasks.stage.webroot import finish_webroot
 
@@ -133,7 +133,7 @@ def _swap(context: Context[StageWork]) -> dict[str, Any]:
     target, stage = work.target, work.stage
     document = record.after_swap(
         target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas,
-        onto_bare=work.bare,
+        lacking=work.lacking,
     )  # fmt: skip
     work.swapped = _exchange(
         context, target, stage.swapped, document, rollback=False, incoming=stage, areas=stage.areas,
@@ -160,14 +160,19 @@ def _describe_swap(context: Context[StageWork]) -> Effects:
     return Effects(
         changes=(
             f"exchanges {' and '.join(places)} of {work.target.name} with the stage{stopped}; "
-            + (
-                "of the empty shell nothing is kept"
-                if work.bare
-                else "what is served now is kept as the previous instance"
-            ),
+            + _kept(work),
         ),
         destroys=destroys,
     )
+
+
+def _kept(work: StageWork) -> str:
+    if not work.lacking:
+        return "what is served now is kept as the previous instance"
+    if not work.kept:
+        return "of the empty shell nothing is kept"
+    there = " and ".join(area for area in AREAS if area in work.kept)
+    return f"what is there now of {there} is kept as the previous instance"
 
 
 def _swap_previous(context: Context[Rollback]) -> dict[str, Any]:
@@ -246,8 +251,8 @@ def _exchange(
         target, intent, stage_maintenance=stage_maintenance, ours=context.work.require_ours
     )
     for note in swapped.notes:
-        # Of a shell, that it was in maintenance is no news.
-        if not (isinstance(context.work, StageWork) and context.work.bare):
+        # Of one that we closed ourselves, that it was in maintenance is no news.
+        if not (isinstance(context.work, StageWork) and context.work.opens):
             context.note(note)
     if rollback:
         discard_stage(target, [])

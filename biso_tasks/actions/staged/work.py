@@ -28,7 +28,7 @@ from biso_tasks.privacy.inventory.model import Inventory
 from biso_tasks.privacy.inventory.said import inventories_of
 from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.prove import Proof
-from biso_tasks.stage.model import Stage, StagedDatabase
+from biso_tasks.stage.model import Area, Stage, StagedDatabase
 from biso_tasks.stage.swap import Swapped
 from biso_tasks.stage.view import StageView
 
@@ -76,8 +76,10 @@ class StageSurvey:
 
 @dataclass(slots=True)
 class StageWork(TargetWork, ABC):
-    """The work of whatever builds a stage and swaps it in: what the steps hand on. `bare`: what it
-    takes the place of is only a shell that was made for it. `said`: what privacy.toml and plugins
+    """The work of whatever builds a stage and swaps it in: what the steps hand on. `lacking`: areas
+    of the target of which there was nothing, so that it takes the place of a shell that was made
+    for it; `fresh`: the live databases that were made so; `opens`: the run itself began the
+    maintenance that the target is in, and a step ends it. `said`: what privacy.toml and plugins
     say of columns and files."""
 
     VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
@@ -90,7 +92,9 @@ class StageWork(TargetWork, ABC):
         "target.dbname": lambda work: work.target.facts.database.dbname,
     }
 
-    bare: bool = False
+    lacking: frozenset[Area] = frozenset()
+    fresh: frozenset[str] = frozenset()
+    opens: bool = False
     anonymize: bool = True
     keep_stage: bool = False
     reading: ExitStack = field(default_factory=ExitStack)
@@ -149,6 +153,11 @@ class StageWork(TargetWork, ABC):
         """The numbers of the stage's databases whose content comes from the origin."""
         databases = enumerate(self.stage.databases)
         return [number for number, one in databases if one.content != "live-schema"]
+
+    @property
+    def kept(self) -> frozenset[Area]:
+        """The areas of which the previous instance will consist."""
+        return self.stage.areas - self.lacking
 
     @property
     def config(self) -> RefreshConfig:
