@@ -65,6 +65,7 @@ umask 077
 work=
 [ -z "$2" ] || work=$(mktemp -d -p "$2" .work-XXXXXXXX 2>/dev/null) || work=
 [ -n "$work" ] || work=$(mktemp -d) || exit 76
+[ -d "$work" ] || exit 76
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 75' HUP INT TERM PIPE
 cd -- "$1"
