@@ -65,11 +65,14 @@ def _checkout() -> Path:
 
 def _parallel(own: list[str]) -> list[str]:
     """One more than there are cores, where pytest-xdist is there and nothing speaks against it:
-    much of the time is spent waiting for servers and programs that were started."""
+    much of the time is spent waiting for servers and programs that were started. A few tests take
+    a hundred times as long as the others: who has nothing left takes from whoever has."""
     apart = ("-n", "--numprocesses", "--dist", "--pdb", "--trace", "--collect-only", "--co", "-s")
     if find_spec("xdist") is None or "no:xdist" in " ".join(own):
         return []
-    return [] if any(word.startswith(apart) for word in own) else ["-n", str(_cores() + 1)]
+    if any(word.startswith(apart) for word in own):
+        return []
+    return ["-n", str(_cores() + 1), "--dist=worksteal"]
 
 
 def _cores() -> int:

@@ -119,7 +119,8 @@ def test_two_processes_are_not_forced_on_whoever_asks_otherwise(own):
 
 def test_two_processes_where_xdist_is_there(monkeypatch):
     monkeypatch.setattr(module, "find_spec", lambda name: object())
-    assert module._parallel(["tests/ui"]) == ["-n", str(module._cores() + 1)]
+    workers = ["-n", str(module._cores() + 1), "--dist=worksteal"]
+    assert module._parallel(["tests/ui"]) == workers
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     assert module._parallel(["tests/ui"]) == []
 
