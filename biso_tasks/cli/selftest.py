@@ -88,8 +88,10 @@ def _colour(call: Call) -> list[str]:
 def _run(words: list[str], root: Path) -> tuple[int, str]:
     """The exit code and the end of what it printed; all of it is shown as it comes. (With --json,
     our stdout leads to stderr.)"""
-    # The tests build sites of their own: none of them may meet the user's.
-    environment = {key: value for key, value in os.environ.items() if key != "BISO_CONFIG"}
+    # The tests build sites of their own: none of them may meet the user's. They start our program a
+    # thousand times: its bytecode is kept.
+    apart = ("BISO_CONFIG", "PYTHONDONTWRITEBYTECODE")
+    environment = {key: value for key, value in os.environ.items() if key not in apart}
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     tail = ""
     sys.stdout.flush()

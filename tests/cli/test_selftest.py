@@ -76,6 +76,14 @@ def test_arguments_are_split_as_a_shell_would(checkout, capfd):
     assert "1 passed, 1 deselected" in capfd.readouterr()[0]
 
 
+def test_the_programs_that_tests_start_find_their_bytecode(checkout, capfd, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (checkout / "tests/test_a.py").write_text(
+        "import os\n\n\ndef test_a():\n    assert 'PYTHONDONTWRITEBYTECODE' not in os.environ\n"
+    )
+    assert run() == 0
+
+
 def test_no_test_at_all_is_a_failure(checkout, capfd):
     assert run() == 1
     assert "no tests ran" in capfd.readouterr()[1]

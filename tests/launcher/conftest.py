@@ -25,6 +25,7 @@ import importlib.util, json, os, sys
 names = ("tiny_core", "tiny_demo", "tiny_dev")
 found = [name for name in names if importlib.util.find_spec(name)]
 facts = {"args": sys.argv[1:], "found": found, "cwd": os.getcwd(), "python": sys.executable}
+facts["bytecode"] = not sys.dont_write_bytecode
 print(json.dumps(facts))
 """
 _TOOLS = ("sh", "dash", "env", "dirname", "readlink", "ln", "rm", "mv", "cp", "cmp", "mkdir", "cat")

@@ -110,6 +110,11 @@ def test_a_module_in_the_working_directory_does_not_stand_in_for_ours(checkout, 
     assert checkout.facts("list", cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})["args"]
 
 
+def test_bytecode_is_kept_whatever_the_caller_asks_for_his_own_programs(checkout):
+    checkout.use_uv()
+    assert checkout.facts("list", env={"PYTHONDONTWRITEBYTECODE": "1"})["bytecode"] is True
+
+
 def test_somebody_elses_venv_is_moved_aside_and_said(checkout):
     checkout.use_uv()
     (checkout.root / ".venv/bin").mkdir(parents=True)
