@@ -12,7 +12,7 @@ from biso_tasks.privacy.sqltext import query
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["COMMENTS", "LABELS", "findings", "read", "shown"]
+__all__ = ["COMMENTS", "LABELS", "findings", "names_place", "places", "read", "shown"]
 
 Find = Callable[[str], frozenset[str]]
 
@@ -184,6 +184,22 @@ def shown(place: str, find: Find) -> str:
     return "‹name›"
 
 
+_FOREIGN: Final = (
+    f"SELECT {_place('pg_class', 'c.oid')} FROM pg_catalog.pg_class c "
+    f"WHERE c.relkind = 'f' AND {_own('pg_class', 'c')}"
+)
+
+
+def places(conn: psycopg.Connection[Any]) -> set[str]:
+    """Every place of the schema that `findings` may name, as a person may declare it harmless."""
+    return {place for place, _ in read(conn)} | {place for (place,) in query(conn, _FOREIGN)}
+
+
+def names_place(rule: str, place: str) -> bool:
+    """Whether a rule, which may be a pattern, speaks of a place of the schema."""
+    return place == rule or fnmatchcase(place, rule)
+
+
 def findings(
     conn: psycopg.Connection[Any], find: Find, harmless: Collection[str] = ()
 ) -> Iterator[tuple[str, str]]:
@@ -192,15 +208,11 @@ def findings(
     are), but at the places (or patterns) that a person has declared `harmless`."""
 
     def wanted(place: str) -> bool:
-        return not any(place == one or fnmatchcase(place, one) for one in harmless)
+        return not any(names_place(one, place) for one in harmless)
 
     for place, text in read(conn):
         for kind in find(text) if wanted(place) else ():
             yield shown(place, find), kind
-    foreign = (
-        f"SELECT {_place('pg_class', 'c.oid')} FROM pg_catalog.pg_class c "
-        f"WHERE c.relkind = 'f' AND {_own('pg_class', 'c')}"
-    )
-    for (place,) in query(conn, foreign):
+    for (place,) in query(conn, _FOREIGN):
         if wanted(place):
             yield shown(place, find), "unreadable"

@@ -144,16 +144,25 @@ def test_a_column_that_production_has_and_nobody_classified_stops_it_before_it_i
     assert world.leftovers(previous=False) == []
 
 
-@pytest.mark.parametrize("rule", ['"person.gibt_es_nicht" = "text"', '"nirgends/**" = "personal"'])
+@pytest.mark.parametrize(
+    ("section", "rule"),
+    [
+        ("[columns]", '"person.gibt_es_nicht" = "text"'),
+        ("[files]", '"nirgends/**" = "personal"'),
+        ("[schema]", '"function public.nirgends()" = { harmless = "says hello" }'),
+    ],
+)
 def test_a_rule_that_matches_nothing_stops_it_with_its_line(
-    rule: str, world: Any, site: Path
+    section: str, rule: str, world: Any, site: Path
 ) -> None:
     same_code(world)
     scan(world, "--write")
-    section = "[files]\n" if "/" in rule else "[columns]\n"
-    text = (site / "privacy.toml").read_text().replace(section, f"{section}{rule}\n")
+    text = (site / "privacy.toml").read_text()
+    text = text if section in text else f"{text}\n{section}\n"
+    text = text.replace(f"{section}\n", f"{section}\n{rule}\n")
     (site / "privacy.toml").write_text(text)
     line = text.splitlines().index(rule) + 1
+    assert scan(world, "--check", code=3)["drift"]["unused"] == [rule.split('"')[1]]
     ran = world.refresh("--from", "prod", code=3)
     assert f"privacy.toml:{line}: no" in ran.json["error"]["message"]
     assert world.leftovers(previous=False) == []

@@ -8,9 +8,12 @@ import psycopg
 import pytest
 
 from biso_tasks.privacy.classify import classify
+from biso_tasks.privacy.inventory.drift import unused_places
+from biso_tasks.privacy.inventory.model import PlaceRule
 from biso_tasks.privacy.mask import mask
 from biso_tasks.privacy.originals import collect
 from biso_tasks.privacy.prove import prove
+from biso_tasks.privacy.schema_texts import places
 
 pytestmark = pytest.mark.real
 
@@ -26,3 +29,16 @@ def test_only_the_place_that_was_named_is_left_alone(source: Connection, stage: 
     assert {leak.place for leak in prove(stage, originals, inventory).leaks} == {one, other}
     left = prove(stage, originals, inventory, harmless=[one]).leaks
     assert {leak.place for leak in left} == {other}
+
+
+def test_a_rule_that_speaks_of_no_place_is_named(stage: Connection) -> None:
+    stage.execute("COMMENT ON TABLE notiz IS 'wie immer'")
+    there = places(stage)
+    rules = [
+        PlaceRule(name, "why", f"privacy.toml:{line}")
+        for line, name in enumerate(
+            ("comment on table public.notiz", "comment on * public.notiz", "function public.weg()")
+        )
+    ]
+    assert [one.name for one in unused_places(rules, there)] == ["function public.weg()"]
+    assert "privacy.toml:2" in unused_places(rules, there)[0].why

@@ -12,11 +12,12 @@ from biso_tasks.files.reading import read_some
 from biso_tasks.instance.instance import Instance
 from biso_tasks.privacy.classify import Classified, classify
 from biso_tasks.privacy.columns import partitions
-from biso_tasks.privacy.inventory.drift import Drift, column_drift, unused_files
+from biso_tasks.privacy.inventory.drift import Drift, column_drift, unused_files, unused_places
 from biso_tasks.privacy.inventory.files import FileFound, chosen, count, judge
 from biso_tasks.privacy.inventory.match import Partitions, apply, file_rules
 from biso_tasks.privacy.inventory.model import Inventory
 from biso_tasks.privacy.inventory.said import inventories_of
+from biso_tasks.privacy.schema_texts import places as schema_places
 from biso_tasks.session import Session
 from biso_tasks.stage.model import access, own_directory, server
 
@@ -46,10 +47,12 @@ def look(session: Session, name: str, *, new: bool = False) -> Looked:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = classify(connection)
         parts = partitions(connection)
+        rules = [rule for one in said for rule in one.schema]
+        places = unused_places(rules, schema_places(connection)) if rules else ()
         connection.execute("ROLLBACK")
     entries = _listed(instance)
     drift = column_drift(said, [one.column for one in found], parts)
-    unused = (*drift.unused, *unused_files(file_rules(said), entries))
+    unused = (*drift.unused, *unused_files(file_rules(said), entries), *places)
     return Looked(
         columns=apply(said, found, parts),
         files=_files(instance, said, entries),

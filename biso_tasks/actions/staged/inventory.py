@@ -4,6 +4,7 @@ the gate that stops it where the three have drifted apart."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from biso_tasks.actions.staged.work import StageWork
@@ -13,8 +14,15 @@ from biso_tasks.files.patterns import compile_pattern
 from biso_tasks.files.policy import Rule as PolicyRule
 from biso_tasks.privacy.classify import Classified, classify, extend
 from biso_tasks.privacy.columns import partitions, read_columns
-from biso_tasks.privacy.inventory.drift import Drift, column_drift, require_none, unused_files
+from biso_tasks.privacy.inventory.drift import (
+    Drift,
+    column_drift,
+    require_none,
+    unused_files,
+    unused_places,
+)
 from biso_tasks.privacy.inventory.match import apply, file_rules
+from biso_tasks.privacy.schema_texts import places
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
@@ -50,7 +58,9 @@ def extend_inventories(work: StageWork) -> None:
             before = [one.column for one in known]
             parts = partitions(connection)
             drift = column_drift(work.said, read_columns(connection), parts, before=before)
-            require_none(drift, work.stage.called)
+            rules = [rule for said in work.said for rule in said.schema]
+            unused = unused_places(rules, places(connection)) if rules else ()
+            require_none(replace(drift, unused=(*drift.unused, *unused)), work.stage.called)
             found = extend(known, connection)
         extended.append(_with_new(work, known, found, parts))
     work.inventories = tuple(extended)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +11,18 @@ from biso_tasks.files.listing import Entry
 from biso_tasks.files.patterns import compile_pattern, is_literal
 from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.inventory.match import Index, Partitions, names
-from biso_tasks.privacy.inventory.model import FileRule, Inventory, Rule, fits, same_type, type_name
+from biso_tasks.privacy.inventory.model import (
+    FileRule,
+    Inventory,
+    PlaceRule,
+    Rule,
+    fits,
+    same_type,
+    type_name,
+)
+from biso_tasks.privacy.schema_texts import names_place
 
-__all__ = ["Drift", "Drifted", "column_drift", "require_none", "unused_files"]
+__all__ = ["Drift", "Drifted", "column_drift", "require_none", "unused_files", "unused_places"]
 
 _NONE: Final[Partitions] = {}
 
@@ -103,6 +112,15 @@ def unused_files(rules: Iterable[FileRule], entries: Sequence[Entry]) -> tuple[D
             if is_literal(rule.pattern)
             else any(map(compile_pattern(rule.pattern).fullmatch, paths))
         )
+    )
+
+
+def unused_places(rules: Iterable[PlaceRule], places: Collection[str]) -> tuple[Drifted, ...]:
+    """The rules of `[schema]` that speak of none of `places`, which are those of one database."""
+    return tuple(
+        Drifted(rule.name, f"{rule.place}: no place of the schema is called so")
+        for rule in rules
+        if not any(names_place(rule.name, place) for place in places)
     )
 
 
