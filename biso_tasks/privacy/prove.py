@@ -3,9 +3,10 @@ for survivors, in the very run. Findings name a place and a kind, never a value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.privacy.canaries import TABLE
 from biso_tasks.privacy.cells import tables
@@ -90,6 +91,9 @@ def _show_all_rows(stage: psycopg.Connection[Any], table: Column) -> None:
         execute(stage, f"ALTER TABLE {table.sql_table} NO FORCE ROW LEVEL SECURITY")
 
 
+_NO_ROWS: Final[Mapping[str, str]] = {}
+
+
 def prove(
     stage: psycopg.Connection[Any],
     originals: Originals,
@@ -97,13 +101,14 @@ def prove(
     *,
     files: Iterable[File] = (),
     keep: Collection[str] = (),
+    keep_rows: Mapping[str, str] = _NO_ROWS,
     harmless: Collection[str] = (),
     settings: Iterable[tuple[str, str]] = (),
     on_table: Callable[[str], None] | None = None,
 ) -> Proof:
     """Searches every column of the stage that can hold text, large objects, the schema, and
     `files`, for `originals`. `inventory` is that of the stage; `keep` names tables that hold the
-    test instance's own rows, `harmless` places of the schema (see `schema_texts`), `settings`
+    test instance's own rows, `keep_rows` conditions for those of other tables, `harmless` places of the schema (see `schema_texts`), `settings`
     (place, value) what the database is given before it is served. Nothing is changed: canaries are
     planted in a transaction that is rolled back, and one that is not found is a leak of kind
     `canary`. Raises StepFailed where rows cannot be read; whether leaks are an error is the
@@ -120,7 +125,8 @@ def prove(
                 on_table(table.relation)
             doing = f"searching table {table.relation}"
             quiet(doing, _show_all_rows, stage, table)
-            quiet(doing, scan.table, stage, group)
+            own = keep_rows.get(table.relation, "")
+            quiet(doing, partial(scan.table, but=own), stage, group)
         for one in inventory:
             if one.column.kind == "large objects" and one.personal:
                 place = one.column.label

@@ -64,13 +64,27 @@ def _source(table: Column) -> str:
     return f"{'ONLY ' if table.kind == 'table' else ''}{table.sql_table} AS t"
 
 
+def _others(table: Column, but: str) -> str:
+    """A condition for the rows that `but` is not true of. It may call the table by its name, which
+    the alias hides."""
+    if not but:
+        return "true"
+    only = "ONLY " if table.kind == "table" else ""
+    return f"t.ctid NOT IN (SELECT ctid FROM {only}{table.sql_table} WHERE ({but}))"
+
+
 def _by_rows(
-    conn: psycopg.Connection[Any], keys: Sequence[Column], values: Sequence[str], table: Column
+    conn: psycopg.Connection[Any],
+    keys: Sequence[Column],
+    values: Sequence[str],
+    table: Column,
+    others: str,
 ) -> Iterator[Batch]:
     held: list[tuple[str | None, ...]] = []
     size = 0
     for row in stream(
-        conn, f"SELECT {', '.join((key_expression(keys), *values))} FROM {_source(table)}"
+        conn,
+        f"SELECT {', '.join((key_expression(keys), *values))} FROM {_source(table)} WHERE {others}",
     ):
         held.append(row)
         size += sum(len(value) for value in row if value is not None)
@@ -87,11 +101,17 @@ def _turned(rows: Sequence[Sequence[str | None]]) -> Batch:
 
 
 def batches(
-    conn: psycopg.Connection[Any], keys: Sequence[Column], values: Sequence[str], table: Column
+    conn: psycopg.Connection[Any],
+    keys: Sequence[Column],
+    values: Sequence[str],
+    table: Column,
+    *,
+    but: str = "",
 ) -> Iterator[Batch]:
-    """Every row of `table`, in batches; `values` are SQL expressions of type text over the alias
-    `t`. Inside a transaction that was settled; nothing else can run on `conn` before the last one
+    """Every row of `table`, in batches, without those that fulfil the SQL condition `but`; `values`
+    are SQL expressions of type text over the alias `t`. Inside a transaction that was settled; nothing else can run on `conn` before the last one
     was taken. Where a value holds control characters, some rows may come twice."""
+    others = _others(table, but)
     pages, aside = query(
         conn,
         "SELECT pg_relation_size(c.oid) / 8192, COALESCE(pg_relation_size(nullif("
@@ -99,7 +119,7 @@ def batches(
         (table.sql_table,),
     )[0]
     if conn.info.server_version < _TID_RANGES or aside > _ASIDE:
-        yield from _by_rows(conn, keys, values, table)
+        yield from _by_rows(conn, keys, values, table, others)
         return
     joined = [f"string_agg({key_expression(keys)}, chr(30))"] if keys else []
     joined += [f"string_agg(COALESCE({value}, ''), chr(30))" for value in values]
@@ -110,7 +130,7 @@ def batches(
         where = f"t.ctid >= '({start},0)'"
         if start + step < pages:
             where += f" AND t.ctid < '({start + step},0)'"
-        count, *texts = query(conn, f"{head} WHERE {where}")[0]
+        count, *texts = query(conn, f"{head} WHERE {where} AND {others}")[0]
         if not count:
             return Batch([], [[] for _ in values])
         parted = [text.split(CELL) for text in texts]
@@ -130,21 +150,21 @@ def batches(
                 yield batch
         else:
             return
-    yield from _by_rows(conn, keys, values, table)
+    yield from _by_rows(conn, keys, values, table, others)
 
 
 def large(
-    conn: psycopg.Connection[Any], keys: Sequence[Column], column: Column
+    conn: psycopg.Connection[Any], keys: Sequence[Column], column: Column, *, but: str = ""
 ) -> Iterator[tuple[str, str, Content]]:
-    """The key, the checksum in hex and the content of each value of a bytea column. A content must
-    be read before the next is asked for."""
+    """The key, the checksum in hex and the content of each value of a bytea column, but of rows that
+    fulfil `but`. A content must be read before the next is asked for."""
     name = column_name("t", column.name)
     rows = stream(
         conn,
         f"SELECT {key_expression(keys)}, t.ctid::text, octet_length({name}), "
         f"encode(sha256({name}), 'hex'), "
         f"CASE WHEN octet_length({name}) <= {_INLINE} THEN encode({name}, 'hex') END "
-        f"FROM {_source(column)} WHERE {name} IS NOT NULL",
+        f"FROM {_source(column)} WHERE {name} IS NOT NULL AND {_others(column, but)}",
     )
     long: list[tuple[str, str, int, str]] = []
     for key, place, size, digest, content in rows:

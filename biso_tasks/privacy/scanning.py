@@ -90,8 +90,10 @@ class Scan:
         parts = ["‹name›" if find(part) else part for part in path.split("/")]
         return "/".join(parts) if "‹name›" in parts else "‹name›"
 
-    def table(self, conn: psycopg.Connection[Any], group: Sequence[Classified]) -> None:
-        """Every value of one relation."""
+    def table(
+        self, conn: psycopg.Connection[Any], group: Sequence[Classified], *, but: str = ""
+    ) -> None:
+        """Every value of one relation, without the rows that fulfil the SQL condition `but`."""
         originals = self.originals
         table = group[0].column
         present = {one.column.name: one.column for one in group}
@@ -124,7 +126,7 @@ class Scan:
         sure = bool(whole) and all(name in present for name in whole)
         if sure and told:
             values.append(key_expression([present[name] for name in whole]))
-        for names, columns in batches(conn, keys, values, table) if told else ():
+        for names, columns in batches(conn, keys, values, table, but=but) if told else ():
             for one, found in zip(told, columns, strict=False):
                 self.batch(one, names, found, keyed=bool(keys))
                 if sure and one.cells is not None and not one.column.generated:
@@ -134,7 +136,7 @@ class Scan:
                     )[0]
         for one in asked:
             if one.column.type.family == "bytea":
-                self.stored(conn, one, keys)
+                self.stored(conn, one, keys, but)
         share = originals.share(table.relation)
         for one in asked:
             self.rare(one)
@@ -162,9 +164,11 @@ class Scan:
             if count < _FEW and name[:1].isupper() and self.originals.holds_surname(name):
                 self.leaks.add(Leak(one.column.label, "name"))
 
-    def stored(self, conn: psycopg.Connection[Any], one: _Asked, keys: Sequence[Column]) -> None:
+    def stored(
+        self, conn: psycopg.Connection[Any], one: _Asked, keys: Sequence[Column], but: str
+    ) -> None:
         """A bytea column."""
-        for key, digest, content in large(conn, keys, one.column):
+        for key, digest, content in large(conn, keys, one.column, but=but):
             self.values += 1
             if one.cells is not None and content.digest():
                 hits, weighed = one.cells.survivors(

@@ -424,6 +424,22 @@ def test_on_a_terminal_anything_else_changes_nothing(
     assert not (world.site_folder / ".biso/runs").exists()
 
 
+def test_a_kept_row_that_production_has_as_well_is_no_survivor(world: Any) -> None:
+    same_code(world)
+    eva = "login = 'test.eva', name = 'Eva Probst-Zwahlen', email = 'e.probst@stelle-probe.ch'"
+    for one in (world.prod, world.test):
+        one.cluster.rows(
+            f"UPDATE users SET {eva} WHERE id = (SELECT max(id) FROM users)", one.dbname
+        )
+    world.site(refresh={"keep_rows": {"users": "login LIKE 'test.%'"}})
+    ran = world.refresh("--from", "prod")
+    assert ran.json["proof"]["leaks"] == []
+    kept = "SELECT name, email FROM users WHERE login = 'test.eva'"
+    assert world.test.cluster.rows(kept, world.test.dbname) == [
+        ("Eva Probst-Zwahlen", "e.probst@stelle-probe.ch")
+    ]
+
+
 def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     test = world.test
     mine = test.datadir / "eigene Hilfe.txt"

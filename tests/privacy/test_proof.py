@@ -235,6 +235,36 @@ def test_kept_tables_are_neither_masked_nor_searched(
     assert prove(stage, originals, inventory, keep={"bf_log"}).leaks == ()
 
 
+@pytest.mark.parametrize(
+    ("condition", "leaks"),
+    [
+        ("", True),
+        ("person.id = 17", False),  # the table may be called by its name
+        ("id = 18", True),
+        ("CASE WHEN id = 17 THEN NULL ELSE false END", True),  # NULL is not fulfilled
+    ],
+)
+def test_kept_rows_are_not_searched_and_their_neighbours_are(
+    condition: str,
+    leaks: bool,
+    source: Connection,
+    stage: Connection,
+    originals: Originals,
+    inventory: tuple[Classified, ...],
+) -> None:
+    mask(stage, originals, inventory)
+    stage.execute("ALTER TABLE person DISABLE TRIGGER USER")
+    shown = "SELECT ort, foto FROM person WHERE id = 17"
+    old = source.execute(shown.encode()).fetchone()
+    assert old is not None and None not in old
+    stage.execute("UPDATE person SET ort = %s, foto = %s WHERE id = 17", old)
+    kept = {"person": condition} if condition else {}
+    found = prove(stage, originals, inventory, keep_rows=kept).leaks
+    assert (Leak("person.ort", "unchanged") in found) is leaks
+    assert (Leak("person.foto", "unchanged") in found) is leaks
+    assert bool(found) is leaks
+
+
 def test_a_sample_is_said_and_still_finds_an_unmasked_column(
     cluster: Any, make_database: Any
 ) -> None:

@@ -191,6 +191,7 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
                     original,
                     work.inventories[number],
                     keep=_kept(work) if number == 0 else (),
+                    keep_rows=_kept_rows(work) if number == 0 else {},
                     files=_files(work) if number == 0 else (),
                     settings=[
                         (f"database setting {name}", value)
@@ -241,6 +242,11 @@ def _files(work: StageWork) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def _kept(work: StageWork) -> tuple[str, ...]:
     """Tables whose rows are the test instance's own, as the inventory names them."""
     return tuple(one.removeprefix("public.") for one in work.config.keep_tables)
+
+
+def _kept_rows(work: StageWork) -> dict[str, str]:
+    """The conditions of the test instance's own rows, by table as the inventory names it."""
+    return {table.removeprefix("public."): which for table, which in work.config.keep_rows}
 
 
 def _finish(context: Context[StageWork]) -> dict[str, Any]:
