@@ -108,11 +108,11 @@ def prove(
 ) -> Proof:
     """Searches every column of the stage that can hold text, large objects, the schema, and
     `files`, for `originals`. `inventory` is that of the stage; `keep` names tables that hold the
-    test instance's own rows, `keep_rows` conditions for those of other tables, `harmless` places of the schema (see `schema_texts`), `settings`
-    (place, value) what the database is given before it is served. Nothing is changed: canaries are
-    planted in a transaction that is rolled back, and one that is not found is a leak of kind
-    `canary`. Raises StepFailed where rows cannot be read; whether leaks are an error is the
-    caller's to say."""
+    test instance's own rows, `keep_rows` conditions for those of other tables, `harmless` places
+    of the schema (see `schema_texts`), `settings` (place, value) what the database is given before
+    it is served. Nothing is changed: canaries are planted in a transaction that is rolled back,
+    and one that is not found is a leak of kind `canary`. Raises StepFailed where rows cannot be
+    read; whether leaks are an error is the caller's to say."""
     scan = Scan(originals)
     with stage.transaction(force_rollback=True):
         quiet("proving", settle, stage)

@@ -108,9 +108,10 @@ def batches(
     *,
     but: str = "",
 ) -> Iterator[Batch]:
-    """Every row of `table`, in batches, without those that fulfil the SQL condition `but`; `values`
-    are SQL expressions of type text over the alias `t`. Inside a transaction that was settled; nothing else can run on `conn` before the last one
-    was taken. Where a value holds control characters, some rows may come twice."""
+    """Every row of `table`, in batches, without those that fulfil the SQL condition `but`;
+    `values` are SQL expressions of type text over the alias `t`. Inside a transaction that was
+    settled; nothing else can run on `conn` before the last one was taken. Where a value holds
+    control characters, some rows may come twice."""
     others = _others(table, but)
     pages, aside = query(
         conn,
@@ -156,8 +157,8 @@ def batches(
 def large(
     conn: psycopg.Connection[Any], keys: Sequence[Column], column: Column, *, but: str = ""
 ) -> Iterator[tuple[str, str, Content]]:
-    """The key, the checksum in hex and the content of each value of a bytea column, but of rows that
-    fulfil `but`. A content must be read before the next is asked for."""
+    """The key, the checksum in hex and the content of each value of a bytea column, without the
+    rows that fulfil `but`. A content must be read before the next is asked for."""
     name = column_name("t", column.name)
     rows = stream(
         conn,
