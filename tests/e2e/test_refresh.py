@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -366,6 +367,22 @@ def on_a_terminal(world: Any, *words: str, typed: bytes) -> tuple[int, str]:
         environ = {**world._environ(), "TERM": "xterm"}
         words = (sys.executable, "-m", "biso_tasks.cli.main", *words)
         os.execve(sys.executable, words, environ)
+    try:
+        shown, asked = _talk(terminal, typed)
+    except BaseException:
+        # One that still asks would hold its connections for as long as the tests last.
+        os.killpg(pid, signal.SIGKILL)
+        raise
+    finally:
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode("utf-8", "replace"))
+    assert asked, text
+    return code, text
+
+
+def _talk(terminal: int, typed: bytes) -> tuple[bytes, bool]:
+    """All that was shown, and whether it asked."""
     shown = b""
     asked = False
     while True:
@@ -378,16 +395,11 @@ def on_a_terminal(world: Any, *words: str, typed: bytes) -> tuple[int, str]:
         except OSError:  # what Linux says at the end of a terminal
             data = b""
         if not data:
-            break
+            return shown, asked
         shown += data
         if not asked and b"type the name of" in shown and shown.rstrip().endswith(b">"):
             asked = True
             os.write(terminal, typed)
-    os.close(terminal)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode("utf-8", "replace"))
-    assert asked, text
-    return code, text
 
 
 def test_on_a_terminal_the_typed_name_of_the_target_starts_it(world: Any) -> None:
