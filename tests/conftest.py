@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -103,6 +104,11 @@ PARTS = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Started in the background or by nohup, we ignore these, and so would every program that a test
+    # starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for ignored in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(ignored, signal.SIG_DFL)
     names = ", ".join(f'"{name}"' for name in PARTS)
     config.addinivalue_line("markers", f"needs(*parts): real parts of this machine, of {names}")
 
