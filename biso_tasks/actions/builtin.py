@@ -22,7 +22,7 @@ from biso_tasks.actions.sets import (
     unpacking_files,
     verifying,
 )
-from biso_tasks.actions.staged import naming, preparing, swapping
+from biso_tasks.actions.staged import finishing, naming, preparing, swapping
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import Action, RecipeText, Site
 
@@ -37,6 +37,7 @@ def biso_actions(site: Site) -> Sequence[Action]:
         *filing.ACTIONS,
         *preparing.ACTIONS,
         *naming.ACTIONS,
+        *finishing.ACTIONS,
         *swapping.ACTIONS,
         *in_place.ACTIONS,
         *in_place_filling.ACTIONS,

@@ -32,7 +32,7 @@ from biso_tasks.actions.sets.pruning import Prune
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.sets.table_piece import OneTable
 from biso_tasks.actions.sets.verifying import Verify
-from biso_tasks.actions.staged import naming, preparing, swapping
+from biso_tasks.actions.staged import finishing, naming, preparing, swapping
 from biso_tasks.actions.staged.swapping import Rollback
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.actions.target import TargetWork
@@ -62,7 +62,7 @@ WORKS: Final[Mapping[str, type[Work]]] = {
 _GROUPS: Final[tuple[tuple[type[Work], tuple[Action, ...]], ...]] = (
     (TargetWork, locking.ACTIONS),
     (Refresh, (*staging.ACTIONS, *filing.ACTIONS, *in_place.ACTIONS, *in_place_filling.ACTIONS)),
-    (StageWork, (*preparing.ACTIONS, *naming.ACTIONS, *swapping.ACTIONS)),
+    (StageWork, (*preparing.ACTIONS, *naming.ACTIONS, *finishing.ACTIONS, *swapping.ACTIONS)),
     (Backup, (*capturing.ACTIONS, *sealing.ACTIONS, *baselining.ACTIONS)),
     (FromSet, (*unpacking.ACTIONS, *unpacking_files.ACTIONS, *reading_back.ACTIONS)),
     (Bare, furnishing.ACTIONS),

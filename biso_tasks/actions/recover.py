@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import exists
+from biso_tasks.database.stage_role import left_role
 from biso_tasks.errors import BisoError, Locked
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
@@ -60,10 +61,10 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
 
 
 def has_stage(instance: Instance) -> bool:
-    """Whether a stage's database is there although its directory is gone."""
+    """Whether a stage's database or role is there although its directory is gone."""
     for database in staged(instance):
         with admin(database.server) as role:
-            if exists(role, database.stage):
+            if exists(role, database.stage) or left_role(role, database.server):
                 return True
     return False
 

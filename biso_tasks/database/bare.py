@@ -15,11 +15,11 @@ from biso_tasks.database.admin import Admin, admin
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
 from biso_tasks.database.create import drop_busy, exists, locale_words
 from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.passwords import verifier
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import label
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused, StepFailed
-from biso_tasks.values import Dsn
 
 __all__ = ["Ground", "Made", "lacks", "look", "make", "make_roles", "unmake"]
 
@@ -153,7 +153,10 @@ def make_roles(server: Server, ground: Ground, text: str, made: Made) -> list[st
         if user not in new:
             role.execute(compose("CREATE ROLE {} LOGIN", name(user)))
             made.roles.append((server, user))
-        stored = _stored(server.dsn, ground.method)
+        method: Literal["md5", "scram-sha-256"] = (
+            "md5" if ground.method == "md5" else "scram-sha-256"
+        )
+        stored = verifier(user, server.dsn.password, method)
         if stored:
             role.execute(compose("ALTER ROLE {} LOGIN PASSWORD {}", name(user), stored))
     return notes
@@ -267,20 +270,3 @@ def _remedy(environment: str) -> str:
 
 def _roles(role: Admin) -> set[str]:
     return {str(row[0]) for row in role.rows("SELECT rolname::text AS r FROM pg_roles")}
-
-
-def _stored(dsn: Dsn, method: str) -> str:
-    """What a server keeps of the password, "" where there is none."""
-    from psycopg import pq
-
-    word = dsn.password.reveal()
-    if not word:
-        return ""
-    # libpq needs a connection object to do this, not a connection.
-    nowhere = pq.PGconn.connect_start(b"host=/nonexistent")
-    try:
-        kind = b"md5" if method == "md5" else b"scram-sha-256"
-        given = word.encode("utf-8", "surrogateescape")
-        return nowhere.encrypt_password(given, dsn.user.encode(), kind).decode()
-    finally:
-        nowhere.finish()

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from biso_tasks.database.admin import admin
+from biso_tasks.database.admin import Admin, admin
 from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
 from biso_tasks.database.connect import connect
 from biso_tasks.database.server import Server
@@ -40,7 +40,16 @@ from biso_tasks.errors import StepFailed
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["DUMP", "HEAD", "Content", "Route", "content", "copy", "make_extensions"]
+__all__ = [
+    "DUMP",
+    "HEAD",
+    "Content",
+    "Route",
+    "content",
+    "copy",
+    "grant_extension",
+    "make_extensions",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,35 +240,35 @@ def make_extensions(
                 ),
                 compose("CREATE EXTENSION {} SCHEMA {}", name(extension), name(schema)),
             )
-            # rows of its configuration tables are in the dump (PostGIS: spatial_ref_sys)
-            configured = superuser.rows(
-                """SELECT n.nspname, c.relname
-                     FROM pg_extension e, unnest(e.extconfig) AS o(oid)
-                     JOIN pg_class c ON c.oid = o.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-                    WHERE e.extname = {}""",
-                extension,
-            )
-            for row in configured:
-                superuser.execute(
-                    compose("GRANT ALL ON {} TO {}", name(*row), name(target.dsn.user))
-                )
-            # foreign servers are in the dump, and belong to the application's role there
-            wrappers = superuser.rows(
-                """SELECT w.fdwname::text AS wrapper FROM pg_foreign_data_wrapper w
-                     JOIN pg_depend d ON d.classid = 'pg_foreign_data_wrapper'::regclass
-                      AND d.objid = w.oid AND d.deptype = 'e'
-                     JOIN pg_extension e ON e.oid = d.refobjid WHERE e.extname = {}""",
-                extension,
-            )
-            for (wrapper,) in wrappers:
-                superuser.execute(
-                    compose(
-                        "GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}",
-                        name(wrapper),
-                        name(target.dsn.user),
-                    )
-                )
+            superuser.execute(*grant_extension(superuser, extension, target.dsn.user))
     return [extension for extension, _ in wanted]
+
+
+def grant_extension(superuser: Admin, extension: str, user: str) -> list[str]:
+    """Statements that give `user` what a dump does with an extension that is somebody else's."""
+    # rows of its configuration tables are in the dump (PostGIS: spatial_ref_sys)
+    configured = superuser.rows(
+        """SELECT n.nspname, c.relname
+             FROM pg_extension e, unnest(e.extconfig) AS o(oid)
+             JOIN pg_class c ON c.oid = o.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE e.extname = {}""",
+        extension,
+    )
+    # foreign servers are in the dump, and belong to the application's role there
+    wrappers = superuser.rows(
+        """SELECT w.fdwname::text AS wrapper FROM pg_foreign_data_wrapper w
+             JOIN pg_depend d ON d.classid = 'pg_foreign_data_wrapper'::regclass
+              AND d.objid = w.oid AND d.deptype = 'e'
+             JOIN pg_extension e ON e.oid = d.refobjid WHERE e.extname = {}""",
+        extension,
+    )
+    return [
+        *(compose("GRANT ALL ON {} TO {}", name(*row), name(user)) for row in configured),
+        *(
+            compose("GRANT USAGE ON FOREIGN DATA WRAPPER {} TO {}", name(wrapper), name(user))
+            for (wrapper,) in wrappers
+        ),
+    ]
 
 
 def _notes(what: Content) -> list[str]:

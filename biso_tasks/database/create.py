@@ -32,25 +32,29 @@ def create(
     dbname: str,
     source: ServerFacts,
     *,
+    owner: str = "",
     locale: str | None = None,
     version: int = 0,
 ) -> None:
-    """Create `dbname`, empty, with `source`'s encoding and locale (or `locale`), owned by the
-    application's role, closed to all others until the swap. `server` names the live database;
-    `version` is the target's server_version_num (0: as the source's). Raises Refused,
+    """Create `dbname`, empty, with `source`'s encoding and locale (or `locale`), owned by `owner`,
+    by default the application's role, closed to all others until the swap. `server` names the live
+    database; `version` is the target's server_version_num (0: as the source's). Raises Refused,
     DatabaseFailed.
 
     template0, because template1 may hold objects and refuses another encoding.
     """
     beside(server, dbname)
+    owner = owner or server.dsn.user
     parts = [
-        compose("TEMPLATE template0 OWNER {} ENCODING {}", name(server.dsn.user), source.encoding),
+        compose("TEMPLATE template0 OWNER {} ENCODING {}", name(owner), source.encoding),
         *locale_words(source, locale, version or source.version),
+        # Whoever came in while it is everybody's would stay in.
+        "ALLOW_CONNECTIONS false",
     ]
     admin.execute(
         compose("CREATE DATABASE {} {}", name(dbname), Raw(" ".join(parts))),
-        # two statements, so for a moment an empty database is open: it holds nothing yet
         compose("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(dbname)),
+        compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(dbname)),
     )
 
 

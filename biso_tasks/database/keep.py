@@ -101,19 +101,18 @@ def check_tables(
 
 def keep_tables(
     server: Server,
-    stage: str,
+    at_stage: Server,
     wanted: Sequence[str],
     *,
     cancel: threading.Event,
     timeout: float | None = None,
 ) -> dict[str, int]:
-    """Replace the rows of `wanted` in the database `stage` by those of `server`'s live database,
-    with their sequences; the rows by table. Raises Refused where a table or column is missing
-    (nothing was changed), StepFailed where a foreign key does not hold (nothing was changed) or the
-    rows are not all there."""
+    """Replace the rows of `wanted` in the database that `at_stage` names by those of `server`'s
+    live database, with their sequences; the rows by table. Raises Refused where a table or column
+    is missing (nothing was changed), StepFailed where a foreign key does not hold (nothing was
+    changed) or the rows are not all there."""
     if not wanted:
         return {}
-    at_stage = server.at(stage)
     nonce = f"biso-tasks {secrets.token_hex(16)}"
     with export(server) as snapshot, connect(at_stage, autocommit=True) as connection:
         problems = check_tables(snapshot.connection, connection, wanted)
@@ -126,7 +125,8 @@ def keep_tables(
             """SELECT shobj_description(oid, 'pg_database') FROM pg_database
                 WHERE datname = current_database()"""
         ).fetchone()
-        mark = compose("COMMENT ON DATABASE {} IS {}", name(stage), nonce)
+        stage = name(at_stage.dsn.dbname)
+        mark = compose("COMMENT ON DATABASE {} IS {}", stage, nonce)
         from_leg = Leg(
             server.host,
             client_command(
@@ -154,7 +154,7 @@ def keep_tables(
         to_leg = Leg(
             server.host,
             client_command(at_stage, LOAD, head, *at_stage.client_words("psql")),
-            password_line(server.dsn),
+            password_line(at_stage.dsn),
         )
         transfer(from_leg, to_leg, "keeping rows", route="local", cancel=cancel, timeout=timeout)
         found = connection.execute(
@@ -164,11 +164,7 @@ def keep_tables(
         if found is None or found[0] != nonce:
             raise StepFailed("the kept rows did not all arrive in the stage; nothing was changed")
         connection.execute(
-            query(
-                compose(
-                    "COMMENT ON DATABASE {} IS {}", name(stage), comment[0] if comment else None
-                )
-            )
+            query(compose("COMMENT ON DATABASE {} IS {}", stage, comment[0] if comment else None))
         )
         result = {}
         for sequence in (s for table in kept for s in table.sequences):

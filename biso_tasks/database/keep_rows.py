@@ -61,15 +61,15 @@ class _Rows:
 _Links = Mapping[tuple[Name, Name], tuple[str, ...]]
 
 
-def keep_rows(server: Server, stage: str, wanted: Mapping[str, str]) -> dict[str, KeptRows]:
+def keep_rows(server: Server, at_stage: Server, wanted: Mapping[str, str]) -> dict[str, KeptRows]:
     """Put the rows of `server`'s live database that fulfil the conditions of `wanted` (SQL by
-    table) into the database `stage`, in the place of those that fulfil them there; what was done,
-    by table. Raises Refused where a table or column is missing, or a key is another row's in the
-    stage; DatabaseFailed where a condition or a foreign key does not hold; StepFailed where the
-    rows are not all there. Then nothing was changed."""
+    table) into the database that `at_stage` names, in the place of those that fulfil them there;
+    what was done, by table. Raises Refused where a table or column is missing, or a key is another
+    row's in the stage; DatabaseFailed where a condition or a foreign key does not hold; StepFailed
+    where the rows are not all there. Then nothing was changed."""
     if not wanted:
         return {}
-    with connect(server) as live, connect(server.at(stage)) as connection:
+    with connect(server) as live, connect(at_stage) as connection:
         live.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         problems = check_tables(live, connection, list(wanted), key="keep_rows")
         if problems:

@@ -100,7 +100,7 @@ def require_free_place(server: Server, place: Name) -> None:
 
 def bring_table(
     server: Server,
-    stage: str,
+    source: Server,
     table: Name,
     place: Name,
     rows: int,
@@ -108,11 +108,10 @@ def bring_table(
     cancel: threading.Event,
     timeout: float | None = None,
 ) -> None:
-    """Copy `table` of the database `stage` to `place` in `server`'s live database; the schema is
-    made where it is missing. Raises StepFailed where that fails (a column's type that the live
-    database does not have), and ProofFailed where not exactly `rows` rows arrive: then nothing
-    is left of it."""
-    source = server.at(stage)
+    """Copy `table` of the database that `source` names to `place` in `server`'s live
+    database; the schema is made where it is missing. Raises StepFailed where that fails (a column's
+    type that the live database does not have), and ProofFailed where not exactly `rows` rows
+    arrive: then nothing is left of it."""
     with connect(source) as connection:
         connection.execute("SELECT set_config('search_path', 'pg_catalog', false)")
         columns = connection.execute(query(compose(_COLUMNS, label(table)))).fetchall()
@@ -137,7 +136,7 @@ def bring_table(
     from_leg = Leg(
         server.host,
         client_command(source, APPEND, "\\.\nCOMMIT;\n", *words),
-        password_line(server.dsn),
+        password_line(source.dsn),
     )
     to_leg = Leg(
         server.host,

@@ -15,7 +15,7 @@ from biso_tasks.database.admin import Admin
 from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.sqltext import Raw, compose, name
 
-__all__ = ["Settings", "access_statements", "apply", "assignment", "merge", "read"]
+__all__ = ["Settings", "access_statements", "apply", "assignment", "elements", "merge", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +170,10 @@ _LISTS = frozenset(
 def _value(setting: str, value: str) -> str:
     if setting.lower() not in _LISTS:
         return compose("{}", value)
-    return ", ".join(compose("{}", part) for part in _split(value)) or "''"
+    return ", ".join(compose("{}", part) for part in elements(value)) or "''"
 
 
-def _split(value: str) -> Sequence[str]:
+def elements(value: str) -> Sequence[str]:
     """The elements of a stored list: separated by commas, perhaps in double quotes."""
     parts: list[str] = []
     rest = value.strip()

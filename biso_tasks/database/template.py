@@ -60,13 +60,14 @@ def copy_template(admin: Admin, server: Server, dbname: str, id: str, *, version
     strategy = "STRATEGY file_copy" if version >= 150000 else ""
     admin.execute(
         compose(
-            "CREATE DATABASE {} TEMPLATE {} OWNER {} {}",
+            "CREATE DATABASE {} TEMPLATE {} OWNER {} ALLOW_CONNECTIONS false {}",
             name(dbname),
             name(baseline),
             name(server.dsn.user),
             Raw(strategy),
         ),
         compose("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(dbname)),
+        compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(dbname)),
     )
     return True
 

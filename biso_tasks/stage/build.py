@@ -77,11 +77,12 @@ def evaluated(stage: Stage, live_databases: tuple[str, ...]) -> Facts:
         live_paths=sorted(path for path in live if path not in ("", "/")),
         live_databases=live_databases,
     )
-    wanted = (stage.main.stage, f"{stage.inside}/data")
-    if (facts.database.dbname, facts.datadir) != wanted:
+    main = stage.main.staged_server.dsn
+    wanted = (main.dbname, main.user, f"{stage.inside}/data")
+    if (facts.database.dbname, facts.database.user, facts.datadir) != wanted:
         raise Refused(
             f"{instance.name}: the stage's config.php does not lead to the stage: it says database "
-            f"{facts.database.dbname!r} and data dir {facts.datadir!r}",
+            f"{facts.database.dbname!r}, role {facts.database.user!r}, data dir {facts.datadir!r}",
             hint="does config.php lock its values, or read them from elsewhere afterwards?",
         )
     if facts.env != instance.facts.env:

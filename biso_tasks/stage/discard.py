@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop, exists
+from biso_tasks.database.stage_role import drop_role, left_role
 from biso_tasks.database.template import drop_template, unfinished_template
 from biso_tasks.files.discard import discard
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import Layout
 from biso_tasks.stage.exchange import data_places, previous_webroot, webroot_places
+from biso_tasks.stage.kept import NAME
 from biso_tasks.stage.model import AREAS, Area, StagedDatabase, access
 from biso_tasks.stage.record import areas_of
 
@@ -33,6 +35,9 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
             ]
             half = drop_template(role, database.server, unfinished=True)
             gone += [f"database {half}"] if half else []
+            # It owned the stage's, which are gone.
+            left = drop_role(role, database.server)
+            gone += [f"role {left}"] if left else []
     layout = instance.layout
     for path in _paths(instance, kept):
         if _there(instance, path):
@@ -42,6 +47,7 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
     empty = Command(("rmdir", "--", *folders, layout.previous))
     instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
+    instance.state.remove(NAME)
     instance.state.sweep()
     return tuple(gone)
 
@@ -55,6 +61,8 @@ def left_of_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
             names = [one for one in _names(database, kept) if exists(role, one)]
             half = unfinished_template(role, database.server)
             found += [f"database {one}" for one in (*names, *([half] if half else []))]
+            left = left_role(role, database.server)
+            found += [f"role {left}"] if left else []
     return (*found, *(path for path in _paths(instance, kept) if _there(instance, path)))
 
 

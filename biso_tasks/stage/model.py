@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, get_args
 from biso_tasks.config.model import Environment
 from biso_tasks.database.names import previous_name, stage_name
 from biso_tasks.database.server import Server
+from biso_tasks.database.stage_role import StageRole
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import DATA_EXCLUDES
 from biso_tasks.host.protocol import Host
@@ -51,12 +52,14 @@ the target's live one (a stand-in that is thrown away with the stage)."""
 @dataclass(frozen=True, slots=True)
 class StagedDatabase:
     """One database of the stage; `key` is the config.php key that names it. `in_place`: there is no
-    stage, the live database itself is filled."""
+    stage, the live database itself is filled. `role` owns it until it is served; None: the
+    application's role does."""
 
     key: str
     server: Server
     content: Content
     in_place: bool = False
+    role: StageRole | None = None
 
     @property
     def live(self) -> str:
@@ -77,7 +80,12 @@ class StagedDatabase:
 
     @property
     def staged_server(self) -> Server:
-        return self.server.at(self.stage)
+        """The stage's database, as the role that owns it."""
+        there = self.server.at(self.stage)
+        if self.role is None:
+            return there
+        dsn = replace(there.dsn, user=self.role.name, password=self.role.password)
+        return replace(there, dsn=dsn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ _ORIGINAL = "config.biso-original.php"
 
 _WRITE = 'umask 077; cat > "$1"'
 # A wrapper of a wrapper would require itself.
+_WRAPPED = 'grep -qF -- "$2" "$1"'
 _SAME = '[ -e "$2" ] && [ "$(cat)" = "$(cat -- "$1")" ]'
 # The first part of the way to the data dir that is a link: its path, below the webroot.
 _LINK_TO_DATA = r"""
@@ -41,8 +42,9 @@ _FOLDER = '[ -d "$1" ] && [ ! -L "$1" ]'
 
 
 def wrap_config(stage: Stage) -> None:
-    """Put a config.php in front of the one in the stage's webroot that leads to the stage. Nothing
-    changes where that is done already."""
+    """Put a config.php in front of the one in the stage's webroot that leads to the stage, or in
+    the place of one that was put there before. It holds a password: 0600, and the user's who runs
+    biso-cli."""
     instance = stage.instance
     host, user, files = instance.host, instance.environment.host_user, access(instance)
     config, original = _config(stage), _original(stage)
@@ -51,11 +53,14 @@ def wrap_config(stage: Stage) -> None:
     if host.run(script(_SAME, config, original).as_user(user), stdin=text, ok=(0, 1)).code == 0:
         return
     host.run(script(_WRITE, new).as_user(user), stdin=text)
-    host.run(files.writer(Command(("mv", "-f", "--", config, original))))
-    # PHP's user, in a container another than the one that writes here, must read this one as well.
-    host.run(files.writer(Command(("chmod", f"--reference={original}", "--", new))))
-    if files.gives_away:
-        host.run(files.writer(Command(("chown", f"--reference={original}", "--", new))))
+    wrapped = script(_WRAPPED, config, f"'{_ORIGINAL}';").as_user(user)
+    if host.run(wrapped, ok=(0, 1)).code != 0:
+        host.run(files.writer(Command(("mv", "-f", "--", config, original))))
+    if instance.environment.services.kind == "compose":
+        # PHP's user, in the container, is another than the one that writes here.
+        host.run(files.writer(Command(("chmod", f"--reference={original}", "--", new))))
+        if files.gives_away:
+            host.run(files.writer(Command(("chown", f"--reference={original}", "--", new))))
     host.run(files.writer(Command(("mv", "-f", "--", new, config))))
 
 
@@ -173,11 +178,14 @@ def _places(stage: Stage) -> Mapping[str, Any]:
     instance = stage.instance
     values: dict[str, Any] = {instance.environment.key("datadir"): f"{stage.inside}/data"}
     named = (*stage.databases, *stage.absent)
-    by_live = {database.live: database.stage for database in named}
+    by_live = {database.live: database for database in named}
     keys = {database.key for database in named}
     for key in sorted(keys | {instance.environment.key("log.db")}):
         value = instance.facts.values.get(key)
         if isinstance(value, dict) and value.get("dbname"):
-            live = str(value["dbname"])
-            values[key] = {**value, "dbname": by_live.get(live, stage.main.stage)}
+            database = by_live.get(str(value["dbname"]), stage.main)
+            values[key] = {**value, "dbname": database.stage}
+            if database.role is not None:
+                word = database.role.password.reveal()
+                values[key] |= {"user": database.role.name, "password": word}
     return {**with_settings(instance.facts.values, stage.settings), **values}

@@ -62,7 +62,7 @@ def test_the_test_instance_s_own_rows_survive_and_others_are_untouched(
 ) -> None:
     stage = stage_name("o'test")
     child = prints(both, stage)["tables"]['"public"."child"']
-    kept = keep_tables(both, stage, ["params", "teile", "Öl.T t"], cancel=cancel)
+    kept = keep_tables(both, both.at(stage), ["params", "teile", "Öl.T t"], cancel=cancel)
     assert kept['"public"."params"'] == 4
     assert kept['"public"."teile_1"'] == 1
     live, now = prints(both), prints(both, stage)
@@ -88,7 +88,7 @@ def test_a_table_that_is_not_there_is_named_before_anything_changes(
     stage = stage_name("o'test")
     before = prints(both, stage)
     with pytest.raises(Refused, match=f"no table '{word}' in the test instance"):
-        keep_tables(both, stage, ["params", word], cancel=cancel)
+        keep_tables(both, both.at(stage), ["params", word], cancel=cancel)
     assert prints(both, stage) == before
 
 
@@ -100,7 +100,7 @@ def test_a_column_that_the_stage_lacks_is_named_before_anything_changes(
         connection.execute('ALTER TABLE params DROP COLUMN "Größe"')
     before = prints(both, stage)
     with pytest.raises(Refused, match="column 'Größe'"):
-        keep_tables(both, stage, ["params"], cancel=cancel)
+        keep_tables(both, both.at(stage), ["params"], cancel=cancel)
     assert prints(both, stage) == before
 
 
@@ -112,5 +112,5 @@ def test_a_foreign_key_that_does_not_hold_changes_nothing_and_is_named(
         connection.execute("DELETE FROM params WHERE id = 2")
     before = prints(both, stage)
     with pytest.raises(StepFailed, match="zeigt"):
-        keep_tables(both, stage, ["params"], cancel=cancel)
+        keep_tables(both, both.at(stage), ["params"], cancel=cancel)
     assert prints(both, stage) == before

@@ -69,7 +69,7 @@ def rows(server: Any, text: str) -> list[tuple[Any, ...]]:
 
 
 def test_a_row_is_found_again_by_its_other_key_and_a_taken_number_is_replaced(both: Any) -> None:
-    done = keep_rows(both, STAGE, {"rechte": RIGHTS, "users": TESTERS})
+    done = keep_rows(both, both.at(STAGE), {"rechte": RIGHTS, "users": TESTERS})
     assert done == {
         '"public"."users"': KeptRows(2, renumbered=2),
         '"public"."rechte"': KeptRows(2),
@@ -97,7 +97,7 @@ def test_a_row_is_found_again_by_its_other_key_and_a_taken_number_is_replaced(bo
 
 
 def test_rows_without_a_key_replace_those_that_fulfil_the_condition(both: Any) -> None:
-    done = keep_rows(both, STAGE, {"public.params": "name LIKE 'smtp.%'"})
+    done = keep_rows(both, both.at(STAGE), {"public.params": "name LIKE 'smtp.%'"})
     assert done == {'"public"."params"': KeptRows(2)}
     assert rows(both, "SELECT * FROM params ORDER BY 1, 2") == [
         ("a", "smtp.host", "localhost"), ("a", "titel", "Prod"), ("b", "smtp.port", "25"),
@@ -108,7 +108,7 @@ def unchanged(both: Any, wanted: dict[str, str], error: type[Exception], match: 
     with connect(both, STAGE) as connection:
         before = fingerprint(connection)
     with pytest.raises(error, match=match):
-        keep_rows(both, STAGE, wanted)
+        keep_rows(both, both.at(STAGE), wanted)
     with connect(both, STAGE) as connection:
         assert fingerprint(connection) == before
 
@@ -143,4 +143,4 @@ def test_what_cannot_be_asked_changes_nothing(
 
 
 def test_nothing_wanted_is_nothing_done(both: Any) -> None:
-    assert keep_rows(both, STAGE, {}) == {}
+    assert keep_rows(both, both.at(STAGE), {}) == {}

@@ -10,27 +10,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
+from biso_tasks.actions.doctor.exchanging import check_swap
 from biso_tasks.actions.doctor.sudoers import check_sudo
 from biso_tasks.actions.staged.absent import exists
-from biso_tasks.actions.staged.place import require_stage_place
 from biso_tasks.config.model import Environment
 from biso_tasks.database.admin import admin
 from biso_tasks.database.client import require_passable
 from biso_tasks.database.facts import Client, ServerFacts, probe
 from biso_tasks.database.server import Server
+from biso_tasks.database.stage_role import stage_role, why_none
 from biso_tasks.errors import BisoError
 from biso_tasks.files.space import human
 from biso_tasks.host.command import command, script
 from biso_tasks.host.protocol import Host
-from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
-from biso_tasks.instance.serving import ask
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
-from biso_tasks.stage.model import REFRESHED, Area, access, staged
-from biso_tasks.stage.record import previous_of
-from biso_tasks.stage.swap import require_no_intent
+from biso_tasks.stage.model import access, staged
 
 __all__ = ["dotted", "look"]
 
@@ -85,7 +82,7 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
     skipped = writes and session.site.refresh.log_database == "skip"
     found.databases = _databases(sheet, instance, writes=writes, skipped=skipped)
     if writes:
-        _swap(sheet, session, instance, task)
+        check_swap(sheet, session, instance, task)
 
 
 def _webroot(sheet: Sheet, host: Host, environment: Environment) -> bool:
@@ -199,6 +196,8 @@ def _databases(
             _clients(sheet, facts)
         if writes and one.admin_user is not None:
             sheet.attempt(f"admin of the {label}", partial(_admin, one), "answers as {}".format)
+        if writes and instance.environment.role == "test":
+            sheet.attempt(f"stage of the {label}", partial(why_none, one), partial(_whose, one))
     return tuple(found)
 
 
@@ -226,6 +225,13 @@ def _admin(server: Server) -> str:
         return role.user
 
 
+def _whose(server: Server, why: str) -> str:
+    own = stage_role(server).name
+    if not why:
+        return f"belongs to a role of its own, {own}, until it is proven"
+    return f"belongs to {server.dsn.user}, whose password opens it before it is proven: {why}"
+
+
 def _clients(sheet: Sheet, facts: ServerFacts) -> None:
     if facts.clients:
         sheet.good("client programs", "; ".join(_client(one) for one in facts.clients))
@@ -242,54 +248,3 @@ def _client(one: Client) -> str:
 def dotted(number: int) -> str:
     """server_version_num as people write it: 150018 is 15.18."""
     return f"{number // 10000}.{number % 10000}"
-
-
-def _swap(sheet: Sheet, session: Session, instance: Instance, task: str) -> None:
-    environment = instance.environment
-    sheet.guard("swap", partial(require_no_intent, instance), "none was interrupted")
-    if task == "rollback":
-        sheet.attempt(
-            "previous instance",
-            partial(previous_of, instance),
-            lambda one: f"served until {one.get('until')}",
-        )
-    sheet.attempt(
-        "services",
-        partial(services.running, instance.host, environment),
-        partial(_services, environment),
-    )
-    _url(sheet, instance)
-    if instance.layout.datadir_id:
-        # In place nothing is exchanged: only a dump and copies stand there.
-        in_place = task == "refresh-test" and session.site.refresh.strategy == "in-place"
-        areas: frozenset[Area] = frozenset() if in_place else REFRESHED
-        sheet.attempt(
-            "stage directory",
-            lambda: require_stage_place(session, instance, areas),
-            lambda there: (
-                instance.layout.stage_dir
-                + (", on the filesystem of the data dir" if areas else "")
-                + ("" if there else "; it is made when needed")
-            ),
-        )
-
-
-def _url(sheet: Sheet, instance: Instance) -> None:
-    url = instance.environment.url
-    if url is None:
-        sheet.good("url", "none is set: nobody asks the site after a swap")
-        return
-    answer = ask(url, instance.app)
-    if answer.good(maintenance=instance.in_maintenance()):
-        sheet.good("url", f"{url} answers: {answer.detail}")
-    else:
-        remedy = "mend the site, or correct `url`: a swap would be taken back"
-        sheet.bad("url", f"{url} answers badly: {answer.detail}", remedy)
-
-
-def _services(environment: Environment, up: Sequence[str]) -> str:
-    if environment.services.kind == "none":
-        return 'kind = "none": nothing is stopped for a swap'
-    down = [name for name in environment.services.stop if name not in up]
-    said = f"running: {', '.join(up)}" if up else "none runs"
-    return said + (f"; stopped, and left so: {', '.join(down)}" if down else "")

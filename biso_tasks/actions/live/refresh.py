@@ -119,5 +119,4 @@ class Refresh(StageWork):
         return replace(self.stage.databases[number].server, bindir=self.facts.clients(number)[1])
 
     def untrusted(self, number: int) -> tuple[str, ...]:
-        """Extensions of database `number` that only a superuser may create on the target."""
         return untrusted_extensions(self.source_facts(number), self.facts.target_facts[number])

@@ -19,6 +19,8 @@ from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.stage.build import build_webroot, open_stage
 from biso_tasks.stage.discard import discard_stage
+from biso_tasks.stage.kept import keep_stage
+from biso_tasks.stage.own_role import make_roles
 
 __all__ = ["ACTIONS"]
 
@@ -27,12 +29,20 @@ def _open(context: Context[StageWork]) -> None:
     work = context.work
     open_stage(work.stage)
     work.staged = True
+    make_roles(work.stage)
+
+
+def _owned(work: StageWork) -> list[str]:
+    """The roles that own the stage's databases."""
+    return [one.role.name for one in work.stage.databases if one.role is not None]
 
 
 def _describe_open(context: Context[StageWork]) -> Effects:
     layout = context.work.target.layout
+    names = _owned(context.work)
+    roles = [f"makes the role {one}: until the proof nobody else reads the stage" for one in names]
     return Effects(
-        changes=(f"makes {layout.stage} (0700)",),
+        changes=(f"makes {layout.stage} (0700)", *roles),
         destroys=("whatever an interrupted run left there",),
     )
 
@@ -62,13 +72,14 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     copied = dict(zip(work.copied, work.snapshots, strict=True))
     facts = work.facts
     for number, database in enumerate(work.stage.databases):
-        source, target = work.source_server(number), work.target_server(number)
-        with admin(target) as role:
+        source, target = work.source_server(number), work.filled_server(number)
+        with admin(database.server) as role:
             create(
                 role,
-                target,
+                database.server,
                 database.stage,
                 work.source_facts(number),
+                owner=target.dsn.user,
                 locale=work.target.environment.database.locale,
                 version=facts.target_facts[number].version,
             )
@@ -150,7 +161,12 @@ def _close(context: Context[StageWork]) -> None:
         context.note("the stage stays: the interrupted swap needs it; run `biso recover`")
         return
     if work.keep_stage and work.swapped is None:
-        context.note(f"kept: {work.target.layout.stage} and {work.stage.main.stage}")
+        kept = keep_stage(work.stage, context.site.privacy.keep_stage)
+        whose = f", as the role in its {work.target.environment.config}" if _owned(work) else ""
+        context.note(
+            f"kept: {work.target.layout.stage} and {work.stage.main.stage}{whose}, until "
+            f"{kept.until:%Y-%m-%d %H:%M} UTC; `biso recover` removes it at once, `biso prune` then"
+        )
         return
     discard_stage(work.target, work.stage.databases)
 

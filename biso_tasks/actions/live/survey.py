@@ -39,6 +39,7 @@ from biso_tasks.stage.migrations import compare_migrations
 from biso_tasks.stage.model import REFRESHED, Content, Stage, StagedDatabase, access, server, staged
 from biso_tasks.stage.model import in_place as without_stage
 from biso_tasks.stage.neutral import require_neutral, settings_of
+from biso_tasks.stage.own_role import with_roles
 from biso_tasks.stage.space import require_space
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
@@ -104,6 +105,7 @@ def survey(
         databases, absent = part_absent(target, staged(target, contents(session, source, target)))
         if in_place:
             databases = without_stage(databases)
+        roles = pool.submit(with_roles, target.environment, () if in_place else databases)
         sources = tuple(_source_of(source, target, database) for database in databases)
         for one in (*sources, *(database.server for database in databases)):
             require_passable(one)
@@ -135,7 +137,8 @@ def survey(
         unserved.result()
         place.result()
         readable.result()
-        notes = tuple(absent_note(target, one) for one in absent)
+        own, unowned = roles.result()
+        notes = (*unowned, *(absent_note(target, one) for one in absent))
         if in_place:
             notes += require_in_place(target, databases, source_facts, target_facts)
         else:
@@ -148,7 +151,7 @@ def survey(
         return Survey(
             source=source,
             target=target,
-            stage=Stage(target, run, databases, in_place, absent=absent, settings=settings),
+            stage=Stage(target, run, own or databases, in_place, absent=absent, settings=settings),
             sources=sources,
             source_facts=source_facts,
             target_facts=target_facts,

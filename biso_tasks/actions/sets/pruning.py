@@ -19,8 +19,9 @@ from biso_tasks.host.protocol import Unreachable
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import lock
 from biso_tasks.session import lock_owner
-from biso_tasks.stage.discard import discard_previous
+from biso_tasks.stage.discard import discard_previous, discard_stage
 from biso_tasks.stage.exchange import replaced_dir
+from biso_tasks.stage.kept import KeptStage, kept_stage
 from biso_tasks.stage.model import access, staged
 from biso_tasks.stage.swap import require_no_intent
 
@@ -36,10 +37,17 @@ find "$1" -mindepth 1 -maxdepth 1 -mmin "+$2" -printf '%f\0'
 @dataclass(frozen=True, slots=True)
 class Outlived:
     """What an environment has kept for longer than `keep_previous`: the record of its previous
-    instance, None where that is younger, and runs of `restore --path` by what they replaced."""
+    instance, None where that is younger, and runs of `restore --path` by what they replaced; and a
+    stage that was kept for longer than `keep_stage`."""
 
     previous: Mapping[str, Any] | None
     replaced: tuple[str, ...]
+    stage: KeptStage | None = None
+
+    @property
+    def drops(self) -> bool:
+        """Whether a database goes."""
+        return self.previous is not None or self.stage is not None
 
 
 @dataclass(slots=True)
@@ -78,12 +86,12 @@ class Prune(Work):
             try:
                 instance = self.session.instance(environment.name)
                 found = _outlived(self, instance)
-                if found.previous is not None:
+                if found.drops:
                     self.notes += require_apart(self.session, instance, staged(instance))
             except Unreachable as error:
                 self.notes.append(f"{environment.name} was not looked at: {error.message}")
                 continue
-            if found.previous is not None or found.replaced:
+            if found.drops or found.replaced:
                 self.outlived[environment.name] = found
 
 
@@ -100,7 +108,12 @@ def _outlived(work: Prune, instance: Instance) -> Outlived:
     minutes = str(int(keep.total_seconds() // 60))
     look = script(_REPLACED, replaced_dir(instance.layout), minutes)
     names = instance.host.run(look.as_user(instance.environment.host_user)).text.split("\0")
-    return Outlived(previous if old else None, tuple(sorted(name for name in names if name)))
+    kept = kept_stage(instance)
+    return Outlived(
+        previous if old else None,
+        tuple(sorted(name for name in names if name)),
+        kept if kept is not None and kept.expired(work.moment) else None,
+    )
 
 
 def _moment(text: Any) -> datetime | None:
@@ -158,7 +171,8 @@ def _previous(context: Context[Prune]) -> dict[str, Any]:
         with lock(instance.host, instance.environment, instance.layout, owner):
             require_no_intent(instance)
             found = _outlived(work, instance)
-            if found.previous != planned.previous or set(planned.replaced) - set(found.replaced):
+            same = (found.previous, found.stage) == (planned.previous, planned.stage)
+            if not same or set(planned.replaced) - set(found.replaced):
                 raise Refused(
                     f"{name}: it keeps something else than when the plan was made",
                     hint="nothing was removed there; start again",
@@ -166,11 +180,14 @@ def _previous(context: Context[Prune]) -> dict[str, Any]:
             for run in planned.replaced:
                 place = f"{replaced_dir(instance.layout)}/{run}"
                 discard(access(instance), place, inside=instance.layout.stage_dir)
+            if planned.stage is not None:
+                discard_stage(instance, staged(instance))
             if planned.previous is not None:
                 discard_previous(instance, staged(instance))
                 document: Mapping[str, Any] = instance.state.read("instance") or {}
                 rest = {key: value for key, value in document.items() if key != "previous"}
                 instance.state.write("instance", rest)
+        instance.state.tidy()
     return {"environments": sorted(work.outlived)}
 
 
@@ -183,6 +200,8 @@ def _describe_previous(context: Context[Prune]) -> Effects:
                 f"the previous instance of {name} (served until {found.previous.get('until')}): no "
                 "rollback to it any more"
             )
+        if found.stage is not None:
+            destroys.append(f"the stage of {name}: {found.stage.said}")
         destroys += [f"files of {name} that run {run} replaced" for run in found.replaced]
     return Effects(
         changes=() if destroys else ("nothing that is kept is old enough",),

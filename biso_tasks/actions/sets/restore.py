@@ -46,6 +46,7 @@ from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.exposure import require_unserved_by_config
 from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
 from biso_tasks.stage.neutral import require_neutral, settings_of
+from biso_tasks.stage.own_role import with_roles
 from biso_tasks.stage.shell import require_no_shell
 from biso_tasks.stage.space import require_stage_space, tree_size
 from biso_tasks.stage.swap import require_no_intent
@@ -183,7 +184,6 @@ class FromSet(StageWork):
         return replace(self.stage.databases[number].server, bindir=client.bindir)
 
     def untrusted(self, number: int) -> tuple[str, ...]:
-        """Extensions of database `number` that only a superuser may create on the target."""
         return untrusted_extensions(self.source_facts(number), self.facts.target_facts[number])
 
 
@@ -213,6 +213,8 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         not_asked = require_apart(session, target, databases)
         if not_asked:
             _require_other_database(target, databases[0], backup)
+        # What a template is a copy of, the test instance has served before.
+        roles = pool.submit(with_roles, environment, () if work.template else databases)
         unserved = pool.submit(require_unserved_by_config, target)
         place = pool.submit(require_stage_place, session, target, () if work.drill else work.areas)
         route = pool.submit(choose_route, store.host, target.host, session.site.refresh.route)
@@ -231,12 +233,18 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
         )
         unserved.result()
         place.result()
+        own, unowned = roles.result()
         _require_fit(target, databases, sources, there)
         _require_room(work, target, backup, sources)
         return SetSurvey(
             target=target,
             stage=Stage(
-                target, work.run_id, databases, areas=work.areas, absent=absent, settings=settings
+                target,
+                work.run_id,
+                own or databases,
+                areas=work.areas,
+                absent=absent,
+                settings=settings,
             ),
             target_facts=there,
             route=route.result(),
@@ -247,6 +255,7 @@ def survey_set(session: Session, work: FromSet, store: Store) -> SetSurvey:
             notes=(
                 *route_note(store.host, target.host, session.site.refresh.route),
                 *not_asked,
+                *unowned,
                 *(absent_note(target, one) for one in absent),
                 *left_out(target, backup, databases),
                 *(url_notes.result() if url_notes else ()),

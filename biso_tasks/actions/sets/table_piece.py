@@ -60,7 +60,7 @@ def _bring(context: Context[OneTable]) -> dict[str, Any]:
     work = context.work
     bring_table(
         work.target_server(0),
-        work.stage.main.stage,
+        work.filled_server(0),
         work.table,
         work.place,
         work.rows,

@@ -75,18 +75,19 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
     work, facts = context.work, context.work.facts
     locale = work.target.environment.database.locale
     for number, database in enumerate(work.stage.databases):
-        target, dump = work.target_server(number), facts.dumps[number]
-        with admin(target) as role:
+        target, dump = work.filled_server(number), facts.dumps[number]
+        with admin(database.server) as role:
             version = facts.target_facts[number].version
             if work.template and copy_template(
-                role, target, database.stage, work.id, version=version
+                role, database.server, database.stage, work.id, version=version
             ):
                 continue
             create(
                 role,
-                target,
+                database.server,
                 database.stage,
                 work.source_facts(number),
+                owner=target.dsn.user,
                 locale=locale,
                 version=version,
             )

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.staged.inventory import extend_inventories, judge_source
 from biso_tasks.actions.staged.work import StageWork
-from biso_tasks.database import settings
-from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.keep import keep_tables
 from biso_tasks.database.keep_rows import keep_rows
-from biso_tasks.database.measure import analyze
 from biso_tasks.database.snapshot import quiet
 from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.files.patterns import Matcher
@@ -158,7 +155,7 @@ def _by_plugins(context: Context[StageWork], hook: str) -> dict[str, Any]:
 
 def _keep(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
-    server, stage = work.target_server(0), work.stage.main.stage
+    server, stage = work.target_server(0), work.filled_server(0)
     tables = keep_tables(server, stage, work.config.keep_tables, cancel=context.cancel)
     single = keep_rows(server, stage, dict(work.config.keep_rows))
     for table, done in single.items():
@@ -249,50 +246,6 @@ def _kept_rows(work: StageWork) -> dict[str, str]:
     return {table.removeprefix("public."): which for table, which in work.config.keep_rows}
 
 
-def _finish(context: Context[StageWork]) -> dict[str, Any]:
-    """Database settings, grants and statistics: the last touches before the stage is served."""
-    work = context.work
-    for number, database in enumerate(work.stage.databases):
-        if not database.swapped:
-            continue
-        role_there = work.source_facts(number).role
-        target = work.target_server(number)
-        read = work.source_settings(number)
-        with admin(target) as role:
-            # A shell's own are nobody's choice.
-            fresh = database.live in work.fresh
-            own = None if fresh else settings.read(role, database.live)
-            merged = settings.merge(
-                read,
-                own,
-                source_role=role_there,
-                role=target.dsn.user,
-            )
-            came = set(merged.values) - set(own.values if own else ())
-            _require_nobody(work, database.live, came)
-            notes = settings.apply(role, database.stage, merged)
-            work.access[database.live] = settings.access_statements(role, database.live, merged)
-        notes += work.give_grants(number)
-        for note in notes:
-            context.note(f"{database.live}: {note}")
-        analyze(database.server, database.stage)
-    return {}
-
-
-def _require_nobody(work: StageWork, dbname: str, values: Collection[tuple[str, str, str]]) -> None:
-    """Settings are read anew after the proof, which searched those that there were: one that came
-    in between is searched on its way."""
-    for original in work.originals:
-        for _, setting, value in values:
-            if kinds := original.distinctive.find(value):
-                raise ProofFailed(
-                    f"the setting {setting} of production's database, which {dbname} would get, "
-                    f"holds personal data ({', '.join(sorted(kinds))})",
-                    hint="nothing was swapped; take it out there: ALTER DATABASE … RESET, or give "
-                    "test a value of its own",
-                )
-
-
 def _verify(context: Context[StageWork]) -> dict[str, Any]:
     """What plugins find in the stage; one finding that is not ok ends the run."""
     findings = [
@@ -329,5 +282,4 @@ ACTIONS = (
     Action("neutralize", _neutralize, "Cut the stage off from the outside", _describe_neutralize),
     Action("verify", _verify, "Ask plugins what they find in the stage", _describe_verify),
     Action("prove", _prove, "Search the stage for survivors", _describe_prove),
-    Action("finish-database", _finish, "Settings, grants, statistics"),
 )

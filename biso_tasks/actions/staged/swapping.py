@@ -24,6 +24,7 @@ from biso_tasks.stage import guards, record
 from biso_tasks.stage.discard import discard_stage
 from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.intent import make_intent
+from biso_tasks.stage.kept import kept_stage
 from biso_tasks.stage.model import AREAS, Area, Stage, StagedDatabase, staged
 from biso_tasks.stage.swap import Swapped, require_no_intent, swap
 from biso_tasks.stage.webroot import finish_webroot
@@ -255,7 +256,8 @@ def _exchange(
         if not (isinstance(context.work, StageWork) and context.work.opens):
             context.note(note)
     if rollback:
-        discard_stage(target, [])
+        # Besides what a swap leaves there is a stage's database only where one was kept.
+        discard_stage(target, staged(target) if kept_stage(target) else [])
     return swapped
 
 

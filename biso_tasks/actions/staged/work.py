@@ -18,6 +18,7 @@ from biso_tasks.database.pair import check_pair
 from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts
+from biso_tasks.database.stage_role import left_role
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.sync import Method
 from biso_tasks.host.route import Route
@@ -29,6 +30,7 @@ from biso_tasks.privacy.inventory.said import inventories_of
 from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.prove import Proof
 from biso_tasks.stage.model import Area, Stage, StagedDatabase
+from biso_tasks.stage.own_role import without_roles
 from biso_tasks.stage.swap import Swapped
 from biso_tasks.stage.view import StageView
 
@@ -80,7 +82,8 @@ class StageWork(TargetWork, ABC):
     of the target of which there was nothing, so that it takes the place of a shell that was made
     for it; `fresh`: the live databases that were made so; `opens`: the run itself began the
     maintenance that the target is in, and a step ends it. `said`: what privacy.toml and plugins
-    say of columns and files."""
+    say of columns and files; `handed_over`: what will be served belongs to the application's role
+    by now."""
 
     VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
         "run": lambda work: work.run_id,
@@ -103,6 +106,7 @@ class StageWork(TargetWork, ABC):
     originals: tuple[Originals, ...] = ()
     proof: Proof | None = None
     staged: bool = False
+    handed_over: bool = False
     swapped: Swapped | None = None
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
     said: tuple[Inventory, ...] = field(init=False, default=())
@@ -146,7 +150,12 @@ class StageWork(TargetWork, ABC):
 
     @abstractmethod
     def target_server(self, number: int) -> Server:
-        """The server of database `number` of the stage, with the clients to load it."""
+        """The server and live database that number `number` of the stage stands beside, as the
+        application's role, with the clients to load it."""
+
+    @abstractmethod
+    def untrusted(self, number: int) -> tuple[str, ...]:
+        """Extensions of database `number` that only a superuser may create on the target."""
 
     @property
     def copied(self) -> list[int]:
@@ -169,7 +178,12 @@ class StageWork(TargetWork, ABC):
 
     @property
     def stage(self) -> Stage:
-        return self.facts.stage
+        return without_roles(self.facts.stage) if self.handed_over else self.facts.stage
+
+    def filled_server(self, number: int) -> Server:
+        """The stage's database `number`, as the role that owns it, with the clients to load it."""
+        there = self.stage.databases[number].staged_server
+        return replace(there, bindir=self.target_server(number).bindir)
 
     def require_proven(self) -> None:
         """Raises ProofFailed where what would be served was to be anonymised and is not proven: the
@@ -253,7 +267,8 @@ def require_pair(
 
 
 def _without_leftover(database: StagedDatabase, facts: ServerFacts) -> ServerFacts:
-    """A stage that a killed run left is dropped under the lock, if it is the application's own."""
+    """A stage that a killed run left is dropped under the lock, if it belongs to the application's
+    role or to one of ours."""
     if database.stage not in facts.databases:
         return facts
     with admin(database.server) as role:
@@ -261,7 +276,8 @@ def _without_leftover(database: StagedDatabase, facts: ServerFacts) -> ServerFac
             "SELECT pg_get_userbyid(datdba)::text AS r FROM pg_database WHERE datname = {}",
             database.stage,
         )
-    if owners and owners[0][0] != database.server.dsn.user:
+        ours = (database.server.dsn.user, left_role(role, database.server))
+    if owners and owners[0][0] not in ours:
         return facts
     return replace(facts, databases=facts.databases - {database.stage})
 
