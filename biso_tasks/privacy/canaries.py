@@ -84,6 +84,11 @@ class Canaries:
             for name, (kind, raw, value) in types.items()
         )
 
+    @property
+    def count(self) -> int:
+        """How many are planted, over all places: each must be seen."""
+        return len(self.kinds()) * (len(self.cells()) + len(self.files()) + 1)
+
     def files(self) -> dict[str, bytes]:
         """Kind of file → a file that holds every canary."""
         text = self._all()

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.flow.journal import JournalError, read
+from biso_tasks.ui.report_privacy import PersonalData, personal_data
+from biso_tasks.ui.report_step import ReportError, ReportStep
 
 __all__ = ["Report", "ReportError", "ReportStep", "as_json", "from_events", "load"]
 
@@ -24,46 +26,6 @@ __all__ = ["Report", "ReportError", "ReportStep", "as_json", "from_events", "loa
 RUN_FACTS: Final = ("source", "downtime_seconds", "maintenance_seconds", "previous", "proof")
 RISK: Final = "residual_risk"
 PROOF: Final = ("columns", "values", "files", "leaks")
-# Holds for every proof, so no step has to say it.
-ALWAYS_LEFT: Final = (
-    "The proof looks for what is known to be personal. A text can still tell of a person without "
-    "naming one.",
-    "Masked rows leave their originals in dead rows and in the write-ahead log of the target's "
-    "database server for a while: hand on a dump of the database, never the server's files.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class ReportError:
-    """An error as the journal keeps it. `exit_code` is that of CONTRACT §3."""
-
-    kind: str
-    message: str
-    hint: str = ""
-    exit_code: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ReportStep:
-    """One step. `began` and `seconds` are seconds, the first since the run's start; None for a step
-    that did not run. `status` is the runner's, or "unfinished" where the journal ends before the
-    step did. `reason` says why it was skipped, `undo_error` what its undo stopped on."""
-
-    name: str
-    on: str = ""
-    uses: str = ""
-    needs: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
-    destroys: tuple[str, ...] = ()
-    status: str = "not run"
-    began: float | None = None
-    seconds: float | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    reason: str = ""
-    retries: int = 0
-    error: ReportError | None = None
-    undo_error: ReportError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +33,8 @@ class Report:
     """A run. `status` is ok, failed, interrupted or unfinished (the journal has no end: the run is
     going on, or was cut off; `exit_code` is None then). `facts` are those of the run as a whole,
     `risks` what a reader must know although all went well. `observers` are the listeners that
-    failed. `seconds` of an unfinished run reach to its last event."""
+    failed. `seconds` of an unfinished run reach to its last event. `personal` is None where no copy
+    of an instance was made."""
 
     task: str
     run: str
@@ -86,6 +49,7 @@ class Report:
     risks: tuple[str, ...] = ()
     observers: tuple[str, ...] = ()
     error: ReportError | None = None
+    personal: PersonalData | None = None
 
     @property
     def ok(self) -> bool:
@@ -138,6 +102,7 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> Report:
     facts, risks = _run_facts([*(step.facts for step in steps.values()), *results])
     for result in results:
         facts |= {key: value for key, value in result.items() if key not in facts}
+    personal = personal_data(tuple(steps.values()), facts.get("proof"))
     return Report(
         task=str(start["task"]),
         run=str(start["run"]),
@@ -149,9 +114,10 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> Report:
         header=tuple((str(a), str(b)) for one in _plans(events) for a, b in one.get("header", [])),
         notes=tuple(str(note) for one in _plans(events) for note in one.get("notes", [])),
         facts=facts,
-        risks=risks,
+        risks=tuple(dict.fromkeys((*risks, *(personal.risks if personal else ())))),
         observers=observers,
         error=error,
+        personal=personal,
     )
 
 
@@ -167,6 +133,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "seconds": report.seconds,
         **report.facts,
         "residual_risk": list(report.risks),
+        **({} if report.personal is None else {"personal_data": report.personal.as_json()}),
         "notes": list(report.notes),
         "observers_failed": list(report.observers),
         "steps": [
@@ -250,8 +217,6 @@ def _run_facts(many: Iterable[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple
             found["proof"] = {key: facts[key] for key in PROOF}
         told = facts.get(RISK, [])
         risks += [str(one) for one in ([told] if isinstance(told, str) else told)]
-    if "proof" in found:
-        risks += ALWAYS_LEFT
     return {key: found[key] for key in RUN_FACTS if key in found}, tuple(dict.fromkeys(risks))
 
 

@@ -7,7 +7,9 @@ import html as markup
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from biso_tasks.ui.report import Report, ReportError, ReportStep
+from biso_tasks.ui.report import Report
+from biso_tasks.ui.report_privacy import PersonalData
+from biso_tasks.ui.report_step import ReportError, ReportStep
 from biso_tasks.ui.report_style import CSS
 from biso_tasks.ui.text import clean, clean_lines, duration, fact
 
@@ -62,6 +64,8 @@ def _page(report: Report) -> Iterator[str]:
             ["<p>It is still going on, or was cut off. <code>invoke recover</code> puts right what "
              "a run that was cut off has left.</p>"],
         )  # fmt: skip
+    if report.personal is not None:
+        yield from _personal(report.personal)
     yield from _listed("Residual risk", "warn", report.risks)
     yield from _listed("Observers that failed", "warn", report.observers)
     if report.header:
@@ -81,6 +85,16 @@ def _page(report: Report) -> Iterator[str]:
     yield "</main>"
     yield "</body>"
     yield "</html>"
+
+
+def _personal(personal: PersonalData) -> Iterator[str]:
+    yield "<h2>Personal data</h2>"
+    yield from _table(personal.said)
+    if personal.columns:
+        yield "<details>"
+        yield f"<summary><h3>Changed columns</h3> {len(personal.columns)}</summary>"
+        yield from _table((place, str(count)) for place, count in personal.columns)
+        yield "</details>"
 
 
 def _time(report: Report) -> str:

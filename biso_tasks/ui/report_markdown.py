@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from biso_tasks.ui.report import Report, ReportStep
+from biso_tasks.ui.report import Report
+from biso_tasks.ui.report_privacy import PersonalData
+from biso_tasks.ui.report_step import ReportStep
 from biso_tasks.ui.text import clean, duration, fact
 
 __all__ = ["markdown"]
@@ -38,6 +40,8 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", "## What went wrong", "", _text(report.error.message))
         if report.error.hint:
             yield from ("", f"→ {_text(report.error.hint)}")
+    if report.personal is not None:
+        yield from _personal(report.personal)
     yield from _list("Residual risk", report.risks)
     yield from _list("Notes", report.notes)
     yield from _list("Observers that failed", report.observers)
@@ -49,6 +53,14 @@ def _lines(report: Report) -> Iterator[str]:
         details = list(_details(step))
         if details:
             yield from ("", f"### {_text(step.name)}", "", *details)
+
+
+def _personal(personal: PersonalData) -> Iterator[str]:
+    yield from ("", "## Personal data", "")
+    yield from (f"- **{title}**: {_text(text)}" for title, text in personal.said)
+    if personal.columns:
+        yield from ("", "### Changed columns", "", "| column | values |", "|---|---:|")
+        yield from (f"| {_text(place)} | {count} |" for place, count in personal.columns)
 
 
 def _details(step: ReportStep) -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from biso_tasks.flow.journal import Journal, JournalError
 from biso_tasks.flow.plan import Scope, Step
-from biso_tasks.ui.report import ALWAYS_LEFT, Report, as_json, load
+from biso_tasks.ui.report import Report, as_json, load
 from biso_tasks.ui.report_html import html
 from biso_tasks.ui.report_markdown import markdown
 
@@ -90,7 +90,7 @@ def test_what_counts_for_the_run_comes_from_its_steps_and_from_the_result(ran: R
     assert report.exit_code == 0
     assert report.downtime_seconds == 0.41
     assert report.proof == proof
-    assert report.risks == ("fonts", "WAL", *ALWAYS_LEFT)
+    assert report.risks == ("fonts", "WAL")
     assert report.header == (("source", "prod"),)
     assert report.notes == ("The stage is raw.",)
     assert list(report.facts) == ["source", "downtime_seconds", "previous", "proof"]

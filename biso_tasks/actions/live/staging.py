@@ -25,11 +25,12 @@ from biso_tasks.stage.own_role import make_roles
 __all__ = ["ACTIONS"]
 
 
-def _open(context: Context[StageWork]) -> None:
+def _open(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     open_stage(work.stage)
     work.staged = True
     make_roles(work.stage)
+    return {"own_role": all(one.role is not None for one in work.stage.databases)}
 
 
 def _owned(work: StageWork) -> list[str]:

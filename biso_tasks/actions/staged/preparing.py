@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.files.patterns import Matcher
 from biso_tasks.files.reading import read_tree
 from biso_tasks.hooks.types import Action, Effects
-from biso_tasks.privacy.mask import mask, refresh_views
+from biso_tasks.privacy.mask import Masked, mask, refresh_views
 from biso_tasks.privacy.neutralise import mark, neutralise
 from biso_tasks.privacy.originals import collect
 from biso_tasks.privacy.prove import Proof, prove
@@ -42,6 +43,10 @@ def _originals(context: Context[StageWork]) -> dict[str, Any]:
         "columns": sum(one.personal for inventory in inventories for one in inventory),
         "values": sum(one.values for one in found),
         "sampled": any(one.sampled for one in found),
+        "harmless": sum(not one.personal for inventory in inventories for one in inventory),
+        "kinds": dict(
+            Counter(one.kind for inventory in inventories for one in inventory if one.personal)
+        ),
         "inventory": next((one.digest for one in work.said if one.complete), None),
     }
 
@@ -77,12 +82,12 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
         raise StepFailed(f"{work.target.name}: env is {facts.env!r}; the anonymizer needs 'dev'")
     extend_inventories(work)
     stage.app.anonymize()
-    masked = 0
+    done: list[Masked] = []
     for number, database in enumerate(stage.databases[: len(work.inventories)]):
         keep = _kept(work) if number == 0 else ()
         with connect(database.staged_server, autocommit=True) as connection:
             quiet(connection)
-            done = mask(
+            masked = mask(
                 connection,
                 work.originals[number],
                 work.inventories[number],
@@ -90,10 +95,19 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
                 views=False,  # refreshed when nothing is written any more: see _prove
                 rewrite=context.site.privacy.rewrite,
             )
-        masked += done.values
-        for left in done.left:
+        for left in masked.left:
             context.note(f"{left.place} could not be masked: {left.reason}; {left.remedy}")
-    return {"masked": masked}
+        done.append(masked)
+    cells = Counter[str]()
+    for masked in done:
+        cells.update({place: count for place, count in masked.cells if count})
+    return {
+        "masked": sum(masked.values for masked in done),
+        "columns": dict(cells),
+        "comments": sum(masked.comments for masked in done),
+        "labels": sum(masked.labels for masked in done),
+        "rewrite": context.site.privacy.rewrite,
+    }
 
 
 def _describe_anonymize(context: Context[StageWork]) -> Effects:
@@ -125,7 +139,11 @@ def _neutralize(context: Context[StageWork]) -> dict[str, Any]:
                     value=config.value,
                 )
             mark(connection, f"{what} copy of {work.origin}, run {work.run_id}")
-    return _by_plugins(context, "biso_neutralize")
+    return {
+        "statements": len(config.sql),
+        "params": len(config.params),
+        **_by_plugins(context, "biso_neutralize"),
+    }
 
 
 def _describe_neutralize(context: Context[StageWork]) -> Effects:
@@ -215,7 +233,8 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
             "take the value out in production, as what stands in a function, a view or another "
             "definition must be",
         )
-    return dict(work.proof.as_json())
+    canaries = sum(original.canaries.count for original in work.originals)
+    return {**work.proof.as_json(), "canaries": canaries, "sampled": work.proof.sampled}
 
 
 def _describe_prove(context: Context[StageWork]) -> Effects:
