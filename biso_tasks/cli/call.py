@@ -15,6 +15,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Work, bind_recipe
 from biso_tasks.actions.recipes import Book, read_book
+from biso_tasks.cli.memory import leave_no_core
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output, say
 from biso_tasks.cli.site import find_site, load_hooks
@@ -78,6 +79,7 @@ class Call:
         where the command fails before its run; not with --plan, nor where nothing was to be run
         (`observed` is False). What is wrong in any recipe is told before anything is contacted, but
         to a command that runs none (`recipes` is False)."""
+        leave_no_core()
         site = find_site()
         hooks = load_hooks(site)
         if observed and not self.options.plan:

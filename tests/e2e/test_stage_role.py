@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.e2e.conftest import until
 from tests.e2e.set_world import biso, forget_sets, site
 
 STAGE = "biso_test__stage"
@@ -193,3 +194,26 @@ def test_a_kept_stage_expires_and_prune_takes_it_with_its_role(kept: Any) -> Non
     assert "the stage of test: run " in " ".join((ran.out + ran.err).split())
     assert roles(world) == []
     assert world.leftovers(previous=False) == []
+
+
+@pytest.mark.parametrize("when", ["made", "given"])
+def test_a_run_that_is_killed_around_its_role_is_put_right(world: Any, when: str) -> None:
+    """As soon as the role is there; and as soon as it is gone again, when all belongs to the
+    application's role and nothing is swapped yet."""
+    same_code(world)
+    world.site()
+    before = world.test.state()
+    process = world.start("refresh-test", "--from", "prod", "--yes", "--json")
+    assert until(lambda: roles(world), 60)
+    if when == "given":
+        assert until(lambda: not roles(world), 60)
+        assert world.test.cluster.properties(STAGE)["owner"] == world.test.role
+    process.kill()
+    process.communicate()
+    ran = world.run("recover", "--yes", "--json")
+    assert ran.code == 0, str(ran)
+    assert roles(world) == []
+    assert world.test.state() == before
+    assert world.leftovers(previous=False) == []
+    world.refresh()
+    assert world.leftovers(previous=True) == []

@@ -34,10 +34,18 @@ def decide_files(context: Context[Refresh]) -> tuple[Listing, Decision]:
     for note in require_files(work, listing):
         context.note(note)
     decision = decide(listing, policy_rules(work), file_policy(context), anonymize=work.anonymize)
-    for entry in decision.outside:
-        context.note(f"{entry.path!r} is a link that leads out of the data dir: {entry.target!r}")
-    for entry in decision.special:
-        context.note(f"{entry.path!r} is neither file, directory nor link: left out")
+    # Counts: a file's name can be a person's, and a journal is read by others.
+    if decision.outside:
+        context.note(
+            f"{len(decision.outside)} link(s) lead out of the data dir, and come along as they "
+            f"are: `find {source.layout.datadir} -type l` on {source.name} shows them"
+        )
+    if decision.special:
+        context.note(
+            f"{len(decision.special)} of the data dir are neither file, directory nor link, and "
+            f"are left out: `find {source.layout.datadir} ! -type f ! -type d ! -type l` on "
+            f"{source.name} shows them"
+        )
     refuse_unreadable(source, listing, decision)
     return listing, decision
 

@@ -38,8 +38,8 @@ def refuse_unreadable(source: Instance, listing: Listing, decision: Decision) ->
     unreadable = set(listing.unreadable) & {entry.path for entry in decision.copy}
     if unreadable and not source.environment.sudo:
         raise Refused(
-            f"{source.name}: {len(unreadable)} file(s) of the data dir cannot be read, "
-            f"such as {sorted(unreadable)[0]!r}",
+            f"{source.name}: {len(unreadable)} file(s) of the data dir cannot be read: `find "
+            f"{source.layout.datadir} ! -readable` there shows them",
             hint=f"set `run_as` of {source.name} to a user who may, or `sudo = true`; or let them "
             'not travel: "skip" under [refresh.files]',
         )
