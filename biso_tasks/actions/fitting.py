@@ -19,6 +19,7 @@ from biso_tasks.actions.sets import (
     path_piece,
     pruning,
     reading_back,
+    releasing,
     sealing,
     table_piece,
     unpacking,
@@ -29,6 +30,7 @@ from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.actions.sets.bare import Bare
 from biso_tasks.actions.sets.path_piece import OnePath
 from biso_tasks.actions.sets.pruning import Prune
+from biso_tasks.actions.sets.releasing import Release
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.sets.table_piece import OneTable
 from biso_tasks.actions.sets.verifying import Verify
@@ -45,6 +47,7 @@ WORKS: Final[Mapping[str, type[Work]]] = {
     "refresh-test": Refresh,
     "refresh-in-place": Refresh,
     "anonymize": Refresh,
+    "release": Release,
     "refresh-from-set": FromSet,
     "restore": FromSet,
     "restore-bare": Bare,
@@ -64,6 +67,7 @@ _GROUPS: Final[tuple[tuple[type[Work], tuple[Action, ...]], ...]] = (
     (Refresh, (*staging.ACTIONS, *filing.ACTIONS, *in_place.ACTIONS, *in_place_filling.ACTIONS)),
     (StageWork, (*preparing.ACTIONS, *naming.ACTIONS, *finishing.ACTIONS, *swapping.ACTIONS)),
     (Backup, (*capturing.ACTIONS, *sealing.ACTIONS, *baselining.ACTIONS)),
+    (Release, releasing.ACTIONS),
     (FromSet, (*unpacking.ACTIONS, *unpacking_files.ACTIONS, *reading_back.ACTIONS)),
     (Bare, furnishing.ACTIONS),
     (OneTable, table_piece.ACTIONS),

@@ -15,10 +15,20 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import CommandFailed
 
-__all__ = ["SUMS", "UNCOVERED", "Summed", "Unreadable", "hash_set", "make_sums", "parse_sums"]
+__all__ = [
+    "SIGNATURE",
+    "SUMS",
+    "UNCOVERED",
+    "Summed",
+    "Unreadable",
+    "hash_set",
+    "make_sums",
+    "parse_sums",
+]
 
 SUMS: Final = "SHA256SUMS"
-UNCOVERED: Final = frozenset({SUMS, "state.toml"})
+SIGNATURE: Final = "SHA256SUMS.sig"
+UNCOVERED: Final = frozenset({SUMS, SIGNATURE, "state.toml"})
 _LINE: Final = re.compile(r"(\\?)([0-9a-f]{64})  (.+)", re.ASCII | re.DOTALL)
 # Of find, and of a sha256sum below xargs, that said what they cannot read. All else is a program
 # that was ended, or never began: it says nothing of the files.
@@ -70,7 +80,7 @@ trap 'rm -rf -- "$work"' EXIT
 trap 'exit 75' HUP INT TERM PIPE
 cd -- "$1"
 code=0
-find . -type f ! -path ./SHA256SUMS ! -path ./state.toml -printf '%P\0' |
+find . -type f ! -path ./SHA256SUMS ! -path ./SHA256SUMS.sig ! -path ./state.toml -printf '%P\0' |
   sums_of "$work" | sorted || code=$?
 [ "$code" = 0 ] || head -c 4096 /dev/zero >"$work/room" || exit 76
 exit "$code"

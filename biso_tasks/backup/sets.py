@@ -52,6 +52,11 @@ class StoredSet:
         return self.manifest is not None and self.manifest.released
 
     @property
+    def handed_out(self) -> bool:
+        """Whether it is a release with all that a refresh takes: data and database."""
+        return self.released and {"data", "database"} <= set(self.areas)
+
+    @property
     def size(self) -> int:
         return self.manifest.size if self.manifest else 0
 

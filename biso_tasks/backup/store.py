@@ -103,7 +103,8 @@ class Store:
 
     def resolve(self, word: str) -> str:
         """The id that a person means. "latest": the newest good set that is complete and was not
-        made to be handed out; "released": the newest good one that was. Raises Refused, naming
+        made to be handed out; "released": the newest good one that was, of data and database.
+        Raises Refused, naming
         what there is, for anything else that is no sealed set."""
         if word not in ("latest", "released"):
             parse_id(word)
@@ -113,13 +114,14 @@ class Store:
         known = self.list()
         newest = _newest(known, self.environment, released=word == "released")
         if newest is None:
-            kind = "released" if word == "released" else "complete good"
+            kind = "good released" if word == "released" else "complete good"
             whose = f" of {self.environment}" if self.environment else ""
             bad = [f"{one.id} is {one.state}: {one.why}" for one in known if one.why]
             raise Refused(
                 f"there is no {kind} set{whose} in {self}"
                 + "".join(f"; {one}" for one in bad[-3:]),
-                hint="`biso list` shows what is there, `biso backup` makes one",
+                hint="`biso list` shows what is there, "
+                f"`biso {'release' if word == 'released' else 'backup'}` makes one",
             )
         return newest.id
 
@@ -291,8 +293,7 @@ def _newest(
         one
         for one in sets
         if one.good
-        and one.complete
-        and one.released == released
+        and (one.handed_out if released else one.complete and not one.released)
         and environment in (None, one.environment)
     ]
     return fit[-1] if fit else None

@@ -18,6 +18,7 @@ from biso_tasks.cli.keeping import prune, verify
 from biso_tasks.cli.privacy import privacy_scan
 from biso_tasks.cli.recovering import recover
 from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
+from biso_tasks.cli.releasing import release
 from biso_tasks.cli.restoring import restore
 from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
@@ -115,6 +116,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "restore": restore,
     "baseline": baseline,
     "reset-test": reset_test,
+    "release": release,
     "prune": prune,
     "recipe": _recipe,
     "recover": recover,

@@ -82,11 +82,19 @@ def reset_test(env: str = "", name: str = "") -> None:
     """Put a test instance back to its baseline: staged, checked, swapped in."""
 
 
+@declare(
+    env="whose data is released (default: refresh.from)",
+    gate="print the script for a restricted account that hands releases out, and do nothing else",
+)
+def release(env: str = "", gate: bool = False) -> None:
+    """Prepare, anonymise, prove and seal a set that may be handed out."""
+
+
 @declare(env="the environment (default: backup.environment)")
 def prune(env: str = "") -> None:
     """Remove the backup sets, stages and previous instances that the retention does not keep."""
 
 
 TASKS = (
-    backup, list_, show, pin, unpin, verify, restore, baseline, reset_test, prune,
+    backup, list_, show, pin, unpin, verify, restore, baseline, reset_test, release, prune,
 )  # fmt: skip

@@ -101,6 +101,7 @@ def _site(document: Document, file: Path, places: Places) -> Site:
         neutralize=document.neutralize,
         privacy=document.privacy,
         schedule=document.schedule,
+        release=document.release,
         places=places,
     )
 

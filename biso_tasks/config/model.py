@@ -28,6 +28,7 @@ __all__ = [
     "Privacy",
     "RecipeChange",
     "Refresh",
+    "Release",
     "Schedule",
     "Services",
     "Site",
@@ -292,6 +293,34 @@ class Refresh:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """Sets that were anonymised and proven, to be handed out."""
+
+    environment: Annotated[
+        Name, Key("In whose stage a release is made; default: the only test environment.")
+    ] = "test"
+    path: Annotated[
+        HostPath | None,
+        Key("Where releases lie on its host, and fetched ones; default: below backup.path."),
+    ] = None
+    ssh: Annotated[
+        str | None,
+        forms.DESTINATION,
+        Key("The restricted account that releases are fetched from; default: that host itself."),
+    ] = None
+    sign: Annotated[
+        LocalPath | None, Key("The SSH key that signs a release, or its public half in an agent.")
+    ] = None
+    allowed_signers: Annotated[
+        LocalPath | None, Key("Whose signature a release must have; as ssh-keygen reads it.")
+    ] = None
+    max_age: Annotated[
+        float, forms.SECONDS, Key("How old production's data in a release may be.")
+    ] = 8 * 86400.0
+    keep: Annotated[int, forms.COUNT, Key("The newest good releases that stay.")] = 7
+
+
+@dataclass(frozen=True, slots=True)
 class MaxAge:
     good: Annotated[float, forms.SECONDS, Key("How old the newest good set may be.")] = 26 * 3600.0
     verified: Annotated[
@@ -310,6 +339,7 @@ class Schedule:
     prune: Annotated[str, forms.MOMENT, Key("When `prune` runs.")] = "04:00"
     verify: Annotated[str, forms.MOMENT, Key("When `verify --drill` runs.")] = "sun 05:00"
     refresh: Annotated[str, forms.MOMENT, Key("When `refresh-test` runs.")] = ""
+    release: Annotated[str, forms.MOMENT, Key("When `release` runs.")] = ""
     max_age: Annotated[MaxAge, Key("From when on `list` and `doctor` complain.")] = field(
         default_factory=MaxAge
     )
@@ -429,6 +459,9 @@ class Document:
     ssh: Annotated[Ssh, Key("How hosts are reached.")] = field(default_factory=Ssh)
     backup: Annotated[Backup, Key("Backup sets.")] = field(default_factory=Backup)
     refresh: Annotated[Refresh, Key("The refresh of test.")] = field(default_factory=Refresh)
+    release: Annotated[Release, Key("Proven sets that are handed out.")] = field(
+        default_factory=Release
+    )
     schedule: Annotated[Schedule, Key("What runs by itself, and when.")] = field(
         default_factory=Schedule
     )
@@ -461,6 +494,7 @@ class Site:
     neutralize: Neutralize = field(default_factory=Neutralize)
     privacy: Privacy = field(default_factory=Privacy)
     schedule: Schedule = field(default_factory=Schedule)
+    release: Release = field(default_factory=Release)
     places: Places = field(default_factory=dict, repr=False, compare=False)
 
     def finding(self, path: KeyPath, cause: str, remedy: str) -> Finding:

@@ -21,14 +21,16 @@ def settle(document: Document, walk: Walk) -> Document:
         taken = name in (each.name for each in document.environments)
         return only[0] if len(only) == 1 and not taken else name
 
-    backup, refresh = document.backup, document.refresh
+    backup, refresh, release = document.backup, document.refresh, document.release
     if not walk.given("backup", "environment"):
         backup = replace(backup, environment=default(backup.environment, "production"))
     if not walk.given("refresh", "from"):
         refresh = replace(refresh, from_=default(refresh.from_, "production"))
     if not walk.given("refresh", "to"):
         refresh = replace(refresh, to=default(refresh.to, "test"))
-    return replace(document, backup=backup, refresh=refresh)
+    if not walk.given("release", "environment"):
+        release = replace(release, environment=default(release.environment, "test"))
+    return replace(document, backup=backup, refresh=refresh, release=release)
 
 
 def check(document: Document, walk: Walk) -> None:
@@ -47,6 +49,7 @@ def check(document: Document, walk: Walk) -> None:
     _shared_places(document.environments, walk)
     _backup(document, walk)
     _refresh(document, walk)
+    _release(document, walk)
     _neutralize(document, walk)
     for recipe in document.recipes:
         _recipe(recipe, document, walk)
@@ -58,9 +61,13 @@ def _references(document: Document, walk: Walk) -> None:
         ("backup", "environment", document.backup.environment),
         ("refresh", "from", document.refresh.from_),
         ("refresh", "to", document.refresh.to),
+        ("release", "environment", document.release.environment),
     )
+    # Whoever takes releases alone has no production to name, nor the host where they are made.
+    alone = document.refresh.sources_allowed == ("released",)
     for section, key, name in wanted:
-        if names and name not in names and walk.given(section) and walk.fine(section, key):
+        said = walk.given(section, key) or (walk.given(section) and not alone)
+        if names and name not in names and said and walk.fine(section, key):
             meant = closest(name, names)
             walk.report(
                 (section, key),
@@ -262,6 +269,23 @@ def _refresh(document: Document, walk: Walk) -> None:
                 "is in keep_tables as well, which keeps all of its rows",
                 "take it out of one of the two",
             )
+
+
+def _release(document: Document, walk: Walk) -> None:
+    release = document.release
+    production = [each.name for each in document.environments if each.role == "production"]
+    if release.environment in production and walk.fine("release", "environment"):
+        walk.report(
+            ("release", "environment"),
+            f"{shown(release.environment)} is a production environment",
+            "a release is made in the stage of a test environment, on a host that is protected",
+        )
+    if release.allowed_signers and walk.given("schedule", "release") and not release.sign:
+        walk.report(
+            ("release", "sign"),
+            "is missing: allowed_signers refuses what is not signed",
+            "write the path of the key, such as ~/.ssh/biso_release",
+        )
 
 
 def _neutralize(document: Document, walk: Walk) -> None:

@@ -90,6 +90,10 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "from": "prod",
     "to": "test",
     "refresh": "sat 03:00",
+    "release": "sun 01:00",
+    "path": "/var/lib/biso-released",
+    "sign": "~/.ssh/biso_release",
+    "allowed_signers": "release_signers",
 }
 
 
@@ -172,6 +176,9 @@ def _shared(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     yield ""
     yield "[privacy]"
     yield from _comments(docs, "privacy")
+    yield ""
+    yield "[release]" if test else "# [release]"
+    yield from _comments(docs, "release")
     yield ""
     yield "[schedule]"
     yield from _comments(docs, "schedule")

@@ -81,9 +81,11 @@ def survey(
     anonymize: bool,
     require_free: Callable[[Instance], None],
     in_place: bool = False,
+    served: bool = True,
 ) -> Survey:
     """Look at both instances and refuse what must not, or cannot, be refreshed. A test instance may
-    be its own source (`anonymize`). `in_place`: without a stage.
+    be its own source (`anonymize`). `in_place`: without a stage. Without `served` the stage is not
+    swapped in: nothing of the target's own comes into it.
 
     Nothing is changed. Raises Refused (exit 3) naming the cause and the remedy.
     """
@@ -129,9 +131,10 @@ def survey(
         running = pool.submit(services.running, target.host, target.environment)
         in_maintenance = pool.submit(target.in_maintenance)
         record = pool.submit(target.state.read, "instance")
-        url_notes = pool.submit(url_note, target)
+        url_notes = pool.submit(url_note, target) if served else None
         source_facts = tuple(pool.map(probe, sources))
-        require_kept_tables(target, databases[0].server, session.site.refresh)
+        if served:
+            require_kept_tables(target, databases[0].server, session.site.refresh)
         target_facts = tuple(pool.map(probe, [database.server for database in databases]))
         not_asked = apart.result()
         unserved.result()
@@ -164,7 +167,7 @@ def survey(
                 *notes,
                 *route_note(source.host, target.host, session.site.refresh.route),
                 *not_asked,
-                *url_notes.result(),
+                *(url_notes.result() if url_notes else ()),
             ),
         )
 

@@ -36,7 +36,7 @@ from biso_tasks.stage.space import tree_size
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
 
-__all__ = ["Backup", "Part", "read_areas", "survey_backup"]
+__all__ = ["Backup", "Part", "read_areas", "require_outside", "survey_backup"]
 
 # Of the set before; what changed since is not known yet.
 _GROWTH = 0.1
@@ -198,7 +198,7 @@ def survey_backup(
     require_free(instance)
     guards.env_fits(instance, anonymize=False)
     require_no_intent(instance)
-    _require_outside(instance, store)
+    require_outside(instance, store)
     with ThreadPoolExecutor(4) as pool:
         personal = _personal(instance)
         former = pool.submit(store.former, name, personal=personal)
@@ -240,7 +240,8 @@ def _personal(instance: Instance) -> bool:
     return current.get("raw") is not False
 
 
-def _require_outside(instance: Instance, store: Store) -> None:
+def require_outside(instance: Instance, store: Store) -> None:
+    """Raises Refused where the store lies in what it shall hold."""
     for what, tree in (
         ("webroot", instance.layout.webroot),
         ("data dir", instance.layout.datadir),

@@ -10,7 +10,7 @@ from biso_tasks.backup.store import Store
 from biso_tasks.errors import UsageError
 from biso_tasks.session import Session
 
-__all__ = ["baseline_store", "find_store", "own_store", "visited_store"]
+__all__ = ["baseline_store", "find_store", "own_store", "release_store", "visited_store"]
 
 
 def own_store(session: Session, name: str) -> Store:
@@ -24,6 +24,18 @@ def baseline_store(session: Session, name: str) -> Store:
     """Where the baselines of a test environment are kept, apart from backup sets: neither `latest`
     nor the retention means them, and no links name them."""
     return Store(session.host(name), f"{session.site.backup.path}/baselines", name)
+
+
+def release_store(session: Session) -> Store:
+    """Where releases are made, on the host of the environment that they are made in: apart from
+    backup sets, so that who may read releases finds nothing else there."""
+    release = session.site.release
+    return Store(session.host(release.environment), _release_path(session), release.environment)
+
+
+def _release_path(session: Session) -> str:
+    site = session.site
+    return site.release.path or f"{site.backup.path}/released"
 
 
 def visited_store(session: Session, place: str) -> tuple[Store, str]:
