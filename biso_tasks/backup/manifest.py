@@ -98,9 +98,10 @@ def grants_file(stem: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """`created` is ISO 8601 with its zone; `label` what a person calls the set; `env` is what
-    config.php said; `proof` is there on a set that was prepared to be handed out. `databases`: the
-    application's own is the first. `vanished`: paths (as in METADATA) that went while they were
-    read; `missing`: what rights did not allow."""
+    config.php said; `proof` is there on a set that was prepared to be handed out, `proven` on one
+    of a test instance that a proven run had made: which run. `databases`: the application's own is
+    the first. `vanished`: paths (as in METADATA) that went while they were read; `missing`: what
+    rights did not allow."""
 
     id: str
     environment: str
@@ -117,6 +118,7 @@ class Manifest:
     label: str = ""
     env: str | None = None
     proof: Mapping[str, Any] | None = None
+    proven: Mapping[str, Any] | None = None
     trees: Mapping[str, Tree] = field(default_factory=dict)
     databases: tuple[DatabaseDump, ...] = ()
     vanished: tuple[str, ...] = ()
@@ -162,6 +164,7 @@ class Manifest:
             "vanished": list(self.vanished),
             "missing": list(self.missing),
             "proof": None if self.proof is None else dict(self.proof),
+            "proven": None if self.proven is None else dict(self.proven),
             "options": {
                 "format": self.options.format,
                 "maintenance": self.options.maintenance,
@@ -249,6 +252,7 @@ def _manifest(table: Table) -> Manifest:
         label=table.maybe_text("label") or "",
         env=table.maybe_text("env"),
         proof=table.plain("proof") if table.has("proof") else None,
+        proven=table.plain("proven") if table.has("proven") else None,
         trees={key: _tree(trees.table(key)) for key in trees.names()},
         databases=tuple(_database(one) for one in table.tables("databases")),
         vanished=table.texts("vanished"),

@@ -7,6 +7,7 @@ from typing import Any
 from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.actions.sets.stores import baseline_store
+from biso_tasks.actions.sets.trust import require_trusted
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said
@@ -45,6 +46,8 @@ def reset_test(call: Call, env: str, name: str) -> None:
     store = baseline_store(session, environment)
     found = _newest(store, environment, name)
     manifest = found.manifest
+    if manifest is not None and not manifest.personal and session.site.refresh.anonymize:
+        require_trusted(session.site, store, store.read(found.id), baseline=True)
     if manifest is not None and manifest.personal and session.site.refresh.anonymize == "required":
         raise Refused(
             f"the baseline {found.id} of {environment} holds personal data, and the site says "

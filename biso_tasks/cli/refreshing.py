@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from biso_tasks.actions.live.refresh import Refresh
-from biso_tasks.actions.sets.restore import FromSet, describe_target
+from biso_tasks.actions.sets.restore import FromSet, describe_target, require_undamaged
 from biso_tasks.actions.sets.stores import find_store
+from biso_tasks.actions.sets.trust import require_released, require_trusted
 from biso_tasks.actions.staged.swapping import Rollback
 from biso_tasks.cli.baselines import keep_baseline
 from biso_tasks.cli.call import Call
@@ -46,6 +47,11 @@ def refresh_test(
     guards.not_production(session.environment(target), "refresh-test")
     if wanted != "live":
         own = session.site.backup.environment
+        if wanted == "released" and from_:
+            raise UsageError(
+                f"--from {from_} and --source released: a release says itself whose data it is",
+                hint="leave --from out; `biso release --env` chooses whose data is released",
+            )
         if from_ not in ("", own):
             raise UsageError(
                 f"--from {from_} and --source {wanted}: backup sets are those of {own}",
@@ -82,14 +88,20 @@ def _from_set(
             hint='use --source live, or strategy = "swap"',
         )
     call.recipe("refresh-from-set")
-    store, id = find_store(session, word, "")
+    store, id = find_store(session, word, "", target=target)
+    backup = store.read(id)
+    require_undamaged(backup)
+    if word == "released":
+        require_released(session.site, store, backup)
+    elif anonymize and not backup.manifest.personal:
+        require_trusted(session.site, store, backup)
     work = FromSet(
         session,
         "refresh-test",
         call.run_id,
         places={"target": target},
         # What was anonymised already is not searched for the values of anonymised people.
-        anonymize=anonymize and store.read(id).manifest.personal,
+        anonymize=anonymize and backup.manifest.personal,
         keep_stage=keep_stage,
         store=store,
         id=id,
@@ -97,7 +109,8 @@ def _from_set(
     )
     work.look_again()
     work.bind_values()
-    header = (*describe_target(work), ("personal data", _PERSONAL[work.anonymize]))
+    told = _PERSONAL[work.anonymize] if work.raw or work.anonymize else _PROVEN
+    header = (*describe_target(work), ("personal data", told))
     call.document["source"] = id
     call.run_recipe(
         session,
@@ -108,7 +121,7 @@ def _from_set(
     )
     if work.swapped is not None:
         call.output.text(
-            f"{target} serves the {'anonymised ' if anonymize else ''}copy of {id}; it was away "
+            f"{target} serves the {'' if work.raw else 'anonymised '}copy of {id}; it was away "
             f"for {work.swapped.downtime:.1f} s. `biso rollback --env {target}` brings the old one "
             "back."
         )
@@ -116,6 +129,7 @@ def _from_set(
             keep_baseline(call, session, target)
 
 
+_PROVEN = "anonymised and proven before the set was sealed"
 _PERSONAL = {
     True: "anonymised and proven before anybody sees it",
     False: "NOT anonymised: everybody on test will see it",

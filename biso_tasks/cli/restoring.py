@@ -7,7 +7,7 @@ from typing import Any, cast
 from biso_tasks.actions.sets.backup import read_areas
 from biso_tasks.actions.sets.bare import Bare, describe_bare
 from biso_tasks.actions.sets.missing import something_missing
-from biso_tasks.actions.sets.raw import needs_anonymising, require_harmless
+from biso_tasks.actions.sets.raw import needs_anonymising, require_harmless, require_no_release
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.actions.sets.stores import find_store
 from biso_tasks.cli.call import Call
@@ -23,16 +23,18 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     if to:
         call.require_named(session.environment(to))
     store, id = find_store(session, set_, from_)
-    manifest = store.read(id).manifest
+    backup = store.read(id)
+    manifest = backup.manifest
     name = to or manifest.environment
     environment = session.environment(name)
     call.require_named(environment)
+    require_no_release(session, name, backup)
     if table:
-        require_harmless(session, name, manifest, "a table")
+        require_harmless(session, name, store, backup, "a table")
         restore_table(call, session, name, store, id, table)
         return
     if piece:
-        require_harmless(session, name, manifest, "a file")
+        require_harmless(session, name, store, backup, "a file")
         restore_path(call, session, name, store, id, piece)
         return
     wanted = read_areas(only) if only else manifest.areas
@@ -43,7 +45,7 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         "restore",
         call.run_id,
         places={"target": name},
-        anonymize=needs_anonymising(session, name, manifest, areas),
+        anonymize=needs_anonymising(session, name, store, backup, areas),
         store=store,
         id=id,
         areas=areas,

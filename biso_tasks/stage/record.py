@@ -36,22 +36,26 @@ def after_swap(
     source: str,
     areas: Collection[Area],
     lacking: Collection[Area] = (),
+    proven: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record once `areas` of the stage of `run` are served. `source` is an environment or a
-    set's id, `raw` says whether personal data came in with them. Of the areas that were `lacking`
-    only a shell served before: to that there is no way back."""
+    set's id, `raw` says whether personal data came in with them, `proven` what proved that none
+    did. Of the areas that were `lacking` only a shell served before: to that there is no way
+    back."""
     record = instance.state.read("instance") or {}
     stays = _known(record.get("current"))
     named = _named(areas)
     kept = _named(set(areas) - set(lacking))
     since = now()
+    is_raw = _raw(raw, stays["raw"], areas)
     return {
         "current": {
             "run": run,
-            "raw": _raw(raw, stays["raw"], areas),
+            "raw": is_raw,
             "source": source,
             "since": since,
             "areas": named,
+            **_proven(is_raw, proven, stays),
         },
         "previous": {**stays, "until": since, "areas": kept} if kept else None,
     }
@@ -96,11 +100,12 @@ def previous_of(instance: Instance) -> dict[str, Any]:
 
 
 def require_not_raw(instance: Instance, previous: Mapping[str, Any], *, required: bool) -> None:
-    """Raises Refused where the previous instance holds personal data and the site forbids that."""
-    if required and previous.get("raw") and areas_of(previous) & REFRESHED:
+    """Raises Refused where the previous instance holds personal data, or nobody knows whether it
+    does, and the site forbids that."""
+    if required and previous.get("raw") is not False and areas_of(previous) & REFRESHED:
         raise Refused(
-            f"the previous instance of {instance.name} (run {previous.get('run')}) was not "
-            'anonymised, and the site says anonymize = "required"',
+            f"the previous instance of {instance.name} (run {previous.get('run') or 'unknown'}) "
+            'was not anonymised by this tool, and the site says anonymize = "required"',
             hint="refresh again instead",
         )
 
@@ -116,6 +121,14 @@ def _raw(coming: bool | None, staying: bool | None, areas: Collection[Area]) -> 
     if True in (coming, staying):
         return True
     return None if None in (coming, staying) else False
+
+
+def _proven(
+    raw: bool | None, coming: Mapping[str, Any] | None, staying: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What proved that an instance is not raw: the record of what came, or of what stays."""
+    found = coming or staying.get("proven")
+    return {"proven": dict(found)} if raw is False and found else {}
 
 
 def _named(areas: Collection[Area]) -> list[Area]:

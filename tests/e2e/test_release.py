@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from set_world import biso, sums_pass
 
 from biso_tasks.demo.data import PLANTED
@@ -87,3 +88,45 @@ def test_nothing_of_production_is_in_a_release(made: Made, world: Any) -> None:
         for path, text in texts.items():
             assert word.encode() not in text, f"{word} is in {path.name}"
         assert not [name for name in names if word in name]
+
+
+def take(world: Any, *words: str, code: int = 0) -> Any:
+    return world.refresh("--source", "released", *words, code=code)
+
+
+def test_a_refresh_takes_the_newest_release(made: Made, world: Any) -> None:
+    site(world)
+    config = world.test.config.read_bytes()
+    kept = (world.test.datadir / "fop.xconf").read_bytes()
+    ran = take(world)
+    assert ran.json["source"] == made.id
+    text = world.test.cluster.text(world.test.dbname)
+    assert "COPY public.person " in text
+    assert [word for word in PLANTED if word in text] == []
+    files = [one for one in world.test.datadir.rglob("*") if one.is_file()]
+    assert not [one for one in files if any(w.encode() in one.read_bytes() for w in PLANTED)]
+    assert world.test.config.read_bytes() == config
+    assert (world.test.datadir / "fop.xconf").read_bytes() == kept, "test keeps its own"
+    assert world.leftovers(previous=True) == []
+
+
+def test_whoever_takes_releases_alone_never_asks_production(made: Made, world: Any) -> None:
+    refresh = {"source": "released", "sources_allowed": ["released"], "anonymize": "required"}
+    prod = world.hosts["prod"]
+    prod.stop()
+    before = (prod.folder / "sshd.log").read_text()
+    for known in ({"ssh": "e2e-prod"}, {"ssh": "nobody@nowhere.invalid"}):
+        site(world, refresh=refresh, prod=known)
+        assert take(world).json["source"] == made.id
+    # not even configured
+    file = world.site_folder / "biso.toml"
+    document = tomllib.loads(file.read_text())
+    del document["environments"]["prod"]
+    file.write_text(tomli_w.dumps(document))
+    assert take(world).json["source"] == made.id
+    ran = world.run("refresh-test", "--source", "live", "--yes", "--json")
+    assert ran.code == 3
+    assert "sources_allowed" in ran.json["error"]["hint"]
+    ran = world.run("refresh-test", "--source", "released", "--no-anonymize", "--yes", "--json")
+    assert ran.code == 3
+    assert (prod.folder / "sshd.log").read_text() == before

@@ -56,7 +56,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class BackupSurvey:
     """What a backup rests on. `watched`: the databases whose writers are waited for; `former`: the
-    good sets before, the newest first."""
+    good sets before, the newest first; `proven`: which run proved that no personal data is in it,
+    None where none did."""
 
     instance: Instance
     areas: tuple[str, ...]
@@ -64,6 +65,7 @@ class BackupSurvey:
     watched: tuple[Server, ...]
     former: tuple[StoredSet, ...]
     in_maintenance: bool
+    proven: Mapping[str, Any] | None
     personal: bool
     notes: tuple[str, ...]
 
@@ -216,6 +218,7 @@ def survey_backup(
             former=former.result(),
             in_maintenance=in_maintenance.result(),
             personal=personal,
+            proven=None if personal else _current(instance).get("proven"),
             notes=notes,
         )
 
@@ -236,8 +239,11 @@ def _personal(instance: Instance) -> bool:
     """Whether there is personal data in it: in all that is not known to have been anonymised."""
     if instance.environment.role == "production":
         return True
-    current = (instance.state.read("instance") or {}).get("current") or {}
-    return current.get("raw") is not False
+    return _current(instance).get("raw") is not False
+
+
+def _current(instance: Instance) -> Mapping[str, Any]:
+    return (instance.state.read("instance") or {}).get("current") or {}
 
 
 def require_outside(instance: Instance, store: Store) -> None:

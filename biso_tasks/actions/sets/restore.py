@@ -90,7 +90,8 @@ class FromSet(StageWork):
     """The work of `restore`, `refresh-test --source SET`, `reset-test` and `verify --drill`. With
     `whole`, all databases and files come as they are in the set; else what a refresh takes. With
     `template`, a database that is kept as the set's template is copied instead of loaded.
-    `problems` is what is wrong with the set; `drilled`, that this was written down of it."""
+    `problems` is what is wrong with the set; `drilled`, that this was written down of it;
+    `fetching`: it is just being brought to the target's host."""
 
     PLACES: ClassVar[tuple[str, ...]] = ("target",)
     CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
@@ -111,6 +112,7 @@ class FromSet(StageWork):
     template: bool = False
     problems: tuple[Problem, ...] = ()
     drilled: bool = False
+    fetching: bool = False
     survey: SetSurvey | None = None
 
     @property
@@ -128,7 +130,16 @@ class FromSet(StageWork):
 
     @property
     def raw(self) -> bool:
-        return self.backup.manifest.personal and not self.anonymize
+        """What says that it is not, and has no proof of it, may be."""
+        return not self.anonymize and (self.backup.manifest.personal or self.proven is None)
+
+    @property
+    def proven(self) -> dict[str, Any] | None:
+        if self.anonymize:
+            return self.own_proof()
+        manifest = self.backup.manifest
+        found = None if manifest.personal else manifest.proof or manifest.proven
+        return None if found is None else dict(found)
 
     @property
     def keeper(self) -> Access:

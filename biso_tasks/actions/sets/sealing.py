@@ -148,6 +148,7 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
         machine=instance.host.address or instance.layout.machine,
         areas=work.areas,
         personal=work.facts.personal,
+        proven=work.facts.proven,
         options=Options(
             format=config.format,
             maintenance=work.maintenance,

@@ -1,4 +1,5 @@
-"""Which store a command means: an environment's own, or one that is named by its place."""
+"""Which store a command means: an environment's own, that of releases, or one that is named by its
+place."""
 
 from __future__ import annotations
 
@@ -6,11 +7,19 @@ import posixpath
 
 from biso_tasks.backup.copies import Copies, find_place
 from biso_tasks.backup.ids import is_id, parse_id
+from biso_tasks.backup.received import Received
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import UsageError
 from biso_tasks.session import Session
 
-__all__ = ["baseline_store", "find_store", "own_store", "release_store", "visited_store"]
+__all__ = [
+    "baseline_store",
+    "find_store",
+    "offered_releases",
+    "own_store",
+    "release_store",
+    "visited_store",
+]
 
 
 def own_store(session: Session, name: str) -> Store:
@@ -31,6 +40,15 @@ def release_store(session: Session) -> Store:
     backup sets, so that who may read releases finds nothing else there."""
     release = session.site.release
     return Store(session.host(release.environment), _release_path(session), release.environment)
+
+
+def offered_releases(session: Session, target: str) -> Store:
+    """Where a refresh of `target` finds releases: where they are made, or what a restricted account
+    hands out, which is fetched to the target's host."""
+    account = session.site.release.ssh
+    if account is None:
+        return release_store(session)
+    return Received(session.host(target), _release_path(session), session.visited(account))
 
 
 def _release_path(session: Session) -> str:
@@ -65,9 +83,10 @@ def visited_store(session: Session, place: str) -> tuple[Store, str]:
     return copies, found[0].id if found else ""
 
 
-def find_store(session: Session, set_: str, from_: str) -> tuple[Store, str]:
-    """The store in which the set that a person means is looked for, and its id. `set_` is an id or
-    "latest"; an id says whose set it is. Raises Refused where there is none."""
+def find_store(session: Session, set_: str, from_: str, *, target: str = "") -> tuple[Store, str]:
+    """The store in which the set that a person means is looked for, and its id. `set_` is an id,
+    "latest" or "released"; an id says whose set it is. `target` is to be made of it, by default
+    refresh.to. Raises Refused where there is none."""
     name = session.site.backup.environment
     if from_:
         store, id = visited_store(session, from_)
@@ -75,7 +94,22 @@ def find_store(session: Session, set_: str, from_: str) -> tuple[Store, str]:
         # Another site may call its production otherwise; in a store of several it must be said.
         store.environment = name if name in known or len(known) > 1 else None
         return store, store.resolve(id if id and set_ in ("", "latest") else set_ or "latest")
-    if set_ not in ("", "latest", "released"):
+    if set_ == "released":
+        store = offered_releases(session, target or session.site.refresh.to)
+        return store, store.resolve(set_)
+    if set_ not in ("", "latest"):
         name = parse_id(set_).env
+        if _may_be_released(session, name):
+            store = offered_releases(session, target or session.site.refresh.to)
+            if any(one.id == set_ for one in store.list()):
+                return store, set_
     store = own_store(session, name)
     return store, store.resolve(set_ or "latest")
+
+
+def _may_be_released(session: Session, name: str) -> bool:
+    """Whether a set of `name` may be a release: they are called by where they were made, which a
+    site that only takes them need not know."""
+    site = session.site
+    known = name in [one.name for one in site.environments]
+    return name == site.release.environment or (site.release.ssh is not None and not known)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.arriving import hold_set
 from biso_tasks.actions.sets.restore import FromSet
+from biso_tasks.actions.sets.retiring import retire_releases
 from biso_tasks.actions.sets.verifying import record
 from biso_tasks.actions.staged.work import require_known
+from biso_tasks.backup.received import Received
+from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem, verify_set
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
@@ -32,6 +36,7 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
     """Every byte against what was sealed, before anything is built of it. From here to the end of
     the run nobody removes it."""
     work = context.work
+    _fetch(context)
     hold_set(context)
     work.problems = problems = verify_set(work.facts.store, work.id)
     if problems:
@@ -42,6 +47,29 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
             hint="nothing was changed; take another set (`biso list`)",
         )
     return {"findings": 0}
+
+
+def _fetch(context: Context[FromSet]) -> None:
+    """A release that a restricted account hands out comes to the target's host first."""
+    work, store = context.work, context.work.facts.store
+    if not isinstance(store, Received) or store.here(work.id):
+        return
+    store.prepare()
+    with store.lock(lock_owner(work.run_id)):
+        work.fetching = True
+        store.fetch(work.backup, run=work.run_id, cancel=context.cancel)
+        work.fetching = False
+        own = Store(store.host, store.path)
+        done = retire_releases(own, context.site.release.keep, datetime.now(UTC))
+    for note in done.notes:
+        context.note(note)
+
+
+def _undo_fetch(context: Context[FromSet]) -> None:
+    work, store = context.work, context.work.facts.store
+    if work.fetching:
+        work.fetching = False
+        store.remove_partial(work.id)
 
 
 def _mark(context: Context[FromSet], problems: tuple[Problem, ...]) -> None:
@@ -68,7 +96,16 @@ def _describe_drilled(context: Context[FromSet]) -> Effects:
 
 
 def _describe_verify(context: Context[FromSet]) -> Effects:
-    return Effects(changes=(f"nothing: reads all of {context.work.backup.path}",))
+    work, store = context.work, context.work.facts.store
+    if isinstance(store, Received) and not store.here(work.id):
+        size = human(work.backup.manifest.size)
+        return Effects(
+            changes=(
+                f"fetches {work.id} ({size}) from {store.gate.name} to {work.backup.path}, and "
+                "reads all of it",
+            )
+        )
+    return Effects(changes=(f"nothing: reads all of {work.backup.path}",))
 
 
 def _database(context: Context[FromSet]) -> dict[str, Any]:
@@ -166,7 +203,13 @@ def _require_rows_fit(work: FromSet, unknown: tuple[str, ...]) -> None:
 
 
 ACTIONS = (
-    Action("set-verify", _verify, "Read the set against what was sealed", _describe_verify),
+    Action(
+        "set-verify",
+        _verify,
+        "Read the set against what was sealed",
+        _describe_verify,
+        _undo_fetch,
+    ),
     Action("unpack-database", _database, "Load the set's dumps into the stage",
            _describe_database),
     Action("unpack-check", _check, "Compare the stage with the set's counts"),

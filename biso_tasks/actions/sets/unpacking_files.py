@@ -55,7 +55,8 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         fallback_owner=fallback, cancel=context.cancel,
     )  # fmt: skip
     kept: tuple[str, ...] = ()
-    if work.backup.manifest.environment != target.name:
+    manifest = work.backup.manifest
+    if manifest.environment != target.name or manifest.released:
         kept = keep_files(
             access(target), target.layout.datadir, stage.datadir, work.config.keep_files
         )

@@ -25,6 +25,8 @@ def require_apart(
     test."""
     if target.environment.role == "production":
         return ()
+    if session.site.refresh.sources_allowed == ("released",):
+        return ()  # a site that takes releases alone has no business there
     notes = []
     for environment in session.site.environments:
         if environment.role != "production" or environment.name == compared:

@@ -134,7 +134,7 @@ def _swap(context: Context[StageWork]) -> dict[str, Any]:
     target, stage = work.target, work.stage
     document = record.after_swap(
         target, run=work.run_id, raw=work.raw, source=work.origin, areas=stage.areas,
-        lacking=work.lacking,
+        lacking=work.lacking, proven=work.proven,
     )  # fmt: skip
     work.swapped = _exchange(
         context, target, stage.swapped, document, rollback=False, incoming=stage, areas=stage.areas,

@@ -131,6 +131,19 @@ class StageWork(TargetWork, ABC):
         """Whether personal data is served once the stage is."""
         return not self.anonymize
 
+    @property
+    def proven(self) -> dict[str, Any] | None:
+        """What proved that no personal data is served then; None where nothing did."""
+        return self.own_proof()
+
+    def own_proof(self) -> dict[str, Any] | None:
+        """Of this run: how much it looked for."""
+        proof = self.proof
+        if proof is None or proof.leaks:
+            return None
+        counts = {"columns": proof.columns, "values": proof.values, "files": proof.files}
+        return {"run": self.run_id, **counts}
+
     @abstractmethod
     def source_facts(self, number: int) -> ServerFacts:
         """What database `number` of the stage was where it comes from."""
