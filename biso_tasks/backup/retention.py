@@ -109,7 +109,7 @@ def _kept(sets: Sequence[Kept], keep: Keep, now: datetime) -> dict[str, str]:
         kept.setdefault(good[0].id, "the last good one")
     for one in sets:
         if one.state == "partial" and now - one.moment <= _UNFINISHED:
-            kept[one.id] = "partial: the next backup goes on with it"
+            kept[one.id] = "partial: the next run goes on with it, or removes it"
         elif one.state == "damaged" and not (good and good[0].moment > one.moment):
             kept[one.id] = "damaged, but no newer one is good"
         if one.pin is not None and one.pin.holds(now):
@@ -138,4 +138,8 @@ def _why(one: Kept, keep: Keep, now: datetime) -> str:
         return "damaged, and a newer one is good"
     if _too_old(one, keep, now):
         return f"older than {duration_text(keep.max_age)}"
-    return "no rule of [backup] keep asks for it"
+    return (
+        "newer ones are as many as are kept"
+        if one.released
+        else "no rule of [backup] keep asks for it"
+    )

@@ -11,9 +11,15 @@ from biso_tasks.actions.doctor.environment import dotted
 from biso_tasks.actions.doctor.sets import ages
 from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.sets.set_age import stale
-from biso_tasks.actions.sets.stores import find_store, own_store, visited_store
+from biso_tasks.actions.sets.stores import (
+    find_store,
+    offered_releases,
+    own_store,
+    visited_store,
+)
 from biso_tasks.backup.manifest import Manifest
-from biso_tasks.backup.store import StoredSet
+from biso_tasks.backup.proof import ProofRecord
+from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.config.duration import duration
 from biso_tasks.database.facts import ServerFacts
@@ -27,11 +33,10 @@ __all__ = ["list_sets", "pin", "show", "unpin"]
 
 def list_sets(call: Call, env: str, from_: str) -> None:
     session = call.session(observed=False)
-    if from_:
-        store, _ = visited_store(session, from_)
-    else:
-        store = own_store(session, env or session.site.backup.environment)
-    found = [one for one in store.list() if env in ("", one.environment)]
+    stores = [visited_store(session, from_)[0]] if from_ else _stores(session, env)
+    store = stores[0]
+    found = [one for each in stores for one in each.list() if env in ("", one.environment)]
+    found.sort(key=lambda one: (one.id, one.state))
     call.document["sets"] = [_as_json(one) for one in found]
     now = datetime.now(UTC)
     rows: list[tuple[Cell, ...]] = [
@@ -55,11 +60,24 @@ def list_sets(call: Call, env: str, from_: str) -> None:
             call.text(f"! {line}")
 
 
+def _stores(session: Session, env: str) -> list[Store]:
+    """Of a site that takes releases alone: these; else the environment's own, with the releases
+    that are made there."""
+    site = session.site
+    alone = not env and site.refresh.sources_allowed == ("released",)
+    stores = [] if alone else [own_store(session, env or site.backup.environment)]
+    if alone or env == site.release.environment:
+        stores.append(offered_releases(session, site.refresh.to))
+    return stores
+
+
 def _stale(
     session: Session, found: Sequence[StoredSet], env: str, now: datetime
 ) -> tuple[str, ...]:
     site = session.site
     name = env or site.backup.environment
+    if name not in [one.name for one in site.environments]:
+        return ()  # a site that takes releases alone: its sets are made elsewhere
     since = timers_since(site) if name == site.backup.environment else None
     return stale(ages(found, name), site.schedule.max_age, now, since=since)
 
@@ -94,6 +112,7 @@ def show(call: Call, set_: str, from_: str) -> None:
             "maintenance",
             f"{manifest.options.maintenance}, {manifest.options.maintenance_seconds:.2f} s",
         ),
+        *_proof(manifest),
         *(
             (area, f"{tree.files} files, {human(tree.bytes)}")
             for area, tree in manifest.trees.items()
@@ -121,6 +140,18 @@ def show(call: Call, set_: str, from_: str) -> None:
             tables = sorted(one.counts.tables.items())
             lines += [(one.key, f"{table}: {rows} rows") for table, rows in tables]
     call.text(table(lines))
+
+
+def _proof(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    if manifest.proof is None:
+        return ()
+    proof = ProofRecord.from_dict(manifest.proof)
+    searched = f"{proof.values} values of {proof.columns} columns, in {proof.files} files as well"
+    sampled = ", a sample" if proof.sampled else ""
+    return (
+        ("data of", f"{proof.source} at {proof.snapshot}"),
+        ("proof", f"{searched}{sampled}: {proof.leaks} found, run {proof.run}"),
+    )
 
 
 def _versions(manifest: Manifest) -> dict[str, Any]:
@@ -203,7 +234,7 @@ def _remarks(one: StoredSet, now: datetime) -> str:
     if one.pin is not None and one.pin.holds(now):
         said.append(f"pinned: {one.pin.reason}" if one.pin.reason else "pinned")
     if one.released:
-        said.append("released: anonymised")
+        said.append("released: anonymised and proven")
     if one.why:
         said.append(one.why)
     return "; ".join(said)
@@ -218,6 +249,7 @@ def _as_json(one: StoredSet) -> dict[str, Any]:
         "created": one.manifest.created if one.manifest else one.moment.isoformat(),
         "bytes": one.size,
         "areas": list(one.areas),
+        "released": one.released,
         "verified": status.verified.when if status and status.verified else None,
         "drilled": status.drilled.when if status and status.drilled else None,
         "pinned": pinned is not None and pinned.holds(datetime.now(UTC)),

@@ -4,7 +4,12 @@ of it; production's own words are in none of its files."""
 from __future__ import annotations
 
 import gzip
+import hashlib
+import shutil
+import subprocess
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ import pytest
 import tomli_w
 from set_world import biso, sums_pass
 
+from biso_tasks.backup.gate import GATE
 from biso_tasks.demo.data import PLANTED
 
 
@@ -130,3 +136,140 @@ def test_whoever_takes_releases_alone_never_asks_production(made: Made, world: A
     ran = world.run("refresh-test", "--source", "released", "--no-anonymize", "--yes", "--json")
     assert ran.code == 3
     assert (prod.folder / "sshd.log").read_text() == before
+
+
+# -- through the gate --
+
+
+@contextmanager
+def restricted(world: Any, store: Path) -> Iterator[None]:
+    """A developer has one key, which opens nothing but the gate on test's host. As an alias
+    `releases`; production's host lets nobody in whom this laptop knows."""
+    machine = world.hosts["test"]
+    gate = machine.folder / "gate"
+    gate.write_text(GATE, "utf-8")
+    gate.chmod(0o755)
+    key = world.laptop / "developer"
+    if not key.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    authorized = machine.folder / "authorized_keys"
+    before = authorized.read_text()
+    public = key.with_suffix(".pub").read_text()
+    authorized.write_text(f'{before}restrict,command="{gate} {store}" {public}')
+    config = world.laptop / "ssh_config"
+    config.write_text(
+        config.read_text().replace("/key\n", "/developer\n")
+        + f"Host releases\n  HostName 127.0.0.1\n  Port {machine.port}\n  User {machine.user}\n"
+        f"  IdentityFile {key}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+    )
+    try:
+        yield
+    finally:
+        authorized.write_text(before)
+
+
+def test_a_developers_key_takes_a_release_and_reaches_nothing_else(made: Made, world: Any) -> None:
+    """Test is on the developer's own machine; production and the host of releases are not."""
+    fetched = world.base / "fetched"
+    log = world.hosts["prod"].folder / "sshd.log"
+    known = log.read_text()
+    refresh = {"source": "released", "anonymize": "required"}
+    site(world, refresh=refresh, test={"ssh": None},
+         release={"path": str(fetched), "ssh": "releases"})  # fmt: skip
+    with restricted(world, made.store):
+        live = world.run("refresh-test", "--source", "live", "--yes", "--json")
+        assert live.code == 1
+        assert "prod" in live.json["error"]["message"]
+        assert "Accepted" not in log.read_text().removeprefix(known)
+
+        refresh["sources_allowed"] = ["released"]
+        site(world, refresh=refresh, test={"ssh": None},
+             release={"path": str(fetched), "ssh": "releases"})  # fmt: skip
+        assert world.run("refresh-test", "--source", "live", "--yes", "--json").code == 3
+        plan = biso(world, "refresh-test", "--plan").json["plan"]
+        (opened,) = [step["changes"] for step in plan if step["name"] == "open-set"]
+        assert "fetches" in opened[0] and "from releases" in opened[0]
+        assert not fetched.exists(), "a plan changes nothing"
+
+        asked = log.read_text()
+        ran = take(world)
+        assert ran.json["source"] == made.id
+        assert log.read_text() == asked, "production was asked"
+        assert [one.name for one in (fetched / "sets").iterdir()] == [made.id]
+        text = world.test.cluster.text(world.test.dbname)
+        assert "COPY public.person " in text
+        assert [word for word in PLANTED if word in text] == []
+    # What was fetched is enough from here on.
+    ran = world.run("refresh-test", "--source", made.id, "--yes", "--json")
+    assert ran.code == 3, "the site allows the newest release alone"
+    shutil.rmtree(fetched)
+
+
+# -- what is refused --
+
+
+def test_a_release_that_was_changed_is_not_taken(made: Made, world: Any) -> None:
+    store = site(world)
+    before = world.test.state()
+    dump = next((made.folder / "db").glob("biso_2*.sql.gz"))
+    for path in (dump, made.folder / "manifest.toml", made.folder / "SHA256SUMS"):
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        state = (made.folder / "state.toml").read_bytes()
+        ran = world.run("refresh-test", "--source", "released", "--yes", "--json")
+        assert ran.code in (3, 4), str(ran)
+        assert made.id in ran.json["error"]["message"], path.name
+        path.write_bytes(whole)
+        (made.folder / "state.toml").write_bytes(state)
+    assert world.test.state() == before
+    # An older one is not taken in silence: what is too old is said.
+    site(world, release={"max_age": "1s"})
+    ran = take(world, code=3)
+    assert "release.max_age" in ran.message
+    site(world, release={"allowed_signers": str(world.laptop / "key.pub")})
+    assert "is not signed" in take(world, code=3).message
+    assert list((store / "sets").iterdir()) == [made.folder]
+    assert world.leftovers(previous=False) == []
+
+
+def test_a_site_that_requires_anonymising_goes_back_to_what_was_proven_alone(world: Any) -> None:
+    home = world.hosts["test"].folder / "home"
+    backup = {"path": str(home / "backups")}
+    world.site(refresh={"anonymize": "required"}, backup=backup)
+    raw = biso(world, "baseline", "--name", "roh").json["set"]
+    assert "personal data" in biso(world, "reset-test", "--name", "roh", "--yes", code=3).message
+    world.refresh("--to", "test")
+    # What served before this tool came: nobody knows.
+    assert "was not anonymised by this tool" in biso(world, "rollback", "--yes", code=3).message
+    made = biso(world, "baseline", "--name", "gut").json
+    manifest = Path(made["path"], "manifest.toml")
+    document = tomllib.loads(manifest.read_text("utf-8"))
+    assert document["personal"] is False
+    assert document["proven"]["run"]
+    biso(world, "reset-test", "--name", "gut", "--yes")
+    assert biso(world, "rollback", "--yes").json["previous"]
+    # A set that only says so.
+    sets = home / "backups/baselines/sets"
+    lie = tomllib.loads((sets / raw / "manifest.toml").read_text("utf-8"))
+    lie["personal"] = False
+    (sets / raw / "manifest.toml").write_text(tomli_w.dumps(lie), "utf-8")
+    assert biso(world, "reset-test", "--name", "roh", "--yes", code=4)
+    vouch(sets / raw)
+    said = biso(world, "reset-test", "--name", "roh", "--yes", code=3).message
+    assert "there is no proof of it" in said
+    shutil.rmtree(home / "backups")
+
+
+def vouch(folder: Path) -> None:
+    """Sums and state agree with what the manifest says now."""
+    sums = folder / "SHA256SUMS"
+    digest = hashlib.sha256((folder / "manifest.toml").read_bytes()).hexdigest()
+    lines = [f"{digest}  manifest.toml" if line.endswith("  manifest.toml") else line
+             for line in sums.read_text("utf-8", "surrogateescape").splitlines()]  # fmt: skip
+    sums.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+    state = folder / "state.toml"
+    digest = hashlib.sha256(sums.read_bytes()).hexdigest()
+    lines = [f'sums = "{digest}"' if line.startswith("sums = ") else line
+             for line in state.read_text("utf-8").splitlines()]  # fmt: skip
+    state.write_text("\n".join(lines) + "\n", "utf-8")

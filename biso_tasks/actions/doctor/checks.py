@@ -22,6 +22,7 @@ from biso_tasks.actions.doctor.sets import (
     check_ages,
     check_backup,
     check_kept,
+    check_released,
     check_wanted,
 )
 from biso_tasks.errors import UsageError
@@ -64,14 +65,15 @@ def checks(session: Session, for_task: str) -> Iterator[Check]:
         between = Sheet(target.environment.name)
         compare(between, session, source, target)
         yield from between.checks
-    yield from _sets(session, looked, "old" if not for_task else scope.sets, scope.wanted)
+    how = scope.sets if for_task or scope.sets == "released" else "old"
+    yield from _sets(session, looked, how, scope.wanted)
     for _, found in session.hooks.collect("biso_checks", site=session.site):
         yield from found
 
 
 # Of the backup sets: nothing; whether one could be made; which there are; whether the one that is
-# wanted is there; whether they are too old.
-_Sets = Literal["", "made", "kept", "wanted", "old"]
+# wanted is there; whether they are too old; whether there is a release that would be taken.
+_Sets = Literal["", "made", "kept", "wanted", "old", "released"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,15 @@ class _Scope:
 def _sets(
     session: Session, looked: Mapping[str, Looked], how: _Sets, wanted: str
 ) -> Iterator[Check]:
-    """Of the environment that is backed up, where it could be looked at."""
+    """Of the environment that is backed up, where it could be looked at; of releases, where the one
+    that takes them could."""
+    target = session.site.refresh.to
+    if how == "released":
+        if target in looked:
+            sheet = Sheet(target)
+            check_released(sheet, session, target)
+            yield from sheet.checks
+        return
     name = session.site.backup.environment
     if not how or name not in looked or looked[name].instance is None:
         return
@@ -113,10 +123,16 @@ def _scope(session: Session, task: str) -> _Scope:
     if task == "refresh-test":
         anonymize = bool(site.refresh.anonymize)
         live = site.refresh.source == "live"
+        if site.refresh.source == "released":
+            # Production is not looked at: it need not be reached.
+            return _Scope(task, (), (target,), anonymize=anonymize, sets="released")
         return _Scope(
             task, (source,), (target,), (source, target), anonymize,
             sets="" if live else "wanted", wanted=site.refresh.source,
         )  # fmt: skip
+    if task == "release":
+        made = site.release.environment
+        return _Scope(task, (source,), (made,), (source, made), True)
     if task == "anonymize":
         return _Scope(task, (), (target,), (target, target), True)
     about: dict[str, _Sets] = {"backup": "made", "verify": "wanted", "prune": "kept"}
@@ -138,7 +154,7 @@ def _scope(session: Session, task: str) -> _Scope:
 
 
 _KNOWN = (
-    *("refresh-test", "anonymize", "rollback", "recover"),
+    *("refresh-test", "release", "anonymize", "rollback", "recover"),
     *("backup", "verify", "prune", "restore", "baseline", "reset-test"),
 )
 

@@ -13,11 +13,20 @@ from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.actions.sets.restore import require_undamaged
 from biso_tasks.actions.sets.set_age import SetAge, stale
 from biso_tasks.actions.sets.stores import find_store, own_store
+from biso_tasks.actions.sets.trust import require_released
+from biso_tasks.backup.proof import ProofRecord
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import StoredSet
 from biso_tasks.session import Session
 
-__all__ = ["ages", "check_ages", "check_backup", "check_kept", "check_wanted"]
+__all__ = [
+    "ages",
+    "check_ages",
+    "check_backup",
+    "check_kept",
+    "check_released",
+    "check_wanted",
+]
 
 
 def ages(sets: Iterable[StoredSet], environment: str) -> tuple[SetAge, ...]:
@@ -65,6 +74,23 @@ def check_wanted(sheet: Sheet, session: Session, word: str) -> None:
         return id
 
     sheet.attempt("backup sets", wanted, lambda id: f"{id} is what would be used")
+
+
+def check_released(sheet: Sheet, session: Session, target: str) -> None:
+    """Whether there is a release that a refresh of `target` would take: proven, signed where that
+    is wanted, not too old."""
+
+    def wanted() -> tuple[str, ProofRecord]:
+        store, id = find_store(session, "released", "", target=target)
+        backup = store.read(id)
+        require_undamaged(backup)
+        return id, require_released(session.site, store, backup)
+
+    def said(found: tuple[str, ProofRecord]) -> str:
+        id, proof = found
+        return f"{id} is what would be taken: data of {proof.source} at {proof.snapshot}, proven"
+
+    sheet.attempt("releases", wanted, said)
 
 
 def _listed(sheet: Sheet, session: Session, name: str) -> tuple[StoredSet, ...] | None:

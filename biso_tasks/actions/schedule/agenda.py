@@ -32,6 +32,7 @@ _WORDS: Final = {
     "prune": ("prune", "--yes"),
     "verify": ("verify", "--drill", "--yes"),
     "refresh": ("refresh-test", "--yes"),
+    "release": ("release", "--yes"),
 }
 
 
@@ -146,14 +147,17 @@ def _require_target(site: Site, name: str) -> None:
                 hint=f"name one in backup.environment, {never}",
             )
         return
-    role = roles.get(site.refresh.to)
+    key, place = "refresh.to", site.refresh.to
+    if name == "release":
+        key, place = "release.environment", site.release.environment
+    role = roles.get(place)
     if role != "test":
         raise Refused(
-            f"schedule.{name}: refresh.to is {site.refresh.to!r}, a production environment, and no "
-            "timer writes to one"
+            f"schedule.{name}: {key} is {place!r}, a production environment, and no timer writes "
+            "to one"
             if role
-            else f"schedule.{name}: there is no test environment {site.refresh.to!r} to do it in",
-            hint=f"name a test environment in refresh.to, {never}",
+            else f"schedule.{name}: there is no test environment {place!r} to do it in",
+            hint=f"name a test environment in {key}, {never}",
         )
 
 

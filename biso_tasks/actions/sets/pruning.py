@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from biso_tasks.actions.kit import Context, Work
+from biso_tasks.actions.sets.retiring import decide_releases, retire_releases
+from biso_tasks.actions.sets.stores import release_store
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.backup.retention import Decision, kept_of, retain
 from biso_tasks.backup.store import Store
@@ -52,8 +54,9 @@ class Outlived:
 
 @dataclass(slots=True)
 class Prune(Work):
-    """The work of `prune`. `outlived` is by environment, those that have something; `in_use` are
-    sets that were being read, and wait for the next one."""
+    """The work of `prune`. `outlived` is by environment, those that have something; `retired` what
+    becomes of the `releases`, None where their host cannot be asked; `in_use` are sets that were
+    being read, and wait for the next one."""
 
     PLACES: ClassVar[tuple[str, ...]] = ("source",)
 
@@ -61,6 +64,8 @@ class Prune(Work):
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
     decision: Decision | None = None
     outlived: dict[str, Outlived] = field(default_factory=dict)
+    releases: Store | None = None
+    retired: Decision | None = None
     removed: list[str] = field(default_factory=list)
     in_use: list[str] = field(default_factory=list)
 
@@ -76,7 +81,8 @@ class Prune(Work):
 
     @property
     def destroys(self) -> bool:
-        return bool(self.decided.remove or self.outlived)
+        retired = self.retired.remove if self.retired else ()
+        return bool(self.decided.remove or retired or self.outlived)
 
     def look(self) -> None:
         """What the retention says now, and what every environment has kept for too long. One that
@@ -93,11 +99,18 @@ class Prune(Work):
                 continue
             if found.drops or found.replaced:
                 self.outlived[environment.name] = found
+            if environment.name == self.session.site.release.environment:
+                self.releases = release_store(self.session)
+                self.retired = _decide_releases(self, self.releases)
 
 
 def _decide(work: Prune) -> Decision:
     found = [kept_of(one) for one in work.sets.list()]
     return retain(found, work.session.site.backup.keep, work.moment)
+
+
+def _decide_releases(work: Prune, store: Store) -> Decision:
+    return decide_releases(store, work.session.site.release.keep, work.moment)
 
 
 def _outlived(work: Prune, instance: Instance) -> Outlived:
@@ -162,6 +175,34 @@ def _describe_sets(context: Context[Prune]) -> Effects:
     return Effects(changes=tuple(keep) or ("nothing: there are no sets",), destroys=tuple(gone))
 
 
+def _releases(context: Context[Prune]) -> dict[str, Any]:
+    work, store = context.work, context.work.releases
+    if store is None or work.retired is None or not work.retired.remove:
+        return {"removed": []}
+    with store.lock(lock_owner(work.run_id)):
+        if dict(_decide_releases(work, store).remove) != dict(work.retired.remove):
+            raise Refused(
+                "the facts have changed since the plan was made: there are other releases now",
+                hint="nothing of them was removed; look at the new plan and start again",
+            )
+        done = retire_releases(store, work.session.site.release.keep, work.moment)
+    work.removed += done.removed
+    work.in_use += done.in_use
+    for note in done.in_use.values():
+        context.note(note)
+    return {"removed": list(done.removed), "in_use": list(done.in_use)}
+
+
+def _describe_releases(context: Context[Prune]) -> Effects:
+    retired = context.work.retired
+    if retired is None or not (retired.keep or retired.remove):
+        return Effects(changes=("nothing: there are no releases",))
+    return Effects(
+        changes=tuple(f"keeps the release {id}: {why}" for id, why in retired.keep.items()),
+        destroys=tuple(f"the release {id}: {why}" for id, why in retired.remove.items()),
+    )
+
+
 def _previous(context: Context[Prune]) -> dict[str, Any]:
     work = context.work
     for name, planned in work.outlived.items():
@@ -212,6 +253,8 @@ def _describe_previous(context: Context[Prune]) -> Effects:
 ACTIONS = (
     Action("sets-prune", _sets, "Remove the sets that the retention does not keep",
            _describe_sets),
+    Action("releases-prune", _releases, "Remove the releases that are not kept",
+           _describe_releases),
     Action("previous-prune", _previous, "Remove previous instances that are old enough",
            _describe_previous),
 )  # fmt: skip

@@ -315,7 +315,7 @@ def _retire(context: Context[Release]) -> dict[str, Any]:
     store = work.sets
     with store.lock(lock_owner(work.run_id)):
         done = retire_releases(store, context.site.release.keep, work.moment)
-    for note in done.notes:
+    for note in done.in_use.values():
         context.note(note)
     return {"removed": list(done.removed)}
 

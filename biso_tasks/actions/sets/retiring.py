@@ -3,7 +3,7 @@ pinned."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from biso_tasks.backup.retention import Decision, kept_of, retain
@@ -18,33 +18,28 @@ _FOREVER = 100 * 366 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """The ids that were removed; notes on those that could not be."""
+    """The ids that were removed, and those that are being read and stay, with a note on each."""
 
     removed: tuple[str, ...]
-    notes: tuple[str, ...]
+    in_use: dict[str, str]
 
 
 def decide_releases(store: Store, keep: int, now: datetime) -> Decision:
     """What `keep` means for the releases of a store. Nothing is changed."""
     newest = Keep(last=keep, daily=0, weekly=0, monthly=0, max_age=_FOREVER)
-    found = retain([kept_of(one) for one in store.list()], newest, now)
-    partial = {one.id for one in store.list() if one.state == "partial"}
-    # Nobody goes on with one: its stage is gone. One that is just being made has the store locked.
-    gone = dict.fromkeys(partial, "partial: its run was interrupted")
-    keeps = {id: why for id, why in found.keep.items() if id not in gone}
-    return replace(found, keep=keeps, remove={**found.remove, **gone})
+    return retain([kept_of(one) for one in store.list()], newest, now)
 
 
 def retire_releases(store: Store, keep: int, now: datetime) -> Retired:
     """Remove what `decide_releases` does not keep, the oldest first. The caller holds the store."""
     partial = {one.id for one in store.list() if one.state == "partial"}
     removed: list[str] = []
-    notes: list[str] = []
+    in_use: dict[str, str] = {}
     for id in sorted(decide_releases(store, keep, now).remove):
         try:
             (store.remove_partial if id in partial else store.remove)(id)
         except Locked as error:
-            notes.append(f"{error.message}: it stays until the next time")
+            in_use[id] = f"{error.message}: it stays until the next time"
         else:
             removed.append(id)
-    return Retired(tuple(removed), tuple(notes))
+    return Retired(tuple(removed), in_use)

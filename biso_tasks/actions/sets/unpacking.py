@@ -61,7 +61,7 @@ def _fetch(context: Context[FromSet]) -> None:
         work.fetching = False
         own = Store(store.host, store.path)
         done = retire_releases(own, context.site.release.keep, datetime.now(UTC))
-    for note in done.notes:
+    for note in done.in_use.values():
         context.note(note)
 
 
