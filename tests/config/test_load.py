@@ -11,7 +11,15 @@ import pytest
 
 from biso_tasks.config.findings import BadConfig
 from biso_tasks.config.load import find, load
-from biso_tasks.config.model import Insert, Keep, Privacy, Services, Site, UnknownEnvironment
+from biso_tasks.config.model import (
+    Insert,
+    Keep,
+    Privacy,
+    Release,
+    Services,
+    Site,
+    UnknownEnvironment,
+)
 from biso_tasks.errors import ConfigError, UsageError
 
 Read = Callable[..., Site]
@@ -162,6 +170,38 @@ def test_the_contracts_example_is_read_whole(read: Read, folder: Path) -> None:
         {"name": "a", "uses": "backup", "timeout": 3600.0},
         {"name": "b", "run": (f"{folder}/after.sh", "x"), "needs": ("a",), "always": True},
     )
+
+
+def test_a_site_that_takes_releases_alone_names_no_production(read: Read) -> None:
+    alone = """\
+[environments.test]
+role = "test"
+webroot = "/var/www/biso-test"
+[refresh]
+source = "released"
+sources_allowed = ["released"]
+anonymize = "required"
+[backup]
+path = "/srv/biso"
+[release]
+ssh = "biso-releases"
+allowed_signers = "release_signers"
+max_age = "3d"
+keep = 2
+"""
+    site = read(base=alone)
+    assert site.release == Release(
+        "test", None, "biso-releases", None, str(site.root / "release_signers"), 3 * 86400.0, 2
+    )
+    with pytest.raises(BadConfig, match=r"backup\.environment"):
+        read(base=alone.replace('["released"]', '["released", "latest"]'))
+
+
+def test_a_release_is_made_in_the_only_test_environment(read: Read) -> None:
+    assert read(base=CONTRACT).release.environment == "test"
+    other = CONTRACT.replace("[environments.test]", "[environments.vorbereitung]")
+    other = other.replace('to = "test"', 'to = "vorbereitung"').replace('on = "test"', "")
+    assert read(base=other.replace('confirm = "test"', "")).release.environment == "vorbereitung"
 
 
 def test_the_demo_site_at_the_top_level_is_right() -> None:

@@ -356,6 +356,20 @@ MISTAKES = {
         '8: refresh.source: "live" is not among refresh.sources_allowed '
         '(add "live" there, or choose another source)',
     ),
+    "a release made in production": (
+        '[release]\nenvironment = "prod"\n',
+        '8: release.environment: "prod" is a production environment (a release is made in the '
+        "stage of a test environment, on a host that is protected)",
+    ),
+    "a release made nowhere": (
+        '[release]\nenvironment = "tset"\n',
+        '8: release.environment: no environment is called "tset" (did you mean "test"?)',
+    ),
+    "a nightly release that nobody would take": (
+        '[schedule]\nrelease = "01:00"\n[release]\nallowed_signers = "who"\n',
+        "9: release.sign: is missing: allowed_signers refuses what is not signed "
+        "(write the path of the key, such as ~/.ssh/biso_release)",
+    ),
     "an unknown file policy": (
         '[refresh.files]\n"*.pdf" = "placeholdr"\n',
         '8: refresh.files."*.pdf": expected "copy", "placeholder" or "skip", got "placeholdr" '

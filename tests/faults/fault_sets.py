@@ -31,7 +31,7 @@ def opened(path: Path, environment: str | None) -> Iterator[Store]:
 def damaged(world: World) -> list[str]:
     """What an interrupted look at the sets must not leave: one that is said to be damaged."""
     found = []
-    for path in (world.store, world.store / "baselines"):
+    for path in (world.store, world.store / "baselines", world.store / "released"):
         with opened(path, None) as store:
             found += [f"{one.id}: {one.why}" for one in store.list() if one.state == "damaged"]
     return found

@@ -31,6 +31,32 @@ def test_a_rollback_and_the_one_after_it_exchange_what_the_swap_exchanged() -> N
         record = after_rollback(instance(record))
 
 
+def test_what_proved_an_instance_stays_with_it_as_long_as_it_is_not_raw() -> None:
+    proven = {"run": "p", "values": 3}
+    given: dict[str, Any] = {"run": "r", "source": "s", "areas": REFRESHED}
+    first = after_swap(instance(None), raw=False, proven=proven, **given)
+    assert first["current"]["proven"] == proven
+    code = after_swap(instance(first), run="c", raw=False, source="s", areas=("webroot",))
+    assert (code["current"]["raw"], code["current"]["proven"]) == (False, proven)
+    raw = after_swap(instance(first), raw=True, proven=proven, **given)
+    assert "proven" not in raw["current"]
+    assert raw["previous"]["proven"] == proven
+    assert after_rollback(instance(raw))["current"]["proven"] == proven
+    unproven = after_swap(instance(None), raw=False, **given)
+    assert "proven" not in unproven["current"]
+
+
+@pytest.mark.parametrize("raw", [True, None])
+def test_nobody_goes_back_to_what_is_not_known_to_be_anonymised_where_that_is_required(
+    raw: bool | None,
+) -> None:
+    previous = {"raw": raw, "run": None}
+    with pytest.raises(Refused, match="was not anonymised by this tool"):
+        require_not_raw(instance(None), previous, required=True)
+    require_not_raw(instance(None), previous, required=False)
+    require_not_raw(instance(None), {"raw": False}, required=True)
+
+
 def test_there_is_no_way_back_to_what_was_only_a_shell() -> None:
     given: dict[str, Any] = {"run": "r", "raw": True, "source": "s", "areas": ("webroot", "data")}
     partly = after_swap(instance(None), **given, lacking=("webroot",))

@@ -40,7 +40,7 @@ from biso_tasks.database.dumps import dump
 from biso_tasks.database.facts import ServerFacts, probe
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import export
-from biso_tasks.errors import ProofFailed, StepFailed
+from biso_tasks.errors import BisoError, ProofFailed, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.capture import capture, check, finish
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
@@ -166,7 +166,10 @@ def _undo_seal(context: Context[Release]) -> None:
     work = context.work
     if work.building:
         work.building = False
-        work.sets.remove_partial(work.id)
+        try:
+            work.sets.remove_partial(work.id)
+        except BisoError as error:
+            context.note(f"{work.id} stays unsealed until the next release: {error.message}")
 
 
 def _sweep(context: Context[Release], store: Store) -> None:

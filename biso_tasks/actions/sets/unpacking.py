@@ -69,7 +69,9 @@ def _undo_fetch(context: Context[FromSet]) -> None:
     work, store = context.work, context.work.facts.store
     if work.fetching:
         work.fetching = False
-        store.remove_partial(work.id)
+        # It is listed where it had come to be a set, and then there is nothing to take back.
+        if any(one.state == "partial" for one in store.list()):
+            store.remove_partial(work.id)
 
 
 def _mark(context: Context[FromSet], problems: tuple[Problem, ...]) -> None:
