@@ -7,11 +7,13 @@ What arrives is believed by its checksums, on this side; nothing runs on the oth
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Final
 
 from biso_tasks.backup.gate import DOCUMENTS
 from biso_tasks.backup.ids import BadSet, is_id
 from biso_tasks.backup.sets import StoredSet, stored
+from biso_tasks.backup.state import SetState
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database.transfer import Leg, transfer
 from biso_tasks.errors import ProofFailed, Refused
@@ -48,6 +50,19 @@ class Received(Store):
     def here(self, id: str) -> bool:
         """Whether the release was fetched, and is well as far as is known."""
         return any(one.good for one in super()._look(id))
+
+    def require_here(self, ids: Iterable[str]) -> None:
+        for id in ids:
+            if not any(one.state != "partial" for one in super()._look(id)):
+                raise Refused(
+                    f"the release {id} was not fetched yet: it lies behind {self.gate.name}",
+                    hint="`biso refresh-test --source released` fetches the newest and reads all "
+                    "of it",
+                )
+
+    def write_state(self, id: str, status: SetState) -> None:
+        self.require_here([id])
+        super().write_state(id, status)
 
     def read_file(self, id: str, name: str) -> bytes | None:
         """As `Store.read_file`; of a release that was not fetched yet, documents alone."""

@@ -72,6 +72,10 @@ class Store:
         Raises Locked, naming the owner, where another run holds it."""
         return lock_folder(self.host, self.path, owner, user=None, what=str(self))
 
+    def require_here(self, ids: Iterable[str]) -> None:
+        """Raises Refused where one of the sets does not lie on this host: in an ordinary store all
+        that are listed do."""
+
     def set_path(self, id: str) -> str:
         """Where the sealed set is."""
         return posixpath.join(self.path, "sets", str(parse_id(id)))

@@ -92,7 +92,7 @@ def _from_set(
     backup = store.read(id)
     require_undamaged(backup)
     if word == "released":
-        require_released(session.site, store, backup)
+        call.document["release"] = require_released(session.site, store, backup).as_dict()
     elif anonymize and not backup.manifest.personal:
         require_trusted(session.site, store, backup)
     work = FromSet(

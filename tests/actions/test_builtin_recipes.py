@@ -72,3 +72,27 @@ def test_what_serves_the_stage_cannot_do_so_unneutralised(name: str) -> None:
     for change in ({"skips": ["neutralize"]}, {"sets": [("neutralize", {"when": "anonymize"})]}):
         with pytest.raises(ConfigError, match="part of the safety"):
             apply(SERVING[name], **change)
+
+
+RELEASE = RECIPES["release"]
+
+
+@pytest.mark.parametrize("insert", [Insert(after="prove"), Insert(before="seal-release")])
+def test_nothing_comes_between_the_proof_and_the_seal_of_a_release(insert: Insert) -> None:
+    with pytest.raises(ConfigError, match='"mine" would come after "prove"') as raised:
+        apply(RELEASE, [insert])
+    assert 'put it before "prove", or after "seal-release"' in raised.value.hint
+    names = apply(RELEASE, [Insert(before="prove"), Insert("late", after="seal-release")]).names()
+    assert names.index("mine") < names.index("prove") < names.index("seal-release")
+    assert names.index("seal-release") < names.index("late")
+
+
+def test_a_release_is_always_anonymised_proven_and_neutralised_and_never_served() -> None:
+    for name in ("originals", "anonymize", "rename-files", "neutralize", "prove", "seal-release"):
+        with pytest.raises(ConfigError, match="part of the safety"):
+            apply(RELEASE, skips=[name])
+        with pytest.raises(ConfigError, match="part of the safety"):
+            apply(RELEASE, sets=[(name, {"when": "anonymize"})])
+    used = {step.uses for step in RELEASE.steps}
+    assert not used & {"swap", "finish-database", "keep"}
+    assert all(not step.when for step in RELEASE.steps)

@@ -218,6 +218,20 @@ def test_a_fetch_that_is_cut_leaves_no_release(received: Received) -> None:
     assert list(Path(received.path, "sets").iterdir()) == []
 
 
+def test_what_was_not_fetched_is_neither_verified_nor_pinned_here(received: Received) -> None:
+    for work in (
+        lambda: received.require_here([ID]),
+        lambda: received.pin(ID, "x", None, NOW),
+        lambda: received.unpin(ID),
+    ):
+        with pytest.raises(Refused, match="was not fetched yet"):
+            work()
+    received.fetch(received.read(ID), run="r2", cancel=threading.Event())
+    received.require_here([ID])
+    received.pin(ID, "x", None, NOW)
+    assert received.read(ID).status.pin is not None
+
+
 def test_an_account_without_the_gate_is_told_so(received: Received, account: Account) -> None:
     key = (account.folder / "key.pub").read_text()
     (account.folder / "authorized_keys").write_text(key)

@@ -142,7 +142,7 @@ OWN = '[[recipes.mine.step]]\nname = "a"\n'
             ["recipes.backup.step", "cannot be declared anew", "insert, skip and set"]),
         (f'{OWN}uses = "snapshot"\non = "prod"\n', 2,
             ["recipes.mine.step[0].uses", '"snapshot" cannot be named in step a of mine',
-             "refresh-in-place and refresh-test", "insert, skip and set"]),
+             "refresh-in-place, refresh-test and release", "insert, skip and set"]),
         (f'{OWN}uses = "set-open"\non = "prod"\n', 2, ["part of backup and baseline"]),
         (f'{OWN}uses = "lok"\non = "prod"\n', 2, ['did you mean "lock"?']),
         (f'{OWN}uses = "lock"\n', 0, ["step[0].on", "is about one environment"]),

@@ -138,6 +138,38 @@ def test_whoever_takes_releases_alone_never_asks_production(made: Made, world: A
     assert (prod.folder / "sshd.log").read_text() == before
 
 
+def test_releases_are_told_apart_and_looked_for(made: Made, world: Any) -> None:
+    site(world, refresh={"source": "released"})
+    listed = biso(world, "list", "--env", "test").json["sets"]
+    assert [(one["id"], one["released"], one["areas"]) for one in listed] == [
+        (made.id, True, ["data", "database"])
+    ]
+    assert biso(world, "list").json["sets"] == [], "production has none of its own"
+    shown = biso(world, "show", made.id)
+    assert shown.json["manifest"]["proof"]["run"] == made.ran.json["run"]
+    assert biso(world, "verify", "--set", made.id).json["findings"] == []
+    checks = biso(world, "doctor").json["checks"]
+    assert not [one for one in checks if one["host"] == "prod"], "production is not looked at"
+    (line,) = [one for one in checks if one["name"] == "releases"]
+    assert line["ok"] and made.id in line["detail"]
+    plan = biso(world, "prune", "--plan").json["plan"]
+    (step,) = [one for one in plan if one["name"] == "prune-releases"]
+    assert step["changes"] == [f"keeps the release {made.id}: last 1 of 7"]
+    assert step["destroys"] == []
+    refused = world.run("restore", made.id, "--to", "prod", "--yes", "--confirm", "prod", "--json")
+    assert refused.code == 3
+    assert "is a release" in refused.json["error"]["message"]
+    site(world, refresh={"source": "released"}, release={"max_age": "1s"})
+    checks = biso(world, "doctor", code=3).json["checks"]
+    (line,) = [one for one in checks if one["name"] == "releases"]
+    assert not line["ok"] and "release.max_age" in line["detail"]
+
+
+def test_the_gate_is_printed_as_it_is_installed(world: Any) -> None:
+    ran = world.run("release", "--gate")
+    assert (ran.code, ran.out) == (0, GATE)
+
+
 # -- through the gate --
 
 

@@ -65,6 +65,7 @@ def record(
 def _verify(context: Context[Verify]) -> dict[str, Any]:
     work = context.work
     store = work.sets
+    store.require_here(work.ids)
     with store.lock(lock_owner(work.run_id)):
         for number, id in enumerate(work.ids):
             context.progress(number, len(work.ids), "sets")
