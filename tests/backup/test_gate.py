@@ -5,11 +5,13 @@ client asks for does nothing and shows nothing. Behind a real sshd, as authorize
 from __future__ import annotations
 
 import getpass
+import io
 import os
 import random
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -27,6 +29,7 @@ from biso_tasks.backup.received import Received
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import verify_set
 from biso_tasks.errors import BisoError, Interrupted, ProofFailed, Refused
+from biso_tasks.host.command import Command, Result
 from biso_tasks.host.local import LocalHost
 from biso_tasks.host.ssh import SshHost
 
@@ -232,6 +235,79 @@ def test_what_was_not_fetched_is_neither_verified_nor_pinned_here(received: Rece
     assert received.read(ID).status.pin is not None
 
 
+def test_what_a_killed_fetch_left_is_replaced(received: Received) -> None:
+    left = Path(received.begin(new_id(NOW.replace(year=2020), "test"), ()))
+    (left / "data").mkdir()
+    (left / "data" / "half").write_text("half a file")
+    mine = Path(received.begin(ID, ()))
+    (mine / "data").mkdir()
+    (mine / "data" / "half").write_text("half a file")
+    received.fetch(received.read(ID), run="r2", cancel=threading.Event())
+    assert verify_set(received, ID) == ()
+    assert [one.name for one in Path(received.path, "sets").iterdir()] == [ID]
+
+
+class Evil:
+    """Behind its gate somebody sends what they like."""
+
+    name = address = login = "evil"
+
+    def __init__(self, honest: SshHost, here: LocalHost, archive: Path) -> None:
+        self.honest, self.here, self.archive = honest, here, archive
+
+    def run(self, *args: Any, **more: Any) -> Any:
+        return self.honest.run(*args, **more)
+
+    def start(self, command: Command, **more: Any) -> Any:
+        return self.here.start(Command(("cat", str(self.archive))), **more)
+
+
+def _member(archive: tarfile.TarFile, name: str, *, link: str = "") -> None:
+    entry = tarfile.TarInfo(name)
+    if link:
+        entry.type, entry.linkname = tarfile.SYMTYPE, link
+        archive.addfile(entry)
+    else:
+        entry.size = 4
+        archive.addfile(entry, io.BytesIO(b"evil"))
+
+
+@pytest.mark.parametrize("way", ["above", "absolute", "link", "link out", "too much"])
+def test_whatever_an_archive_holds_nothing_outside_of_the_set_is_written(
+    way: str, gate: SshHost, here: LocalHost, account: Account, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    archive = tmp_path / "evil.tar"
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as made:
+        made.add(account.store.set_path(ID), ".")
+        if way == "above":
+            for depth in range(1, 6):
+                _member(made, "../" * depth + "outside.evil")
+        elif way == "absolute":
+            _member(made, str(outside / "evil"))
+        elif way == "link":
+            _member(made, "data/out", link=str(outside))
+            _member(made, "data/out/evil")
+        elif way == "link out":
+            _member(made, "data/up", link="../../../../")
+            _member(made, "data/up/outside.evil")
+        else:
+            _member(made, "data/more")
+    store = Received(here, str(tmp_path / "received"), Evil(gate, here, archive))  # type: ignore[arg-type]
+    store.prepare()
+    try:
+        store.fetch(store.read(ID), run="r2", cancel=threading.Event())
+    except BisoError:
+        assert not store.here(ID)
+    else:
+        assert verify_set(store, ID) != ()
+    assert list(outside.iterdir()) == []
+    inside = tmp_path / "received" / "sets"
+    strays = [one for one in tmp_path.rglob("*evil*") if inside not in one.parents]
+    assert strays == [archive]
+
+
 def test_an_account_without_the_gate_is_told_so(received: Received, account: Account) -> None:
     key = (account.folder / "key.pub").read_text()
     (account.folder / "authorized_keys").write_text(key)
@@ -251,8 +327,6 @@ def test_an_account_that_answers_something_else_is_no_source_of_releases(
         name = "liar"
 
         def run(self, *args: Any, **more: Any) -> Any:
-            from biso_tasks.host.command import Result
-
             return Result(0, answer.encode(), b"")
 
     store = Received(here, str(tmp_path / "received"), Liar())  # type: ignore[arg-type]
