@@ -1,5 +1,6 @@
 """A role that owns a stage and nothing else, so that nobody reads it before it is proven: the
-application's role, whose password developers have, is no member of it and may not connect.
+application's role, whose password developers have, is no member of it and may not connect. The
+other way round it is one: what the application may do, migrations in the stage may do.
 
 It goes with the stage. Before the swap everything that it owns is given to the application's role,
 in one transaction.
@@ -22,7 +23,7 @@ from typing import Final
 
 from biso_tasks.database import grants
 from biso_tasks.database.admin import Admin, admin
-from biso_tasks.database.connect import connect
+from biso_tasks.database.connect import DatabaseFailed, connect
 from biso_tasks.database.copy import grant_extension
 from biso_tasks.database.names import stage_name
 from biso_tasks.database.passwords import generate, verifier
@@ -83,6 +84,7 @@ def why_none(server: Server) -> str:
             _BOUNDED,
         )
         who = role.user
+        inside = _lets_in(role)
     if not found[0]:
         return f"{who!r} is no superuser, and cannot give a stage from one role to another"
     if found[2] is not None:
@@ -90,7 +92,23 @@ def why_none(server: Server) -> str:
             f"the role {server.dsn.user!r} is a superuser, or one who may change any role, or a "
             f"member of one ({found[2]})"
         )
+    if not inside:
+        return "no line of pg_hba.conf lets any role into any database by its password"
     return ""
+
+
+def _lets_in(superuser: Admin) -> bool:
+    """Whether pg_hba.conf has a line for any role and database with a password: which of its lines
+    is for the way that we take is the server's to say, so this is what can be known beforehand."""
+    try:
+        rules = superuser.rows(
+            """SELECT count(*)::int AS n FROM pg_hba_file_rules
+                WHERE error IS NULL AND 'all' = ANY (user_name) AND 'all' = ANY (database)
+                  AND auth_method IN ('scram-sha-256', 'md5', 'password', 'trust')"""
+        )
+    except DatabaseFailed:
+        return True
+    return bool(rules[0][0])
 
 
 def make_role(admin: Admin, server: Server, role: StageRole, *, seconds: float) -> None:
@@ -110,6 +128,8 @@ def make_role(admin: Admin, server: Server, role: StageRole, *, seconds: float) 
             "CREATE ROLE {} LOGIN PASSWORD {} VALID UNTIL {}", who, stored, _until(admin, seconds)
         ),
         compose("COMMENT ON ROLE {} IS {}", who, _OURS + server.dsn.dbname),
+        # Migrations may use what the application's role was granted.
+        compose("GRANT {} TO {}", name(server.dsn.user), who),
         *(
             compose("ALTER ROLE {} {}", who, Raw(assignment(setting, value)))
             for setting, value in _settings(admin, server.dsn.user)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -261,6 +262,17 @@ def test_it_finds_tables_as_the_application_s_role_does(two: Any, target: Server
         two.sql("ALTER ROLE biso_app RESET ALL")
 
 
+def test_what_the_application_s_role_was_granted_migrations_may_use(
+    two: Any, target: Server
+) -> None:
+    two.sql("GRANT pg_read_all_settings TO biso_app")
+    try:
+        with connect(as_role(target, staged(target)), stage_name("test")) as connection:
+            assert connection.execute("SHOW data_directory").fetchone()
+    finally:
+        two.sql("REVOKE pg_read_all_settings FROM biso_app")
+
+
 def test_it_may_log_in_for_a_time_only(target: Server) -> None:
     own = staged(target, seconds=-1)
     inside = as_role(target, own)
@@ -332,6 +344,22 @@ def test_where_the_application_s_role_reads_everything_there_is_none(
     finally:
         two.sql("ALTER ROLE biso_app NOSUPERUSER NOCREATEROLE", "DROP ROLE IF EXISTS chef")
     assert (said in why) if said else not why
+
+
+def test_where_pg_hba_conf_names_each_role_there_is_none(two: Any, target: Server) -> None:
+    with two.superuser() as connection:
+        (file,) = connection.execute("SELECT current_setting('hba_file')").fetchone() or ("",)
+    hba = Path(file)
+    before = hba.read_text()
+    try:
+        # Seen in the file; what the server goes by stays what it was.
+        hba.write_text("local all postgres peer\nhost all biso_app 127.0.0.1/32 scram-sha-256\n")
+        assert "pg_hba.conf" in why_none(target)
+        hba.write_text("host test all 127.0.0.1/32 scram-sha-256\n")
+        assert "pg_hba.conf" in why_none(target)
+    finally:
+        hba.write_text(before)
+    assert why_none(target) == ""
 
 
 def test_without_an_admin_or_a_password_there_is_none(two: Any, target: Server) -> None:
