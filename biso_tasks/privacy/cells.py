@@ -4,12 +4,14 @@ are compared and searched. Source and stage use the same, or nothing could be co
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.detect import json_leaves, leaves, spoken
+from biso_tasks.privacy.paths import said_at
 from biso_tasks.privacy.sqltext import column_name
 
 __all__ = [
@@ -35,6 +37,7 @@ MUTE = frozenset(("date", "timestamp", "range", "network"))
 _SILENT = frozenset(("boolean", "time", "enum", "uuid", "number"))
 _PLAIN = frozenset(("number", "uuid", "timestamp", "date", "boolean", "enum", "time", "text"))
 _LONG_NUMBERS = frozenset(("int8", "numeric", "float8"))
+_MOMENT = re.compile(r"\d{4,6}-\d\d-\d\d(?:T[\d:.+-]+)?(?: BC)?")
 _BYTES = 33_554_432  # of one bytea, searched for text; its checksum covers all of it
 
 
@@ -87,6 +90,9 @@ def compared(column: Column, raw: str) -> list[str]:
     """The pieces of a value that must not be found again in the same place."""
     family = column.type.family
     if family in TREES:
+        document = _parsed(raw) if column.paths else None
+        if document is not None:
+            return said_at(column.paths).personal(document)
         return json_leaves(raw)
     if family == "bytea":
         # Placeholders and empty values are nobody's.
@@ -98,7 +104,7 @@ def searched(column: Column, raw: str) -> str:
     """The value as text to be searched; "" for bytes that are no text (see `content`)."""
     family = column.type.family
     if family in TREES:
-        return " ".join(json_leaves(raw, keys=True)) + " "
+        return " ".join(_spoken(column, json_leaves(raw, keys=True))) + " "
     if family == "number":
         return spoken(raw)
     if family == "bytea":
@@ -107,6 +113,13 @@ def searched(column: Column, raw: str) -> str:
         except UnicodeDecodeError:
             return ""
     return raw
+
+
+def _spoken(column: Column, found: list[str]) -> list[str]:
+    """Without dates and times, as columns of them are `MUTE`: a row of numbers is no sentence."""
+    if column.type.family in ("array", "composite"):
+        return [one for one in found if not _MOMENT.fullmatch(one)]
+    return found
 
 
 class Values:
@@ -122,6 +135,8 @@ class Values:
     def compared(self) -> list[list[str]]:
         """`compared` of each; "" has no pieces."""
         if self._documents is not None:
+            if self.column.paths:
+                return list(map(said_at(self.column.paths).personal, self._documents))
             return [leaves(one) for one in self._documents]
         return [compared(self.column, value) if value else [] for value in self.raw]
 
@@ -129,10 +144,18 @@ class Values:
         """`searched` of each; "" for ""."""
         family = self.column.type.family
         if self._documents is not None:
-            return [" ".join(leaves(one, keys=True)) for one in self._documents]
+            found = (leaves(one, keys=True) for one in self._documents)
+            return [" ".join(_spoken(self.column, one)) for one in found]
         if family in TREES or family in ("bytea", "number"):
             return [searched(self.column, value) if value else "" for value in self.raw]
         return self.raw
+
+    def learnt(self) -> Sequence[str]:
+        """What of each is learnt: what is searched, without places that a site calls harmless."""
+        if self._documents is None or not self.column.paths:
+            return self.searched()
+        said = said_at(self.column.paths)
+        return [" ".join(said.personal(one, keys=True)) for one in self._documents]
 
     def members(self) -> Iterator[str]:
         """The names of the members of all documents, each as often as it comes."""

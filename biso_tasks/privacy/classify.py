@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -50,9 +50,7 @@ _LOOKUP_ROWS: Final = 10_000
 class Classified:
     """A column with the judgement and why. `kind` is the rule that masks it. `common` says that it
     holds settings, look-up texts or what a person declared harmless: not masked as a whole, but
-    searched like any other, for a client's value may stand there too. `decided` is who said so;
-    `paths` what a site said of single places in a JSON document, by SQL/JSON path: a kind, or
-    "harmless"."""
+    searched like any other, for a client's value may stand there too. `decided` is who said so."""
 
     column: Column
     personal: bool
@@ -60,7 +58,6 @@ class Classified:
     kind: Kind
     common: bool = False
     decided: Decided = "scan"
-    paths: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +376,6 @@ def extend(known: Sequence[Classified], stage: psycopg.Connection[Any]) -> tuple
     result = []
     for column in columns:
         one = added.get(column.label) or judged[column.label]
-        result.append(replace(one, column=column))
+        result.append(replace(one, column=replace(column, paths=one.column.paths)))
     result = list(recognise(stage, result, [o for o in result if o.column.label in added]))
     return quiet("reading foreign keys", linked, stage, result)

@@ -66,7 +66,8 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `rows` is the planner's estimate, -1 where it was never analysed."""
+    """One column. `rows` is the planner's estimate, -1 where it was never analysed; `paths` what a
+    site said of single places in its JSON documents."""
 
     schema: str
     table: str
@@ -80,6 +81,7 @@ class Column:
     foreign: bool = False
     partition: bool = False  # takes part in the partition key of an ancestor
     rows: int = -1
+    paths: tuple[tuple[str, str], ...] = ()
 
     @property
     def relation(self) -> str:

@@ -144,7 +144,7 @@ class _Table:
             originals.values += cells.learn_all(keys, told, keyed=self.keyed)
             if one.column.type.family in MUTE:
                 continue
-            texts = told.searched()
+            texts = told.learnt()
             distinctive.learn_cells(texts, owners, families, original=self.original)
             if one.kind == "family":
                 for text in set(texts):

@@ -3,11 +3,13 @@ the same format, length class and, where it must be, unique. Texts by `masking.f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from biso_tasks.privacy.classify import Kind
 from biso_tasks.privacy.columns import TEXTS, Type
 from biso_tasks.privacy.masking.functions import RULES
+from biso_tasks.privacy.paths import Paths, said_at
 from biso_tasks.privacy.sqltext import ident
 
 __all__ = ["KEY", "pseudonym"]
@@ -171,19 +173,33 @@ def _enum(kind: Type, value: str) -> str:
     return f"CASE {value}::text {cases} END" if cases else "NULL"
 
 
+def _said(paths: Paths) -> str:
+    """The arguments with which `biso_json` knows what stands where."""
+    if not paths:
+        return ""
+    patterns, kinds = zip(*said_at(paths).patterns, strict=True)
+    return f", '', {_texts(patterns)}, {_texts(kinds)}"
+
+
+def _texts(values: Sequence[str]) -> str:
+    quoted = (value.replace("'", "''").replace("\\", "\\\\") for value in values)
+    return "ARRAY[" + ", ".join(f" E'{value}'" for value in quoted) + "]"
+
+
 def pseudonym(
-    kind: Type, value: str, *, rule: Kind | str = "text", unique: bool = False, depth: int = 0
-) -> str:
+    kind: Type, value: str, *, rule: Kind | str = "text", unique: bool = False, depth: int = 0,
+    paths: Paths = (),
+) -> str:  # fmt: skip
     """The SQL expression for the pseudonym of the expression `value`, of type `kind`, where
-    `pg_temp.biso_key` and the functions are at hand. `rule` says what a text is. A type that
-    nothing is known of becomes NULL."""
+    `pg_temp.biso_key` and the functions are at hand. `rule` says what a text is, `paths`
+    what stands where in a document. A type that nothing is known of becomes NULL."""
     family = kind.family
     if family == "text":
         made = _text(kind, value, rule, unique)
     elif family in ("date", "timestamp"):
         made = _moment(kind, value, unique)
     elif family in ("json", "jsonb"):
-        made = f"pg_temp.biso_json({value}::jsonb, {KEY}, {_WORDS})"
+        made = f"pg_temp.biso_json({value}::jsonb, {KEY}, {_WORDS}{_said(paths)})"
     elif family == "bytea":
         if unique:
             made = f"decode({_hash(value)}, 'hex')"

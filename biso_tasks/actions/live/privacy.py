@@ -12,7 +12,13 @@ from biso_tasks.files.reading import read_some
 from biso_tasks.instance.instance import Instance
 from biso_tasks.privacy.classify import Classified, classify
 from biso_tasks.privacy.columns import partitions
-from biso_tasks.privacy.inventory.drift import Drift, column_drift, unused_files, unused_places
+from biso_tasks.privacy.inventory.drift import (
+    Drift,
+    column_drift,
+    unused_files,
+    unused_paths,
+    unused_places,
+)
 from biso_tasks.privacy.inventory.files import FileFound, chosen, count, judge
 from biso_tasks.privacy.inventory.match import Partitions, apply, file_rules
 from biso_tasks.privacy.inventory.model import Inventory
@@ -48,11 +54,15 @@ def look(session: Session, name: str, *, new: bool = False) -> Looked:
         found = classify(connection)
         parts = partitions(connection)
         rules = [rule for one in said for rule in one.schema]
-        places = unused_places(rules, schema_places(connection)) if rules else ()
+        columns = [one.column for one in found]
+        unused = (
+            *(unused_places(rules, schema_places(connection)) if rules else ()),
+            *unused_paths(connection, said, columns, parts),
+        )
         connection.execute("ROLLBACK")
     entries = _listed(instance)
-    drift = column_drift(said, [one.column for one in found], parts)
-    unused = (*drift.unused, *unused_files(file_rules(said), entries), *places)
+    drift = column_drift(said, columns, parts)
+    unused = (*drift.unused, *unused_files(file_rules(said), entries), *unused)
     return Looked(
         columns=apply(said, found, parts),
         files=_files(instance, said, entries),

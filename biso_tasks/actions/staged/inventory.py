@@ -19,6 +19,7 @@ from biso_tasks.privacy.inventory.drift import (
     column_drift,
     require_none,
     unused_files,
+    unused_paths,
     unused_places,
 )
 from biso_tasks.privacy.inventory.match import apply, file_rules
@@ -59,8 +60,12 @@ def extend_inventories(work: StageWork) -> None:
             parts = partitions(connection)
             drift = column_drift(work.said, read_columns(connection), parts, before=before)
             rules = [rule for said in work.said for rule in said.schema]
-            unused = unused_places(rules, places(connection)) if rules else ()
-            require_none(replace(drift, unused=(*drift.unused, *unused)), work.stage.called)
+            unused = (
+                *drift.unused,
+                *(unused_places(rules, places(connection)) if rules else ()),
+                *unused_paths(connection, work.said, read_columns(connection), parts),
+            )
+            require_none(replace(drift, unused=unused), work.stage.called)
             found = extend(known, connection)
         extended.append(_with_new(work, known, found, parts))
     work.inventories = tuple(extended)

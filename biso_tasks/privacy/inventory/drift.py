@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.errors import Refused
 from biso_tasks.files.listing import Entry
@@ -21,8 +21,20 @@ from biso_tasks.privacy.inventory.model import (
     type_name,
 )
 from biso_tasks.privacy.schema_texts import names_place
+from biso_tasks.privacy.sqltext import column_name, query
 
-__all__ = ["Drift", "Drifted", "column_drift", "require_none", "unused_files", "unused_places"]
+if TYPE_CHECKING:
+    import psycopg
+
+__all__ = [
+    "Drift",
+    "Drifted",
+    "column_drift",
+    "require_none",
+    "unused_files",
+    "unused_paths",
+    "unused_places",
+]
 
 _NONE: Final[Partitions] = {}
 
@@ -94,6 +106,8 @@ def _change(rule: Rule, column: Column, parts: Partitions) -> str:
     if rule.kind is None:
         was = "" if same_type(rule.type, column) else f"was {rule.type} and harmless"
         return f"{was}, is {type_name(column)} now" if was else ""
+    if rule.paths and column.type.family not in ("json", "jsonb"):
+        return f"paths mean nothing in a column of type {type_name(column)}"
     if fits(rule.kind, column.type) and same_type(rule.type, column):
         return ""
     return f'"{rule.kind}" does not fit a column of type {type_name(column)}'
@@ -121,6 +135,36 @@ def unused_places(rules: Iterable[PlaceRule], places: Collection[str]) -> tuple[
         Drifted(rule.name, f"{rule.place}: no place of the schema is called so")
         for rule in rules
         if not any(names_place(rule.name, place) for place in places)
+    )
+
+
+def unused_paths(
+    conn: psycopg.Connection[Any],
+    inventories: Sequence[Inventory],
+    columns: Sequence[Column],
+    parts: Partitions = _NONE,
+) -> tuple[Drifted, ...]:
+    """The paths that lead to nothing in any document of the columns that their rule speaks of. Of
+    columns without a document nothing is said."""
+    asked: dict[tuple[str, str, str], bool] = {}
+    for index in map(Index, inventories):
+        for column in columns:
+            rule = index.rule(column, parts)
+            if rule is None or not rule.paths or column.type.family not in ("json", "jsonb"):
+                continue
+            name = f"{column_name('t', column.name)}::jsonb"
+            only = "ONLY " if column.kind == "table" else ""
+            rows = f"FROM {only}{column.sql_table} AS t WHERE {name}"
+            if not query(conn, f"SELECT EXISTS (SELECT {rows} IS NOT NULL)")[0][0]:
+                continue
+            for path, _ in rule.paths:
+                text = f"SELECT EXISTS (SELECT {rows} @? %s::jsonpath)"
+                key = (rule.pattern, rule.place, path)
+                asked[key] = asked.get(key, False) or query(conn, text, (path,))[0][0]
+    return tuple(
+        Drifted(f"{pattern}: {path}", f"{place}: no document has that")
+        for (pattern, place, path), found in asked.items()
+        if not found
     )
 
 

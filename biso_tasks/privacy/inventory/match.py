@@ -83,9 +83,8 @@ def _one(indexes: Sequence[Index], one: Classified, parts: Partitions) -> Classi
         return replace(one, personal=False, reason=reason, common=common, decided=inventory.decided)
     type = one.column.type
     kind = rule.kind if fits(rule.kind, type) else natural(type.family)
-    return Classified(
-        one.column, True, reason, kind, decided=inventory.decided, paths=dict(rule.paths)
-    )
+    column = replace(one.column, paths=rule.paths)
+    return Classified(column, True, reason, kind, decided=inventory.decided)
 
 
 def file_rules(inventories: Sequence[Inventory]) -> tuple[FileRule, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.privacy.detect import FILLER, NOTHING
+from biso_tasks.privacy.paths import HARMLESS, STEP
 from biso_tasks.privacy.sqltext import execute, query, settle
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ def _functions(fold: str) -> tuple[str, ...]:
         "OR v ~ '^[-./_*?~ ]+$') THEN RETURN v; END IF;"
     )
     kept = ", ".join(f"'{word}'" for word in _KEPT.split(" "))
+    kinds = " ".join(
+        f"WHEN said = '{kind}' THEN pg_temp.{function}(j #>> '{{}}', k, 1000000, 0, w)"
+        for kind, function in RULES.items()
+    )
     return (
         # A word: letters in pairs of consonant and vowel, in the case of the original.
         f"""biso_word(w text, k text) RETURNS text {_HEAD} $$
@@ -147,6 +152,31 @@ BEGIN
  RETURN pg_temp.biso_name(v, k, 1000000, 0, w);
 END $$""",
         # A query only where there are members: a leaf would pay a hundred times for one.
+        f"""biso_said(at text, p text[], s text[]) RETURNS text {_HEAD} $$
+BEGIN
+ RETURN (SELECT s[i] FROM generate_subscripts(p, 1) i WHERE at ~ p[i] ORDER BY i LIMIT 1);
+END $$""",
+        # With patterns `p` of ways to a place and what `s` says of each, `at` being the way to `j`.
+        f"""biso_json(j jsonb, k text, w text[], at text, p text[], s text[])
+RETURNS jsonb {_HEAD} $$
+DECLARE t text := jsonb_typeof(j); r jsonb; said text := pg_temp.biso_said(at, p, s);
+BEGIN
+ IF t = 'array' THEN
+  SELECT jsonb_agg(pg_temp.biso_json(e.v, k, w, at || '{STEP}#' || e.o - 1, p, s) ORDER BY e.o)
+  INTO r FROM jsonb_array_elements(j) WITH ORDINALITY e(v, o);
+ ELSIF t = 'object' THEN
+  SELECT jsonb_object_agg(CASE pg_temp.biso_said(at || '{STEP}' || e.key, p, s)
+    WHEN '{HARMLESS}' THEN e.key ELSE pg_temp.biso_member(e.key, k, w) END,
+   pg_temp.biso_json(e.value, k, w, at || '{STEP}' || e.key, p, s)) INTO r FROM jsonb_each(j) e;
+ ELSIF said = '{HARMLESS}' THEN
+  RETURN j;
+ ELSIF t = 'string' AND said IS NOT NULL THEN
+  RETURN to_jsonb(CASE {kinds} ELSE pg_temp.biso_text(j #>> '{{}}', k, 1000000, 0, w) END);
+ ELSE
+  RETURN pg_temp.biso_json(j, k, w);
+ END IF;
+ RETURN COALESCE(r, j);
+END $$""",
         f"""biso_json(j jsonb, k text, w text[]) RETURNS jsonb {_HEAD} $$
 DECLARE t text := jsonb_typeof(j); r jsonb;
 BEGIN

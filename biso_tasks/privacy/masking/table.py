@@ -86,7 +86,13 @@ def _mask(
             values = [out_of_the_way(stage, target, columns[at], attempt) for at in whole]
             sets = ", ".join(
                 f"{ident(columns[at].name)} = "
-                + pseudonym(columns[at].type, value, rule=kinds[at], unique=columns[at].unique)
+                + pseudonym(
+                    columns[at].type,
+                    value,
+                    rule=kinds[at],
+                    unique=columns[at].unique,
+                    paths=columns[at].paths,
+                )
                 for at, value in zip(whole, values, strict=True)
             )
             # Of a row of which one field is null, neither IS NULL nor IS NOT NULL holds.
@@ -150,7 +156,8 @@ def _mask_cells(
 
 
 def _single(column: Column, kind: str) -> str:
-    return pseudonym(column.type, column_name("t", column.name), rule=kind, unique=column.unique)
+    name = column_name("t", column.name)
+    return pseudonym(column.type, name, rule=kind, unique=column.unique, paths=column.paths)
 
 
 def _given(column: Column, place: int) -> str:
