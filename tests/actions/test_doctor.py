@@ -137,6 +137,7 @@ class TestOnARealSite:
             *("connection", "tools", "flock", "rsync", "webroot", "clocks", "route"),
         }
 
+    @pytest.mark.needs("ssh")
     def test_an_unreachable_host_is_one_line(self, site: Site):
         found = run(with_environment(site, "prod", ssh="nobody@127.0.0.1:1"))
         (line,) = bad(found)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from biso_tasks.actions.staged.preparing import _require_nobody
+from biso_tasks.actions.staged.finishing import _require_nobody
 from biso_tasks.errors import ProofFailed
 
 

@@ -122,7 +122,7 @@ def dumped(cluster: Any, dbname: str) -> bytes:
     return re.sub(rb"^\\(un)?restrict .*$", b"", done.stdout, flags=re.MULTILINE)
 
 
-@pytest.mark.needs("postgresql")
+@pytest.mark.needs("postgresql", "psql")
 @pytest.mark.parametrize("format", ["plain", "custom"])
 def test_the_guide_restores_an_equal_instance(
     store: Store, maker: Any, cluster: Any, tmp_path: Path, format: str

@@ -236,7 +236,7 @@ def test_a_dump_that_the_manifest_does_not_name_is_found(store: Store, maker: An
     assert "not the dump that the manifest names" in found.text
 
 
-@pytest.mark.needs("postgresql")
+@pytest.mark.needs("postgresql", "psql")
 @pytest.mark.parametrize("cut", [False, True])
 def test_an_archive_is_read_to_its_end(store: Store, maker: Any, cluster: Any, cut: bool) -> None:
     words = ["pg_dump", "-Fc", "-h", cluster.root, "-p", str(cluster.port), "-U", "postgres"]

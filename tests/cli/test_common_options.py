@@ -73,6 +73,7 @@ def test_a_task_that_only_reads_has_an_empty_plan(
     assert planned(task, **options)["plan"] == []
 
 
+@pytest.mark.needs("php (machine)")
 def test_init_shows_what_it_would_write(
     site: Path, planned: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from biso_tasks.host import Host, HostError, SshHost, Unreachable, command
 from biso_tasks.host.process import private_directory
 from biso_tasks.host.resolve import parse_destination
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.needs("ssh")]
 
 
 def control(host: Host) -> None:

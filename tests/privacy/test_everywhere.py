@@ -410,6 +410,7 @@ UPDATE person SET geburtsdatum = '1970-01-01' WHERE id % 7 = 2;
 """
 
 
+@pytest.mark.needs("psql")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_data_as_it_is_passes_with_the_values_of_the_house_in_it(
     cluster: Any, make_database: Any, seed: int

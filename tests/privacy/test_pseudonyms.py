@@ -143,6 +143,7 @@ def test_json_in_a_text_stays_json(session: psycopg.Connection[Any]) -> None:
     assert "a@b.ch" not in made
 
 
+@pytest.mark.needs("php (machine)")
 def test_what_php_serialised_can_be_read_by_php(session: psycopg.Connection[Any]) -> None:
     php = (
         '$v = ["email" => "aenne@posteo.example", "name" => "Änne \\"x\\"; Großkopf", 7 => ["Köniz", '

@@ -88,6 +88,7 @@ def test_a_stage_inside_a_mounted_data_dir_is_not_taken_for_live() -> None:
     )
 
 
+@pytest.mark.needs("php (machine)")
 def test_the_wrapper_wins_over_return_and_closing_tag_and_keeps_any_character(
     tmp_path: Path,
 ) -> None:

@@ -25,7 +25,7 @@ from biso_tasks.stage.webroot import finish_webroot, wrap_config
 
 Build = Callable[..., World]
 
-pytestmark = pytest.mark.needs("php")
+pytestmark = pytest.mark.needs("php (machine)")
 
 LIVE = """<?php
 Config::set('env', 'dev');
