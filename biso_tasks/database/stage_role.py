@@ -2,13 +2,14 @@
 application's role, whose password developers have, is no member of it and may not connect. The
 other way round it is one: what the application may do, migrations in the stage may do.
 
-It goes with the stage. Before the swap everything that it owns is given to the application's role,
-in one transaction.
+It goes with the stage. Before the swap everything that it owns is given to the application's role.
 
 Traps, and what answers them
 
 - `REASSIGN OWNED` takes the databases of the old owner along, whichever it is run in: it is only
   ever run *by* a stage role, which owns one.
+- It holds a lock on every table, index and sequence until its end, which the server has no room for
+  where there are many: so tables go first, one by one.
 - It leaves default privileges and what was granted to the old owner: those are given anew, and
   DROP OWNED takes the rest away.
 - A role's own settings are not inherited: the application may find its tables by its search_path,
@@ -170,9 +171,9 @@ def drop_role(admin: Admin, server: Server) -> str:
 
 
 def give_over(server: Server, dbname: str, role: StageRole, extensions: Sequence[str] = ()) -> None:
-    """Give the database `dbname` and everything in it from `role` to the application's role, all or
-    nothing, and drop `role`. `server` names the live database, `extensions` those that the admin
-    made there. Raises DatabaseFailed."""
+    """Give the database `dbname` and everything in it from `role` to the application's role, and
+    drop `role`. `server` names the live database, `extensions` those that the admin made there.
+    Raises DatabaseFailed: then `dbname` is unusable and the caller drops it."""
     own = replace(server, dsn=replace(server.dsn, user=role.name, password=role.password))
     with connect(own, dbname) as connection:
         later = [one for one in grants.read(connection) if one.target.startswith("DEFAULT ")]
@@ -183,6 +184,10 @@ def give_over(server: Server, dbname: str, role: StageRole, extensions: Sequence
             for extension in extensions
             for statement in grant_extension(superuser, extension, server.dsn.user)
         ]
+        tables = superuser.rows(_RELATIONS, role.name)
+        superuser.execute(
+            *(compose("ALTER TABLE {} OWNER TO {}", name(*map(str, one)), new) for one in tables)
+        )
         superuser.execute(
             compose("REASSIGN OWNED BY {} TO {}", old, new),
             compose("DROP OWNED BY {}", old),
@@ -192,6 +197,18 @@ def give_over(server: Server, dbname: str, role: StageRole, extensions: Sequence
         drop_role(superuser, server)
     if later:
         grants.apply(server, dbname, later, source_role=role.name)
+
+
+# Indexes, TOAST and the sequences of columns go with their tables.
+_RELATIONS: Final = """
+SELECT n.nspname::text AS schema, c.relname::text AS relation
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relowner = (SELECT oid FROM pg_roles WHERE rolname = {})
+   AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't'
+   AND NOT EXISTS (SELECT FROM pg_depend d
+                    WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                      AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+                      AND c.relkind = 'S')"""
 
 
 def _until(admin: Admin, seconds: float) -> str:

@@ -372,3 +372,16 @@ def test_without_an_admin_or_a_password_there_is_none(two: Any, target: Server) 
         assert "no superuser" in why_none(poor)
     finally:
         two.sql("DROP ROLE biso_maker")
+
+
+def test_more_tables_are_given_over_than_one_transaction_can_lock(two: Any, target: Server) -> None:
+    own, stage = staged(target), stage_name("test")
+    with connect(as_role(target, own), stage, autocommit=True) as connection:
+        for number in range(1500):
+            connection.execute(f"CREATE TABLE t{number} (id serial PRIMARY KEY, a text)".encode())
+    give_over(target, stage, own)
+    with two.superuser(stage) as connection:
+        found = connection.execute(
+            "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE oid >= 16384"
+        ).fetchall()
+    assert found == [("biso_app",)]

@@ -217,3 +217,31 @@ def test_a_run_that_is_killed_around_its_role_is_put_right(world: Any, when: str
     assert world.leftovers(previous=False) == []
     world.refresh()
     assert world.leftovers(previous=True) == []
+
+
+@pytest.mark.parametrize("wanted", ["skip", "copy"])
+def test_the_log_database_s_stage_has_a_role_of_its_own(world: Any, wanted: str) -> None:
+    """A stand-in keeps it to its end; what is swapped in belongs to the application's role."""
+    same_code(world)
+    world.with_log_database()
+    world.site(refresh={"log_database": wanted})
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.update(name for (name,) in roles(world))
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        world.refresh("--from", "prod")
+    finally:
+        over.set()
+        thread.join()
+    assert seen == {STAGE, "biso_log__stage"}
+    assert roles(world) == []
+    for name in (world.test.dbname, "biso_log"):
+        assert world.test.cluster.properties(name)["owner"] == world.test.role
+    assert world.leftovers(previous=True) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from biso_tasks.demo.data import PLANTED
+from biso_tasks.ui.report import load
 
 LOGGED = {"log_statement": "'all'", "log_min_duration_statement": "0", "log_duration": "on"}
 
@@ -141,3 +143,23 @@ def test_a_refresh_leaves_no_person_and_no_secret_anywhere(world: Any, way: str)
         found = [line for line in log.splitlines() for one in secret if one in line]
         assert not found, (where, len(found), found[:3])
     assert world.leftovers(previous=way == "done") == []
+    _require_told(world, ran.json["run"], way)
+
+
+def _require_told(world: Any, run: str, way: str) -> None:
+    """The report's part on personal data, of a real run, in all its forms."""
+    folder = world.site_folder / ".biso/runs" / run
+    personal = load(folder / "journal.jsonl").personal
+    assert personal is not None and personal.anonymised == (way == "done")
+    said = dict(personal.said)
+    assert {"Result", "Classified", "Changed", "Files"} <= said.keys()
+    assert "this run judged every column" in said["Classified"]
+    assert "made for this run" in said["Who could read the copy meanwhile"]
+    assert sum(count for _, count in personal.columns) > 100
+    if way == "done":
+        assert "planted test values were all seen" in said["Searched"]
+        assert "0 values" not in said["Searched"]
+    document = world.run("report", "--run", run, "--json").json["report"]
+    assert document["personal_data"] == json.loads(json.dumps(personal.as_json()))
+    assert "Personal data" in (folder / "report.html").read_text()
+    assert "## Personal data" in (folder / "report.md").read_text()
