@@ -64,12 +64,13 @@ def personal_data(
     if "prove" in facts:
         facts["prove"] = {k: v for k, v in facts["prove"].items() if k != "leaks"}
     wanted = by["anonymize"].status != "skipped"
+    clean = not wanted and done.get("stage-open", {}).get("raw") is False
     return PersonalData(
-        anonymised=anonymised,
-        said=tuple(_said(done, files, wanted, found, anonymised)),
+        anonymised=anonymised or clean,
+        said=tuple(_said(done, files, wanted, found, anonymised, clean)),
         columns=tuple(sorted((str(place), int(count)) for place, count in masked.items())),
         found=found,
-        risks=tuple(_risks(done, wanted)) if done else (),
+        risks=tuple(_risks(done, wanted, clean)) if done else (),
         facts=facts,
     )
 
@@ -80,8 +81,9 @@ def _said(
     wanted: bool,
     found: Sequence[tuple[str, str]],
     anonymised: bool,
+    clean: bool,
 ) -> Iterator[tuple[str, str]]:
-    yield "Result", _result(wanted, found, anonymised)
+    yield "Result", _BEFORE if clean else _result(wanted, found, anonymised)
     if "originals" in done:
         yield "Classified", _classified(done["originals"])
     if "anonymize" in done:
@@ -103,6 +105,16 @@ def _said(
     opened = done.get("stage-open", {}).get("own_role")
     if opened is not None:
         yield "Who could read the copy meanwhile", _readers(bool(opened))
+
+
+_BEFORE: Final = (
+    "The copy was made of what had been anonymised and searched before it was sealed; the report "
+    "of that run says how."
+)
+_LEFT: Final = (
+    "The proof looks for what is known to be personal. A text can still tell of a person without "
+    "naming one."
+)
 
 
 def _result(wanted: bool, found: Sequence[tuple[str, str]], anonymised: bool) -> str:
@@ -212,14 +224,14 @@ def _readers(own: bool) -> str:
     )
 
 
-def _risks(done: Mapping[str, Mapping[str, Any]], wanted: bool) -> Iterator[str]:
+def _risks(done: Mapping[str, Mapping[str, Any]], wanted: bool, clean: bool) -> Iterator[str]:
+    if clean:
+        yield _LEFT
+        return
     if not wanted:
         yield "All personal data of production is in the test instance, and in what is made of it."
         return
-    yield (
-        "The proof looks for what is known to be personal. A text can still tell of a person "
-        "without naming one."
-    )
+    yield _LEFT
     if done.get("originals", {}).get("sampled"):
         yield "Only a sample of production's values was looked for."
     if done.get("anonymize", {}).get("rewrite") == "auto":

@@ -106,6 +106,9 @@ def test_a_refresh_takes_the_newest_release(made: Made, world: Any) -> None:
     kept = (world.test.datadir / "fop.xconf").read_bytes()
     ran = take(world)
     assert ran.json["source"] == made.id
+    report = world.run("report", "--run", ran.json["run"], "--json").json["report"]
+    assert report["personal_data"]["anonymised"] is True
+    assert "NOT anonymised" not in str(report["personal_data"])
     text = world.test.cluster.text(world.test.dbname)
     assert "COPY public.person " in text
     assert [word for word in PLANTED if word in text] == []

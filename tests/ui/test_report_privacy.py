@@ -138,3 +138,12 @@ def test_a_backup_has_no_such_section(ran: Ran) -> None:
     found = load(ran(Step("dump", lambda scope: {}, uses="dump")))
     assert found.personal is None
     assert "personal_data" not in as_json(found)
+
+
+def test_a_copy_of_what_was_proven_before_is_not_called_raw(ran: Ran) -> None:
+    off = ("originals", "rename-files", "anonymize", "scrub", "prove")
+    found = report(ran, without=off, **{"stage-open": {"raw": False}})  # type: ignore[arg-type]
+    assert found.personal is not None and found.personal.anonymised
+    assert "NOT" not in markdown(found)
+    assert "had been anonymised" in dict(found.personal.said)["Result"]
+    assert len(found.risks) == 1

@@ -30,7 +30,8 @@ def _open(context: Context[StageWork]) -> dict[str, Any]:
     open_stage(work.stage)
     work.staged = True
     make_roles(work.stage)
-    return {"own_role": all(one.role is not None for one in work.stage.databases)}
+    own = all(one.role is not None for one in work.stage.databases)
+    return {"own_role": own, "raw": work.raw}
 
 
 def _owned(work: StageWork) -> list[str]:
