@@ -45,7 +45,7 @@ def test_prune_leaves_a_set_that_is_read_and_says_who_reads_it(world: Restored) 
     newer = world.run("backup", env="", only="", no_maintenance=False)["set"]
     text = (world.built.root / "biso.toml").read_text()
     keep = "keep = { last = 1, daily = 0, weekly = 0, monthly = 0 }\n"
-    (world.built.root / "biso.toml").write_text(text.replace("[backup]\n", f"[backup]\n{keep}"))
+    (world.built.root / "biso.toml").write_text(text.replace("\n[backup]\n", f"\n[backup]\n{keep}"))
     owner = {"run": "r1", "who": "anna@laptop", "since": "2026-11-20"}
     with (
         closing(LocalHost("prod")) as host,
