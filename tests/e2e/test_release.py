@@ -21,6 +21,8 @@ from set_world import biso, sums_pass
 from biso_tasks.backup.gate import GATE
 from biso_tasks.demo.data import PLANTED
 
+OF_TEST = "nur auf dem Testserver"
+
 
 @dataclass(frozen=True)
 class Made:
@@ -48,12 +50,30 @@ def site(world: Any, **sections: Any) -> Path:
     return store
 
 
+def key(world: Any, name: str) -> Path:
+    path: Path = world.laptop / name
+    if not path.exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
+    return path
+
+
+def signers(world: Any, name: str) -> str:
+    """An allowed_signers file for one key."""
+    public = key(world, name).with_suffix(".pub").read_text()
+    file: Path = world.laptop / f"allowed-{name}"
+    file.write_text(f'stelle namespaces="biso-release" {public}')
+    return str(file)
+
+
 @pytest.fixture(scope="module")
 def made(worlds: Any) -> Made:
     """One release, which tests look at and take, and never change."""
     world = worlds("admin")
     world.reset()
-    store = site(world)
+    # What a refresh would keep of test is nothing that a release may have, nor skip.
+    kept = {"keep_tables": ["mailqueue"], "keep_files": ["fop.xconf"]}
+    store = site(world, refresh=kept, release={"sign": str(key(world, "signer"))})
+    (world.test.datadir / "fop.xconf").write_text(OF_TEST)
     before = world.test.state(), world.prod.state()
     ran = biso(world, "release", "--yes")
     assert (world.test.state(), world.prod.state()) == before, "nothing that is served changes"
@@ -85,11 +105,12 @@ def test_nothing_of_production_is_in_a_release(made: Made, world: Any) -> None:
         for path in made.folder.rglob("*")
         if path.is_file() and not path.is_symlink()
     }
-    assert any(b"COPY public.person " in text for text in texts.values())
+    for table in (b"person", b"mailqueue"):
+        assert any(b"COPY public." + table + b" (" in text for text in texts.values())
     names = [str(path.relative_to(made.folder)) for path in made.folder.rglob("*")]
     assert not [name for name in names if name.endswith(("globals.sql", "config.php"))]
     # Roles that production's objects know, where it is, who logs in there.
-    own = (prod.password, "nur_prod", "biso_statistik", str(prod.place), prod.machine.user)
+    own = (prod.password, "nur_prod", "biso_statistik", str(prod.place), prod.machine.user, OF_TEST)
     for word in (*PLANTED, *own):
         for path, text in texts.items():
             assert word.encode() not in text, f"{word} is in {path.name}"
@@ -101,7 +122,7 @@ def take(world: Any, *words: str, code: int = 0) -> Any:
 
 
 def test_a_refresh_takes_the_newest_release(made: Made, world: Any) -> None:
-    site(world)
+    site(world, release={"allowed_signers": signers(world, "signer")})
     config = world.test.config.read_bytes()
     kept = (world.test.datadir / "fop.xconf").read_bytes()
     ran = take(world)
@@ -184,18 +205,16 @@ def restricted(world: Any, store: Path) -> Iterator[None]:
     gate = machine.folder / "gate"
     gate.write_text(GATE, "utf-8")
     gate.chmod(0o755)
-    key = world.laptop / "developer"
-    if not key.exists():
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    own = key(world, "developer")
     authorized = machine.folder / "authorized_keys"
     before = authorized.read_text()
-    public = key.with_suffix(".pub").read_text()
+    public = own.with_suffix(".pub").read_text()
     authorized.write_text(f'{before}restrict,command="{gate} {store}" {public}')
     config = world.laptop / "ssh_config"
     config.write_text(
         config.read_text().replace("/key\n", "/developer\n")
         + f"Host releases\n  HostName 127.0.0.1\n  Port {machine.port}\n  User {machine.user}\n"
-        f"  IdentityFile {key}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
+        f"  IdentityFile {own}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
     )
     try:
         yield
@@ -218,8 +237,9 @@ def test_a_developers_key_takes_a_release_and_reaches_nothing_else(made: Made, w
         assert "Accepted" not in log.read_text().removeprefix(known)
 
         refresh["sources_allowed"] = ["released"]
+        allowed = {"allowed_signers": signers(world, "signer")}
         site(world, refresh=refresh, test={"ssh": None},
-             release={"path": str(fetched), "ssh": "releases"})  # fmt: skip
+             release={"path": str(fetched), "ssh": "releases", **allowed})  # fmt: skip
         assert world.run("refresh-test", "--source", "live", "--yes", "--json").code == 3
         plan = biso(world, "refresh-test", "--plan").json["plan"]
         (opened,) = [step["changes"] for step in plan if step["name"] == "open-set"]
@@ -262,8 +282,16 @@ def test_a_release_that_was_changed_is_not_taken(made: Made, world: Any) -> None
     site(world, release={"max_age": "1s"})
     ran = take(world, code=3)
     assert "release.max_age" in ran.message
-    site(world, release={"allowed_signers": str(world.laptop / "key.pub")})
-    assert "is not signed" in take(world, code=3).message
+    site(world, release={"allowed_signers": signers(world, "somebody")})
+    assert "is nobody's in" in take(world, code=3).message
+    signature = made.folder / "SHA256SUMS.sig"
+    content = signature.read_bytes()
+    signature.unlink()
+    try:
+        site(world, release={"allowed_signers": signers(world, "signer")})
+        assert "is not signed" in take(world, code=3).message
+    finally:
+        signature.write_bytes(content)
     assert list((store / "sets").iterdir()) == [made.folder]
     assert world.leftovers(previous=False) == []
 
