@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from biso_tasks.backup.gate import GATE
 from biso_tasks.cli import commands, main
 from biso_tasks.cli.tasks import namespace
 
@@ -194,3 +195,53 @@ def test_a_source_that_counts_for_nothing_is_not_taken(
     error = planned("refresh-test", 2, from_="test", source="latest")["error"]
     assert "backup sets are those of prod" in error["message"]
     assert planned("refresh-test", 2, from_="prood")["error"]["kind"] == "usage"
+
+
+def test_a_release_says_itself_whose_data_it_is(planned: Callable[..., dict[str, Any]]) -> None:
+    error = planned("refresh-test", 2, from_="prod", source="released")["error"]
+    assert "a release says itself whose data it is" in error["message"]
+
+
+# -- release --
+
+
+def test_a_release_is_of_another_environment_than_it_is_made_in(
+    planned: Callable[..., dict[str, Any]],
+) -> None:
+    error = planned("release", 3, env="test", gate=False)["error"]
+    assert "from its own stage" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('allowed_signers = "signers"\n', "names no key to make it with"),
+        ('sign = "nowhere"\n', "there is no file"),
+    ],
+)
+def test_a_release_that_could_not_be_signed_is_not_begun(
+    site: Path, planned: Callable[..., dict[str, Any]], text: str, said: str
+) -> None:
+    with (site / "biso.toml").open("a") as file:
+        file.write(f"[release]\n{text}")
+    error = planned("release", 2, env="", gate=False)["error"]
+    assert said in error["message"]
+    assert error["hint"]
+
+
+def test_a_site_that_takes_releases_alone_refuses_every_other_source(
+    site: Path, planned: Callable[..., dict[str, Any]]
+) -> None:
+    with (site / "biso.toml").open("a") as file:
+        file.write('[refresh]\nsource = "released"\nsources_allowed = ["released"]\n')
+    for source in ("live", "latest", "20261120_031500-prod"):
+        error = planned("refresh-test", 3, source=source)["error"]
+        assert "does not allow a refresh" in error["message"]
+
+
+def test_the_gate_needs_no_site(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert commands.run("release", {"env": "", "gate": True, "json": True}) == 0
+    assert json.loads(capfd.readouterr().out)["gate"] == GATE
