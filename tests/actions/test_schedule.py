@@ -168,6 +168,13 @@ def test_backup_prune_and_the_drill_run_by_themselves_and_the_refresh_where_the_
     assert jobs(off).jobs == ()
 
 
+def test_a_release_runs_by_itself_where_the_site_says_so_in_a_test_environment() -> None:
+    *_, release = jobs('[schedule]\nrelease = "1:00"\n').jobs
+    assert release == Job("release", Moment(1, 0), ("release", "--yes"))
+    text = '[schedule]\nrelease = "1:00"\n[release]\nenvironment = "test"\n'
+    assert jobs(text).jobs[-1].name == "release"
+
+
 @pytest.mark.parametrize("key", ["verify", "refresh"])
 def test_no_timer_writes_into_production_but_the_backup(key: str) -> None:
     text = '[refresh]\nfrom = "test"\nto = "prod"\n[schedule]\nverify = ""\n'
