@@ -30,7 +30,7 @@ from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.actions.sets.bare import Bare
 from biso_tasks.actions.sets.path_piece import OnePath
 from biso_tasks.actions.sets.pruning import Prune
-from biso_tasks.actions.sets.releasing import Release
+from biso_tasks.actions.sets.release import Release
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.sets.table_piece import OneTable
 from biso_tasks.actions.sets.verifying import Verify

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from biso_tasks.actions.sets.releasing import Release, describe_release
+from biso_tasks.actions.sets.release import Release, describe_release
 from biso_tasks.actions.sets.stores import release_store
 from biso_tasks.backup.gate import GATE
 from biso_tasks.backup.signature import require_key

@@ -78,6 +78,7 @@ def made(worlds: Any) -> Made:
     ran = biso(world, "release", "--yes")
     assert (world.test.state(), world.prod.state()) == before, "nothing that is served changes"
     assert world.leftovers(previous=False) == []
+    assert world.test.cluster.rows("SELECT rolname FROM pg_roles WHERE rolname ~ '__stage'") == []
     return Made(store, ran)
 
 

@@ -7,21 +7,17 @@ privileges, no settings of the database, no names of hosts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from biso_tasks.actions.kit import Context
-from biso_tasks.actions.live.refresh import Refresh
-from biso_tasks.actions.live.survey import survey
-from biso_tasks.actions.sets.backup import require_outside
+from biso_tasks.actions.sets.release import Release
 from biso_tasks.actions.sets.retiring import retire_releases
 from biso_tasks.backup.checksums import SIGNATURE, SUMS, make_sums
 from biso_tasks.backup.guide import GUIDE
 from biso_tasks.backup.guide_release import release_guide
-from biso_tasks.backup.ids import SetId, new_id
+from biso_tasks.backup.ids import SetId
 from biso_tasks.backup.manifest import (
     MANIFEST,
     DatabaseDump,
@@ -34,8 +30,7 @@ from biso_tasks.backup.manifest import (
 from biso_tasks.backup.metadata import METADATA, encode
 from biso_tasks.backup.proof import ProofRecord
 from biso_tasks.backup.signature import sign
-from biso_tasks.backup.store import BackupSet, Store
-from biso_tasks.config.model import Refresh as RefreshConfig
+from biso_tasks.backup.store import Store
 from biso_tasks.database.dumps import dump
 from biso_tasks.database.facts import ServerFacts, probe
 from biso_tasks.database.settings import Settings
@@ -44,74 +39,19 @@ from biso_tasks.errors import BisoError, ProofFailed, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.capture import capture, check, finish
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
-from biso_tasks.files.space import human, require_space
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.session import lock_owner
 from biso_tasks.stage.in_place_needs import own_clients
 from biso_tasks.stage.model import StagedDatabase, access
-from biso_tasks.stage.space import tree_size
 from biso_tasks.stage.view import InstanceView
 from biso_tasks.version import tool_version
 
-__all__ = ["ACTIONS", "Release", "describe_release"]
+__all__ = ["ACTIONS"]
 
 _ROLE = "biso"
 """What the application's role is called in a release: nobody's."""
 _GRANTS = b"-- A release hands out no privileges: the database belongs to whoever loads it.\n"
-
-
-@dataclass(slots=True)
-class Release(Refresh):
-    """The work of `release`. `target` is the test instance in whose stage the set is made: it goes
-    on being served, and nothing of its own comes into the set."""
-
-    VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
-        **Refresh.VALUES,
-        "set.id": lambda work: work.id,
-        "set.path": lambda work: work.sets.set_path(work.id),
-    }
-
-    store: Store | None = None
-    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
-    building: bool = False
-    sealed: BackupSet | None = None
-
-    @property
-    def sets(self) -> Store:
-        assert self.store is not None
-        return self.store
-
-    @property
-    def id(self) -> str:
-        return new_id(self.moment, self.places["target"])
-
-    @property
-    def config(self) -> RefreshConfig:
-        """Without the test instance's own rows and files: they are not production's, and what is
-        kept of them is not searched."""
-        return replace(self.session.site.refresh, keep_tables=(), keep_rows=(), keep_files=())
-
-    def look_again(self) -> None:
-        found = survey(
-            self.session,
-            self.places["source"],
-            self.places["target"],
-            run=self.run_id,
-            anonymize=True,
-            require_free=self.require_free,
-            served=False,
-        )
-        require_outside(found.target, self.sets)
-        size, count = tree_size(found.source, found.source.layout.datadir)
-        require_space(
-            Access(found.target.host),
-            self.sets.path,
-            bytes_needed=size + found.source_facts[0].bytes,
-            inodes_needed=count,
-            purpose="a release",
-        )
-        self.survey = found
 
 
 def _seal(context: Context[Release]) -> dict[str, Any]:
@@ -326,20 +266,6 @@ def _retire(context: Context[Release]) -> dict[str, Any]:
 def _describe_retire(context: Context[Release]) -> Effects:
     keep = context.site.release.keep
     return Effects(changes=(f"keeps the newest {keep} good releases, and those that are pinned",))
-
-
-def describe_release(work: Release) -> tuple[tuple[str, str], ...]:
-    """What stands above the plan."""
-    facts = work.facts
-    size = human(facts.source_facts[0].bytes)
-    return (
-        ("from", f"{facts.source.name}: {facts.source.host.address or 'this machine'}, database "
-                 f"{facts.source.facts.database.dbname} ({size})"),
-        ("staged on", f"{facts.target.name}: {facts.target.host.address or 'this machine'}; what "
-                      "it serves is not touched"),
-        ("into", work.sets.set_path(work.id)),
-        ("personal data", "anonymised and proven before it is sealed"),
-    )  # fmt: skip
 
 
 ACTIONS = (
