@@ -45,10 +45,10 @@ def reset_test(call: Call, env: str, name: str) -> None:
     guards.not_production(session.environment(environment), "reset-test")
     store = baseline_store(session, environment)
     found = _newest(store, environment, name)
-    manifest = found.manifest
-    if manifest is not None and not manifest.personal and session.site.refresh.anonymize:
-        require_trusted(session.site, store, store.read(found.id), baseline=True)
-    if manifest is not None and manifest.personal and session.site.refresh.anonymize == "required":
+    backup = store.read(found.id)
+    if not backup.manifest.personal and session.site.refresh.anonymize:
+        require_trusted(session.site, store, backup, baseline=True)
+    if backup.manifest.personal and session.site.refresh.anonymize == "required":
         raise Refused(
             f"the baseline {found.id} of {environment} holds personal data, and the site says "
             'anonymize = "required"',
@@ -63,6 +63,7 @@ def reset_test(call: Call, env: str, name: str) -> None:
         store=store,
         id=found.id,
         template=True,
+        decided_on=backup.status.sums,
     )
     work.look_again()
     work.bind_values()

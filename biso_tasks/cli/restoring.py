@@ -49,6 +49,7 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         store=store,
         id=id,
         areas=areas,
+        decided_on=backup.status.sums,
     )
     work.look_again()
     work.bind_values()

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from biso_tasks.actions.sets.restore import usable_set
 from biso_tasks.actions.sets.trust import require_released, require_trusted
 from biso_tasks.backup.checksums import SIGNATURE, SUMS
 from biso_tasks.backup.ids import BadSet, new_id
@@ -137,6 +139,18 @@ def test_where_releases_are_signed_only_a_baseline_does_without(sets: Sets, keys
     sets.trusted(baseline=True, allowed_signers=str(keys.allowed))
     with pytest.raises(Refused, match="no proof of it that is signed"):
         sets.trusted(allowed_signers=str(keys.allowed))
+
+
+def test_a_set_that_is_another_one_than_was_decided_on_is_not_used(sets: Sets) -> None:
+    """Between the look at its proof and the plan somebody puts another in its place."""
+    sets.make()
+    decided = sets.store.read(ID).status.sums
+    work = SimpleNamespace(id=ID, areas=frozenset({"data"}), decided_on=decided, problems=())
+    assert usable_set(work, sets.store).id == ID  # type: ignore[arg-type]
+    sets.store.remove(ID)
+    sets.make(personal=True, proof=None)
+    with pytest.raises(Refused, match="is not the set any more"):
+        usable_set(work, sets.store)  # type: ignore[arg-type]
 
 
 # -- bytes --

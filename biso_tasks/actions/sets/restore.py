@@ -91,7 +91,8 @@ class FromSet(StageWork):
     `whole`, all databases and files come as they are in the set; else what a refresh takes. With
     `template`, a database that is kept as the set's template is copied instead of loaded.
     `problems` is what is wrong with the set; `drilled`, that this was written down of it;
-    `fetching`: it is just being brought to the target's host."""
+    `fetching`: it is just being brought to the target's host. `decided_on`: the checksum of its
+    SHA256SUMS when it was decided whether it has to be anonymised."""
 
     PLACES: ClassVar[tuple[str, ...]] = ("target",)
     CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
@@ -113,6 +114,7 @@ class FromSet(StageWork):
     problems: tuple[Problem, ...] = ()
     drilled: bool = False
     fetching: bool = False
+    decided_on: str = ""
     survey: SetSurvey | None = None
 
     @property
@@ -301,8 +303,13 @@ def _require_other_database(target: Instance, main: StagedDatabase, backup: Back
 
 def usable_set(work: FromSet, store: Store) -> BackupSet:
     """The set, by its documents. Raises ProofFailed where it was found damaged, Refused where it
-    lacks an area that is wanted."""
+    lacks an area that is wanted, or is another one than that which was decided on."""
     backup = store.read(work.id)
+    if work.decided_on not in ("", backup.status.sums):
+        raise Refused(
+            f"{work.id} is not the set any more that was looked at a moment ago",
+            hint="nothing was changed; who writes into the store? Run it again",
+        )
     damaged = backup.status.damaged
     if damaged is not None:
         text = f"was found damaged at {damaged.when} by run {damaged.run}: {damaged.text}"
