@@ -202,5 +202,7 @@ class Scan:
         """One copied file: its path and its content."""
         self.files += 1
         place = self.shown(path)
-        self.text(place, path.replace("/", " "))
+        named = path.replace("/", " ")
+        # Without the ending too: a mail address as the name of a file would end in ".pdf".
+        self.cells(place, (named, named.rpartition(".")[0]))
         self.content(place, path.rsplit("/", 1)[-1], data, members=True)
