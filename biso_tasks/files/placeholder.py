@@ -180,6 +180,13 @@ def _bmp() -> bytes:
     return b"BM" + struct.pack("<IHHI", 58, 0, 0, 54) + info + b"\x80\x80\x80\0"
 
 
+def _webp() -> bytes:
+    # Eight white pixels each way, lossless, as libwebp writes them.
+    pixels = bytes.fromhex("2f07c0010007d0fffef7bfff8188e87f00")
+    chunk = b"VP8L" + struct.pack("<I", len(pixels)) + pixels + b"\0" * (len(pixels) % 2)
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
 def _archive(*members: tuple[str, str]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -296,6 +303,7 @@ _KINDS: Final[dict[str, Callable[[], bytes]]] = {
     "png": _png,
     "tif": _tiff,
     "tiff": _tiff,
+    "webp": _webp,
     "svg": _svg,
     "pdf": _pdf,
     "docx": _docx,
