@@ -201,7 +201,8 @@ class Cluster:
         (row,) = self.rows(
             "SELECT pg_get_userbyid(datdba), ARRAY(SELECT unnest(datacl)::text ORDER BY 1),"
             " datallowconn, datconnlimit,"
-            " (SELECT array_agg(s.setrole::regrole::text || ' ' || s.setconfig::text ORDER BY 1)"
+            " (SELECT array_agg(s.setrole::regrole::text || ' ' || s.setconfig::text"
+            " ORDER BY s.setrole::regrole::text)"
             f" FROM pg_db_role_setting s WHERE setdatabase = d.oid) FROM pg_database d"
             f" WHERE datname = {sql.Literal(dbname).as_string(None)}"
         )

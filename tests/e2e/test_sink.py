@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,12 +77,13 @@ def sink(world: Any) -> Iterator[Sink]:
 
 def _worked(world: Any) -> None:
     """The queue runner went through its work twice since the swap."""
-    from conftest import until
-
     sign = world.test.datadir / "queue.lebt"
     for _ in range(2):
         sign.unlink(missing_ok=True)
-        assert until(sign.exists, 30), "the queue runner does not run"
+        end = time.monotonic() + 30
+        while not sign.exists():
+            assert time.monotonic() < end, "the queue runner does not run"
+            time.sleep(0.05)
 
 
 def _states(world: Any) -> list[str]:
