@@ -10,6 +10,7 @@ from typing import Final
 __all__ = [
     "BEGIN",
     "LIST",
+    "MAKEABLE",
     "PLACE",
     "POINT",
     "PREPARE",
@@ -63,6 +64,13 @@ for d in "$1" "$1/sets" "$1/db" "$1/seen"; do
 done
 """
 )
+
+# Whether PREPARE could make $1: the first folder above it that is there would have to take it.
+MAKEABLE: Final = r"""
+above=$1
+until [ -e "$above" ] || [ "$above" = / ]; do above=$(dirname -- "$above"); done
+[ "$above" = "$1" ] || { [ -d "$above" ] && [ -w "$above" ] && [ -x "$above" ]; } || exit 73
+"""
 
 # $2 one name, or "" for all. base64, or a NUL byte in one damaged file would shift all others.
 LIST: Final = (

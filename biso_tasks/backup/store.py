@@ -56,11 +56,18 @@ class Store:
         """Make the store's folders, 0700. Idempotent. Raises Refused where they cannot be made, or
         belong to another user."""
         if self._run(scripts.PREPARE, ok=(0, 73)).code == 73:
-            raise Refused(
-                f"{self.host.name}: {self.host.login} cannot make {self.path}",
-                hint="make it once, as root: install -d -m 0700 -o "
-                f"{self.host.login} -- {self.path}",
-            )
+            raise self._unmakeable()
+
+    def require_place(self) -> None:
+        """Raises Refused where `prepare` would, as far as that can be told without a change."""
+        if self._run(scripts.MAKEABLE, ok=(0, 73)).code == 73:
+            raise self._unmakeable()
+
+    def _unmakeable(self) -> Refused:
+        return Refused(
+            f"{self.host.name}: {self.host.login} cannot make {self.path}",
+            hint=f"make it once, as root: install -d -m 0700 -o {self.host.login} -- {self.path}",
+        )
 
     @property
     def scratch(self) -> str:

@@ -41,7 +41,8 @@ class ServerFacts:
     """`version` is server_version_num (150018); `provider` is "c", "i" or "b" (libc, ICU, builtin);
     `available` are the extensions a database here can have, with whether they are trusted;
     `locales` the libc collations and `icu` whether the server knows ICU; `clients` the usable
-    client programs, those on the PATH first; `connections_left` for this role."""
+    client programs, those on the PATH first; `connections_left` for this role; `hidden` the tables
+    of which it may not see every row."""
 
     server: str
     version: int
@@ -68,6 +69,7 @@ class ServerFacts:
     large_objects: int
     event_triggers: tuple[str, ...]
     prepared: int
+    hidden: tuple[str, ...] = ()
 
     @property
     def major(self) -> int:
@@ -186,6 +188,10 @@ def _read(
                     WHERE database = current_database())::int"""
     ).fetchone()
     assert numbers is not None
+    hidden = connection.execute(
+        """SELECT oid::regclass::text FROM pg_class
+            WHERE relrowsecurity AND row_security_active(oid) ORDER BY 1"""
+    ).fetchall()
     triggers = connection.execute("SELECT evtname FROM pg_event_trigger ORDER BY 1").fetchall()
     return ServerFacts(
         server=server.host.name,
@@ -214,6 +220,7 @@ def _read(
         large_objects=numbers[1],
         prepared=numbers[2],
         event_triggers=tuple(row[0] for row in triggers),
+        hidden=tuple(row[0] for row in hidden),
     )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "check_dump",
     "check_in_place",
     "check_pair",
+    "check_whole",
     "missing_extensions",
     "pick_dump",
     "pick_load",
@@ -73,7 +74,11 @@ def check_pair(
 ) -> list[str]:
     """Every reason why `source`'s database cannot become `stage` on `target`'s server, each with
     its remedy; empty when it can. `locale` overrides the source's own."""
-    return [*_versions(source, target), *_placing(source, target, stage, locale)]
+    return [
+        *check_whole(source),
+        *_versions(source, target),
+        *_placing(source, target, stage, locale),
+    ]
 
 
 def check_dump(
@@ -90,6 +95,18 @@ def check_dump(
     if all(client.psql is None for client in target.clients):
         found.append(f"{target.server} has no psql: install postgresql-client there")
     return [*found, *_placing(recorded, target, stage, locale)]
+
+
+def check_whole(source: ServerFacts) -> list[str]:
+    """Why a dump of `source`'s database would not hold all of its rows, with the remedy."""
+    if not source.hidden:
+        return []
+    tables = ", ".join(source.hidden)
+    return [
+        f"row level security hides rows of {tables} from the role {source.role!r} on "
+        f"{source.server}, so no copy would be whole: `ALTER TABLE {source.hidden[0]} NO FORCE ROW "
+        f'LEVEL SECURITY` where the role owns it, or `ALTER ROLE "{source.role}" BYPASSRLS`'
+    ]
 
 
 def _placing(source: ServerFacts, target: ServerFacts, stage: str, locale: str | None) -> list[str]:
@@ -146,7 +163,7 @@ def check_in_place(
     """Every reason why `source`'s database cannot take the place of what `target`'s holds, each
     with its remedy; empty when it can. `staying` are extensions that emptying leaves, with their
     schemas; `obstacles` what could not be emptied (see `empty.obstacles`)."""
-    found = _versions(source, target)
+    found = [*check_whole(source), *_versions(source, target)]
     if pick_dump(target, target) is None:
         found.append(
             f"{target.server} has no pg_dump with pg_restore to dump {target.dbname!r} first: "

@@ -93,6 +93,12 @@ class Cells:
             return [], []
         folded = fold_all(pieces)
         good = list(map(_says, folded))
+        if any(len(one) == 2 for one in folded):
+            # One letter that folds to two says no more than any other: the mask leaves it.
+            good = [
+                one and (len(text) != 2 or len(piece.strip()) > 1)
+                for one, text, piece in zip(good, folded, pieces, strict=True)
+            ]
         if self._timed:
             good = [
                 one and not _NO_DATE.fullmatch(piece)

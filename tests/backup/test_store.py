@@ -83,6 +83,17 @@ def test_a_set_is_private_and_its_files_too(store: Store, maker: Any) -> None:
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
 
 
+def test_a_place_where_no_store_could_be_made_is_known_before(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    Store(here, str(tmp_path / "neu/tief/store")).require_place()
+    Store(here, str(tmp_path)).require_place()
+    bad = Store(here, str(tmp_path / "file/store"))
+    with pytest.raises(Refused, match="cannot make") as refused:
+        bad.require_place()
+    assert "install -d -m 0700" in (refused.value.hint or "")
+    assert not (tmp_path / "neu").exists(), "nothing was made"
+
+
 @pytest.mark.needs("root")
 def test_a_store_of_another_user_is_refused_by_name(store: Store) -> None:
     shutil.chown(store.path, "nobody")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from biso_tasks.database.facts import Client, Extension, ServerFacts, probe
-from biso_tasks.database.pair import check_pair, pick_dump, pick_load, same_locale
+from biso_tasks.database.pair import check_pair, check_whole, pick_dump, pick_load, same_locale
 
 
 def facts(**changes: Any) -> ServerFacts:
@@ -85,6 +85,23 @@ def test_what_does_not_fit_is_found_before_and_named_with_a_remedy(
     assert len(found) == 1
     assert pytest.importorskip("re").search(words, found[0])
     assert ": " in found[0]
+
+
+def test_tables_whose_rows_are_hidden_from_the_role_are_found_before(
+    one: Any, fresh: Callable[..., str]
+) -> None:
+    name = fresh(one, "hidden", "biso_app", "CREATE TABLE offen (id int)",
+                 'CREATE TABLE "Geheim" (id int)',
+                 'ALTER TABLE "Geheim" ENABLE ROW LEVEL SECURITY')  # fmt: skip
+    server = one.server(name)
+    assert probe(server).hidden == (), "the owner sees all"
+    one.sql('ALTER TABLE "Geheim" FORCE ROW LEVEL SECURITY', dbname=name)
+    found = probe(server)
+    assert found.hidden == ('"Geheim"',)
+    (why,) = check_whole(found)
+    assert "\"Geheim\" from the role 'biso_app'" in why
+    assert "NO FORCE ROW LEVEL SECURITY" in why
+    assert why in check_pair(found, facts(), stage="biso__stage")
 
 
 def test_an_admin_makes_up_for_missing_rights() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,13 @@ def test_many_values_are_remembered_as_one_is(found: list[str]) -> None:
     for key, one in zip(keys, found, strict=True):
         assert many.unchanged(key, one) == single.unchanged(key, one) == many.weighs(key, one)
     assert many.survivors(keys, Values(column, found)) == (count, count)
+
+
+@pytest.mark.parametrize("letter", ["ä", " Ö ", "ß", "x", "王"])
+def test_one_letter_points_to_nobody_however_it_folds(letter: str) -> None:
+    cells = Cells(Column("public", "t", "c", TEXT), Hasher())
+    assert cells.learn("1", letter) == 0
+    assert cells.learn("1", "Bö") == 1
 
 
 @given(st.lists(st.text(max_size=60), max_size=8), st.data())

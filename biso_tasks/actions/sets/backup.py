@@ -17,7 +17,7 @@ from biso_tasks.backup.metadata import TREES
 from biso_tasks.backup.store import BackupSet, Store, StoredSet
 from biso_tasks.database.dumps import Dumped
 from biso_tasks.database.facts import ServerFacts, probe
-from biso_tasks.database.pair import pick_dump
+from biso_tasks.database.pair import check_whole, pick_dump
 from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts, Snapshot
@@ -201,6 +201,7 @@ def survey_backup(
     guards.env_fits(instance, anonymize=False)
     require_no_intent(instance)
     require_outside(instance, store)
+    store.require_place()
     with ThreadPoolExecutor(4) as pool:
         personal = _personal(instance)
         former = pool.submit(store.former, name, personal=personal)
@@ -292,6 +293,9 @@ def _part(given: tuple[str, str, Server]) -> Part:
             f"{server.host.name} has no pg_dump that can dump {server} (PostgreSQL {facts.major})",
             hint=f"install postgresql-client-{facts.major} there",
         )
+    for why in check_whole(facts):
+        cause, _, remedy = why.partition(": ")
+        raise Refused(cause, hint=remedy)
     return Part(key, stem, replace(server, bindir=client.bindir), facts)
 
 
