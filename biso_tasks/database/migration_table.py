@@ -16,7 +16,7 @@ from biso_tasks.errors import Refused
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["Remembered", "remembered"]
+__all__ = ["Remembered", "read_remembered", "remembered"]
 
 _MOST_ROWS: Final = 20_000  # more than any application has migrations
 
@@ -83,30 +83,43 @@ def remembered(
     there."""
     with connect(server) as connection:
         connection.execute("SET TRANSACTION READ ONLY")
-        rows = connection.execute(_TABLES.encode()).fetchall()
-        tables = [
-            _Table(schema, table, called, likely, small, tuple(columns), tuple(texts))
-            for schema, table, called, likely, small, columns, texts in rows
-        ]
-        if wanted:
-            named = [one for one in tables if wanted in (one.name, f"{one.schema}.{one.name}")]
-            if not named:
-                raise Refused(
-                    f"{server}: there is no table {wanted!r} that remembers migrations",
-                    hint="correct `migrations` under the environment's `database` in biso.toml",
-                )
-            return tuple(_best(connection, one, is_name, known)[0] for one in named)
-        looked = [
-            (one, *_best(connection, one, is_name, known))
-            for one in tables
-            if one.called or (one.likely and one.small)
-        ]
-        plain = tuple(found for _, found, share in looked if share >= 0.5)
-        if plain:
-            return plain
-        if any(one.called for one, _, _ in looked):
-            return tuple(found for one, found, _ in looked if one.called)
-        return tuple(_by_content(connection, [one for one in tables if one.small], known))
+        found = read_remembered(connection, wanted, is_name=is_name, known=known)
+    if wanted and not found:
+        raise Refused(
+            f"{server}: there is no table {wanted!r} that remembers migrations",
+            hint="correct `migrations` under the environment's `database` in biso.toml",
+        )
+    return found
+
+
+def read_remembered(
+    connection: Connection,
+    wanted: str | None,
+    *,
+    is_name: Callable[[str], bool],
+    known: Collection[str],
+) -> tuple[Remembered, ...]:
+    """As `remembered`, of the database that `connection` leads to; empty where `wanted` is not
+    there."""
+    rows = connection.execute(_TABLES.encode()).fetchall()
+    tables = [
+        _Table(schema, table, called, likely, small, tuple(columns), tuple(texts))
+        for schema, table, called, likely, small, columns, texts in rows
+    ]
+    if wanted:
+        named = [one for one in tables if wanted in (one.name, f"{one.schema}.{one.name}")]
+        return tuple(_best(connection, one, is_name, known)[0] for one in named)
+    looked = [
+        (one, *_best(connection, one, is_name, known))
+        for one in tables
+        if one.called or (one.likely and one.small)
+    ]
+    plain = tuple(found for _, found, share in looked if share >= 0.5)
+    if plain:
+        return plain
+    if any(one.called for one, _, _ in looked):
+        return tuple(found for one, found, _ in looked if one.called)
+    return tuple(_by_content(connection, [one for one in tables if one.small], known))
 
 
 def _best(

@@ -4,7 +4,7 @@ in the source. What is not provably harmless is personal."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -29,7 +29,16 @@ from biso_tasks.privacy.words import (
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["Classified", "Decided", "Kind", "classify", "extend", "natural"]
+__all__ = [
+    "MIGRATIONS",
+    "Classified",
+    "Decided",
+    "Kind",
+    "classify",
+    "extend",
+    "natural",
+    "spare",
+]
 
 Kind = Literal[
     "mail", "phone", "identifier", "given", "family", "name", "street", "place", "birth", "text",
@@ -357,6 +366,21 @@ def classify(
     )
     found = recognise(source, found, found)
     return quiet("reading foreign keys", linked, source, _overridden(found, overrides or {}))
+
+
+MIGRATIONS: Final = "content: names of migrations"
+
+
+def spare(
+    found: Sequence[Classified], columns: Collection[tuple[str, str, str]], reason: str
+) -> tuple[Classified, ...]:
+    """The judgements with `columns`, as (schema, table, name), harmless for `reason`."""
+    return tuple(
+        replace(one, personal=False, reason=reason)
+        if one.personal and (one.column.schema, one.column.table, one.column.name) in columns
+        else one
+        for one in found
+    )
 
 
 def extend(known: Sequence[Classified], stage: psycopg.Connection[Any]) -> tuple[Classified, ...]:

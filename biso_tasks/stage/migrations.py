@@ -11,14 +11,18 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from biso_tasks.database.migration_table import Remembered, remembered
+from biso_tasks.database.migration_table import Remembered, read_remembered, remembered
 from biso_tasks.database.server import Server
 from biso_tasks.instance.app import App
 from biso_tasks.instance.migration_files import migration_files
 from biso_tasks.instance.migration_list import is_name
 
-__all__ = ["Compared", "compare_migrations", "unknown_migrations"]
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = ["Compared", "compare_migrations", "migration_columns", "unknown_migrations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,22 @@ def compare_migrations(
     if ours and theirs:
         return Compared(_unknown(theirs, known), "the files of both webroots")
     return Compared((), "")
+
+
+def migration_columns(connection: Connection, app: App) -> frozenset[tuple[str, str, str]]:
+    """(schema, table, column) of what remembers migrations in the database that `connection` leads
+    to, where it holds names of migrations and nothing else: they are nobody's, whatever they look
+    like, and with other names all of them would be applied again. `app` knows their names."""
+    listed = app.migrations()
+    stems = {stem(one) for one in (*listed.known, *listed.pending, *migration_files(app))}
+    found = read_remembered(
+        connection, app.environment.database.migrations, is_name=is_name, known=stems
+    )
+    return frozenset(
+        (one.schema, one.table, one.column)
+        for one in found
+        if all(stem(value) in stems or is_name(value) for value in one.values)
+    )
 
 
 def stem(name: str) -> str:

@@ -215,3 +215,40 @@ def test_what_a_plugin_says_of_columns_and_files_is_what_becomes_of_them(
     write_plugin(site, "[PersonalColumn('person', 'zimmer', 'text')]")
     ran = world.refresh("--from", "prod", code=3)
     assert "person.zimmer (plugin rooms: no column is called so)" in ran.json["error"]["message"]
+
+
+def test_a_table_of_migrations_called_otherwise_is_nobodys(world: Any, site: Path) -> None:
+    """Masked, all migrations would be applied again to the copy that is served."""
+    same_code(world)
+    for one in (world.prod, world.test):
+        one.cluster.rows("ALTER TABLE migrations RENAME TO schema_version", one.dbname)
+        for file in (one.webroot / "biso-cli", one.webroot / "index.php"):
+            text = file.read_text()
+            for word in ("FROM ", "INTO ", "('", "TABLE IF NOT EXISTS "):
+                text = text.replace(f"{word}migrations", f"{word}schema_version")
+            file.write_text(text)
+    names = "SELECT name FROM schema_version ORDER BY 1"
+    known = world.prod.cluster.rows(names, "biso")
+    assert len(known) > 1
+
+    found = {one["name"]: one for one in scan(world)["columns"]}
+    assert found["schema_version.name"]["verdict"] == "harmless"
+    assert found["schema_version.name"]["reason"] == "content: names of migrations"
+
+    world.refresh("--from", "prod")
+    served = world.test.cluster.rows(names, world.test.dbname)
+    assert set(known) <= set(served)
+
+    # Whoever says otherwise is told before anything is swapped.
+    (site / "privacy.toml").unlink(missing_ok=True)
+    scan(world, "--write")
+    text = (site / "privacy.toml").read_text().splitlines()
+    text = [
+        '"schema_version.name" = "name"' if one.startswith('"schema_version.name"') else one
+        for one in text
+    ]
+    (site / "privacy.toml").write_text("\n".join(text) + "\n")
+    ran = world.refresh("--from", "prod", code=4)
+    assert "pending again" in ran.json["error"]["message"]
+    assert world.test.cluster.rows(names, world.test.dbname) == served
+    assert world.leftovers(previous=True) == []

@@ -10,7 +10,7 @@ from biso_tasks.database.snapshot import quiet
 from biso_tasks.files.listing import DATA_EXCLUDES, Entry, list_tree
 from biso_tasks.files.reading import read_some
 from biso_tasks.instance.instance import Instance
-from biso_tasks.privacy.classify import Classified, classify
+from biso_tasks.privacy.classify import MIGRATIONS, Classified, classify, spare
 from biso_tasks.privacy.columns import partitions
 from biso_tasks.privacy.inventory.drift import (
     Drift,
@@ -25,6 +25,7 @@ from biso_tasks.privacy.inventory.model import Inventory
 from biso_tasks.privacy.inventory.said import inventories_of
 from biso_tasks.privacy.schema_texts import places as schema_places
 from biso_tasks.session import Session
+from biso_tasks.stage.migrations import migration_columns
 from biso_tasks.stage.model import access, own_directory, server
 
 __all__ = ["Looked", "look"]
@@ -52,6 +53,7 @@ def look(session: Session, name: str, *, new: bool = False) -> Looked:
         quiet(connection)
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         found = classify(connection)
+        found = spare(found, migration_columns(connection, instance.app), MIGRATIONS)
         parts = partitions(connection)
         rules = [rule for one in said for rule in one.schema]
         columns = [one.column for one in found]

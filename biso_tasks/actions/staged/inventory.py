@@ -12,7 +12,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.files.listing import Listing
 from biso_tasks.files.patterns import compile_pattern
 from biso_tasks.files.policy import Rule as PolicyRule
-from biso_tasks.privacy.classify import Classified, classify, extend
+from biso_tasks.privacy.classify import MIGRATIONS, Classified, classify, extend, spare
 from biso_tasks.privacy.columns import partitions, read_columns
 from biso_tasks.privacy.inventory.drift import (
     Drift,
@@ -24,6 +24,7 @@ from biso_tasks.privacy.inventory.drift import (
 )
 from biso_tasks.privacy.inventory.match import apply, file_rules
 from biso_tasks.privacy.schema_texts import places
+from biso_tasks.stage.migrations import migration_columns
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
@@ -37,6 +38,7 @@ def judge_source(work: StageWork, connection: Connection, number: int) -> tuple[
     found = classify(connection)
     if number != 0:
         return found
+    found = spare(found, migration_columns(connection, work.target.app), MIGRATIONS)
     parts = partitions(connection)
     columns = [one.column for one in found]
     drift = column_drift(work.said, columns, parts)

@@ -81,6 +81,7 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
     if facts.env != "dev":
         raise StepFailed(f"{work.target.name}: env is {facts.env!r}; the anonymizer needs 'dev'")
     extend_inventories(work)
+    pending = stage.app.pending_migrations()
     stage.app.anonymize()
     done: list[Masked] = []
     for number, database in enumerate(stage.databases[: len(work.inventories)]):
@@ -97,6 +98,14 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
             )
         for left in masked.left:
             context.note(f"{left.place} could not be masked: {left.reason}; {left.remedy}")
+    again = [one for one in stage.app.pending_migrations() if one not in pending]
+    if again:
+        raise ProofFailed(
+            f"{len(again)} migration(s) are pending again in {stage.called} since it was "
+            f"anonymised: {again[0]}",
+            hint="nothing was swapped; name the table that remembers them as `migrations` under "
+            "the environment's `database` in biso.toml, or its column harmless in privacy.toml",
+        )
         done.append(masked)
     cells = Counter[str]()
     for masked in done:
