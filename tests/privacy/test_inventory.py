@@ -376,6 +376,14 @@ def test_files_are_proposed_by_folder_and_ending_and_no_pattern_names_a_person()
     assert unused_files(rules, entries) == ()
 
 
+def test_a_folder_whose_name_is_no_text_can_be_written_down() -> None:
+    entries = [entry("sch\udcf6n\udcff/x.bin"), entry("zwei\nzeilen/y.bin")]
+    rules = [one.rule for one in judge(entries, {})]
+    assert [one.pattern for one in rules] == ["*/**/*.bin"]
+    assert unused_files(rules, entries) == ()
+    assert '"*/**/*.bin" = "personal"' in render(propose([], rules, None, {}), None)
+
+
 def test_no_more_than_a_few_files_of_each_kind_are_looked_into() -> None:
     many = [entry(f"dateien/{n}.pdf", size=100) for n in range(1000)]
     large = [entry("dateien/film.mp4", size=50_000_000)]

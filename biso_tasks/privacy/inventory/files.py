@@ -75,8 +75,12 @@ def _pattern(path: str) -> str:
     kind = f"*.{ending}" if ends else "*"
     if not slash:
         return kind
-    # A folder that is called after somebody stands for all folders.
-    folder = "*" if _names_somebody(folder) else _GLOB.sub(lambda mark: f"[{mark[0]}]", folder)
+    # A folder that is called after somebody stands for all folders, as one does whose name is no
+    # text that a file of TOML could hold.
+    if _names_somebody(folder) or not folder.isprintable():
+        folder = "*"
+    else:
+        folder = _GLOB.sub(lambda mark: f"[{mark[0]}]", folder)
     return f"{folder}/**" if kind == "*" else f"{folder}/**/{kind}"
 
 
