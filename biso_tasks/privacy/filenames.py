@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import count
 from typing import Final, final
-from urllib.parse import unquote
 
 from biso_tasks.files.listing import Entry
+from biso_tasks.privacy.documents import spelled_names
 from biso_tasks.privacy.words import FAMILY_NAMES, GIVEN_NAMES
 
 __all__ = ["Names", "Tree"]
@@ -145,19 +145,13 @@ class Names:
         return "/".join(self._new.get(part, part) for part in parts)
 
     def _holds(self, name: str) -> bool:
-        text = _decoded(name)
-        stem = text if name in self._tree.directories else _parts(text)[0]
-        # words are parted by blanks in numbers only: "Brief_079_555_01_42"
-        spaced = _SEPARATORS.sub(" ", stem)
-        forms = {name, text, stem, spaced, _HUMP.sub(" ", spaced)}
-        if "%" in text:
-            forms.add(unquote(text))
-        return any(self._find(form) for form in forms)
+        return any(self._find(form) for form in dict.fromkeys(spelled_names(name)))
 
     def _within(self, parts: Sequence[str]) -> frozenset[str]:
-        # joined as the proof joins the path of a file, and as it stands in a row
-        new = [_decoded(self._new.get(part, part)) for part in parts]
-        return self._find(" ".join(new)) | self._find("/".join(new))
+        # as the proof reads the path of a file, and as it stands in a row
+        path = self.of(parts)
+        forms = dict.fromkeys((_decoded(path), *spelled_names(path)))
+        return frozenset().union(*map(self._find, forms))
 
     def _break(self, parts: Sequence[str], kinds: Collection[str]) -> bool:
         """Renames what makes the shortest run of parts an original: of a person's name all of it,

@@ -19,7 +19,7 @@ from biso_tasks.privacy.cells import (
 )
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
-from biso_tasks.privacy.documents import Unreadable, packed, texts
+from biso_tasks.privacy.documents import Unreadable, packed, spelled_names, texts
 from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.reading import Content, batches, key_expression, large, objects
 
@@ -75,19 +75,21 @@ class Scan:
 
     def content(self, place: str, name: str, data: bytes, *, members: bool = False) -> None:
         """The text in the content of a file. With `members`, findings name those of archives."""
+        places = {"": place}
         try:
             for member, text in texts(name, data):
-                inner = f"{place}!{self.shown(member)}" if members and member else place
-                self.text(inner, text)
+                if members and member not in places:
+                    places[member] = f"{place}!{self.shown(member)}"
+                self.text(places.get(member, place), text)
         except Unreadable:
             self.leaks.add(Leak(place, "unreadable"))
 
     def shown(self, path: str) -> str:
         """`path` with each part that holds an original taken out: findings never name the value."""
-        find = self.originals.distinctive.find
-        if not find(path.replace("/", " ")):
+        find = self.originals.distinctive.find_cells
+        if not find(spelled_names(path)):
             return path
-        parts = ["‹name›" if find(part) else part for part in path.split("/")]
+        parts = ["‹name›" if find(spelled_names(part)) else part for part in path.split("/")]
         return "/".join(parts) if "‹name›" in parts else "‹name›"
 
     def table(
@@ -202,7 +204,5 @@ class Scan:
         """One copied file: its path and its content."""
         self.files += 1
         place = self.shown(path)
-        named = path.replace("/", " ")
-        # Without the ending too: a mail address as the name of a file would end in ".pdf".
-        self.cells(place, (named, named.rpartition(".")[0]))
+        self.cells(place, spelled_names(path))
         self.content(place, path.rsplit("/", 1)[-1], data, members=True)

@@ -11,9 +11,9 @@ from biso_tasks.privacy.documents import archives, images, mail, ole, pdf, rtf, 
 from biso_tasks.privacy.documents.letters import decoded, is_text
 from biso_tasks.privacy.documents.markup import is_markup, markup
 from biso_tasks.privacy.documents.parts import Inner, Part, Raw, Reader, Room, Unreadable
-from biso_tasks.privacy.documents.spellings import runs, spellings
+from biso_tasks.privacy.documents.spellings import runs, spelled_names, spellings
 
-__all__ = ["Unreadable", "packed", "texts"]
+__all__ = ["Unreadable", "packed", "spelled_names", "texts"]
 
 _DEPTH: Final = 8  # files in files
 _PIECE: Final = 1_048_576  # letters that are handed on together
@@ -36,7 +36,7 @@ _KINDS: Final[tuple[tuple[re.Pattern[bytes], Reader], ...]] = (
     (re.compile(rb"Rar!\x1a\x07"), archives.closed("a RAR archive")),
     (re.compile(rb"\x28\xb5\x2f\xfd"), archives.closed("compressed by zstd")),
     (re.compile(rb"\x04\x22\x4d\x18"), archives.closed("compressed by lz4")),
-    (re.compile(rb"\x1f[\x9d\xa0]"), archives.closed("compressed by compress")),
+    (re.compile(rb"\x1f[\x9d\xa0][\x80-\x90]"), archives.closed("compressed by compress")),
     (re.compile(rb"MSCF\0\0\0\0"), archives.closed("a cabinet")),
     (re.compile(rb"[\s\S]{2}-lh[0-7]-"), archives.closed("an LHA archive")),
     (re.compile(rb"\x78\x9f\x3e\x22"), archives.closed("a winmail.dat")),
@@ -94,11 +94,8 @@ def _walk(name: str, data: bytes, depth: int, room: Room) -> Iterator[tuple[str,
 
 def _within(name: str, part: Inner, depth: int, room: Room) -> Iterator[tuple[str, str]]:
     if part.name:
-        words = part.name.replace("/", " ")
-        yield part.name, words
-        stem, dot, _ = words.rpartition(".")
-        if dot:  # a mail address as the name of a file would end in ".pdf"
-            yield part.name, stem
+        for spelled in spelled_names(part.name):
+            yield part.name, spelled
     if part.data:
         for inner, text in _walk(part.name or name, part.data, depth + 1, room):
             path = f"{part.name}!{inner}" if part.name and inner else part.name or inner

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from biso_tasks.privacy.documents.letters import decoded
 
-__all__ = ["encoded_words", "runs", "spellings"]
+__all__ = ["encoded_words", "runs", "spelled_names", "spellings"]
 
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2})+")
 _ESCAPED: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|u\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2}))")
@@ -32,6 +32,10 @@ _BASE64: Final = re.compile(
     r"(?:\r?\n[ \t]*[A-Za-z0-9+/_-]+={0,2}(?![^\s\"'<]))?={0,2}"
 )
 _HEX: Final = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}){12,}(?![0-9A-Fa-f])")
+_OLD_NAME: Final = re.compile("[\udc80-\udcff]")
+_ENDING: Final = re.compile(r"(?<=.)(?:\.tar)?\.[A-Za-z0-9]{1,10}$")
+_MARKS: Final = re.compile(r"[_.+-]+")
+_HUMP: Final = re.compile(r"(?<=[^\W\d_A-ZÄÖÜ])(?=[A-ZÄÖÜ])")
 _RUN: Final = 67_108_864  # letters of one run that is decoded
 
 
@@ -142,6 +146,20 @@ def spellings(text: str) -> Iterator[str]:
             yield made
     if all_ways not in seen:
         yield all_ways
+
+
+def spelled_names(path: str) -> Iterator[str]:
+    """The ways in which a path may name somebody, its parts as words: as it is, without the endings
+    of its parts (`anna@example.ch.pdf`), and with the words parted that a name runs together
+    (`AnnaMeier`); where it is escaped or of an older encoding, what that stands for."""
+    if _OLD_NAME.search(path):
+        path = path.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+    # As unzip writes what the file system could not.
+    for one in spellings(path.replace("#U", "\\u")):
+        bare = " ".join(_ENDING.sub("", part) for part in one.split("/"))
+        for words in (one.replace("/", " "), bare):
+            yield words
+            yield _HUMP.sub(" ", _MARKS.sub(" ", words))
 
 
 def runs(text: str) -> Iterator[bytes]:
