@@ -66,7 +66,7 @@ def signers(world: Any, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def made(worlds: Any) -> Made:
+def made(worlds: Any) -> Iterator[Made]:
     """One release, which tests look at and take, and never change."""
     world = worlds("admin")
     world.reset()
@@ -79,7 +79,8 @@ def made(worlds: Any) -> Made:
     assert (world.test.state(), world.prod.state()) == before, "nothing that is served changes"
     assert world.leftovers(previous=False) == []
     assert world.test.cluster.rows("SELECT rolname FROM pg_roles WHERE rolname ~ '__stage'") == []
-    return Made(store, ran)
+    yield Made(store, ran)
+    shutil.rmtree(store)
 
 
 def test_a_release_says_what_was_proven(made: Made) -> None:

@@ -98,6 +98,7 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
             )
         for left in masked.left:
             context.note(f"{left.place} could not be masked: {left.reason}; {left.remedy}")
+        done.append(masked)
     again = [one for one in stage.app.pending_migrations() if one not in pending]
     if again:
         raise ProofFailed(
@@ -106,7 +107,6 @@ def _anonymize(context: Context[StageWork]) -> dict[str, Any]:
             hint="nothing was swapped; name the table that remembers them as `migrations` under "
             "the environment's `database` in biso.toml, or its column harmless in privacy.toml",
         )
-        done.append(masked)
     cells = Counter[str]()
     for masked in done:
         cells.update({place: count for place, count in masked.cells if count})
