@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from biso_tasks.errors import BisoError, ConfigError, ProofFailed, Refused, StepFailed
 from biso_tasks.files.patterns import compile_pattern
-from biso_tasks.files.placeholder import placeholder
+from biso_tasks.files.placeholders import placeholder
 from biso_tasks.hooks.specs import hookimpl
 from biso_tasks.hooks.types import (
     Action,

@@ -82,6 +82,7 @@ PARTS = {
     "rsync": Part(_program("rsync"), "apt install rsync"),
     "sudo": Part(_program("sudo"), "apt install sudo"),
     "pigz": Part(_program("pigz"), "apt install pigz"),
+    "poppler": Part(_program("pdftotext"), "apt install poppler-utils"),
     "openssl": Part(_program("openssl"), "apt install openssl"),
     "zstd": Part(_program("zstd"), "apt install zstd"),
     "restic": Part(_program("restic"), "apt install restic"),

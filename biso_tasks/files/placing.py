@@ -13,7 +13,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew
 from biso_tasks.files.listing import Entry, FilesError
 from biso_tasks.files.owners import give, make_root, owners_for
-from biso_tasks.files.placeholder import placeholder
+from biso_tasks.files.placeholders import placeholder
 from biso_tasks.host.command import script
 
 __all__ = ["write_placeholders"]

@@ -13,7 +13,7 @@ import pytest
 from biso_tasks.errors import ConfigError
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry, list_tree
-from biso_tasks.files.placeholder import placeholder
+from biso_tasks.files.placeholders import placeholder
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import decide
 from biso_tasks.files.sync import finish_root, transfer

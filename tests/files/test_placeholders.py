@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import email
+import gzip
 import io
 import json
+import lzma
 import re
 import shutil
 import struct
@@ -17,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from biso_tasks.files.placeholder import TEXT, placeholder
+from biso_tasks.files.placeholders import TEXT, placeholder
 
 TEXTS = [
     "txt",
@@ -33,17 +36,33 @@ TEXTS = [
     "css",
     "ics",
     "vcf",
+    "sql",
+    "mbox",
+    "dot",
+    "xsd",
+    "js",
 ]
-BINARY = ["pdf", "png", "jpg", "jpeg", "gif", "tiff", "bmp", "zip", "docx", "xlsx", "odt", "ods"]
+BINARY = [
+    *("pdf", "png", "jpg", "jpeg", "gif", "tiff", "bmp", "webp", "ico"),
+    *("docx", "docm", "dotx", "dotm", "xlsx", "xlsm", "xltx", "xltm", "xls"),
+    *("pptx", "pptm", "ppsx", "potx", "odt", "ott", "ods", "ots", "odp", "odg"),
+    *("zip", "tar", "gz", "bz2", "xz", "tgz", "tar.gz", "tar.bz2", "tar.xz", "7z", "rar"),
+    *("mp3", "wav", "mp4", "m4a", "m4v", "mov"),
+]
+# They have no place for words.
+DUMB = ("bmp", "webp", "7z", "rar", "wav")
 
 
 @pytest.mark.parametrize("kind", [*TEXTS, *BINARY, "unknown", ""])
 def test_it_is_small_deterministic_and_says_what_it_is(kind: str) -> None:
     data = placeholder(f"a/b.{kind}")
-    assert 0 < len(data) < 4096
+    assert 0 < len(data) <= 10_240
     assert data == placeholder(f"other/NAME.{kind.upper()}")
-    if kind == "bmp":
-        return  # no place for words
+    if kind in DUMB:
+        return
+    if kind.endswith(("gz", "bz2", "xz")):
+        unpack = {"gz": gzip, "z2": bz2, "xz": lzma}[kind[-2:]]
+        data = unpack.decompress(data)
     if zipfile.is_zipfile(io.BytesIO(data)):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             data = b"".join(archive.read(name) for name in archive.namelist())
@@ -66,6 +85,26 @@ def test_it_is_small_deterministic_and_says_what_it_is(kind: str) -> None:
         ("svg", "image/svg+xml"),
         ("html", "text/html"),
         ("rtf", "text/rtf"),
+        ("webp", "image/webp"),
+        ("ico", "image/vnd.microsoft.icon"),
+        ("xls", "application/vnd.ms-excel"),
+        ("pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+        ("odp", "application/vnd.oasis.opendocument.presentation"),
+        ("odg", "application/vnd.oasis.opendocument.graphics"),
+        ("tar", "application/x-tar"),
+        ("tar.gz", "application/gzip"),
+        ("bz2", "application/x-bzip2"),
+        ("xz", "application/x-xz"),
+        ("7z", "application/x-7z-compressed"),
+        ("rar", "application/x-rar"),
+        ("mp3", "audio/mpeg"),
+        ("wav", "audio/x-wav"),
+        ("mp4", "video/mp4"),
+        ("m4a", "audio/x-m4a"),
+        ("mov", "video/quicktime"),
+        ("eml", "message/rfc822"),
+        ("vcf", "text/vcard"),
+        ("ics", "text/calendar"),
     ],
 )
 @pytest.mark.real
@@ -90,7 +129,8 @@ def test_php_knows_the_size_of_an_image(kind: str, tmp_path: Path) -> None:
 
 
 def test_the_parts_of_office_files_are_xml_and_odt_begins_with_its_type() -> None:
-    for kind in ("docx", "xlsx", "odt", "ods"):
+    office = ("docx", "dotm", "xlsx", "xlsm", "pptx", "odt", "ots", "odp", "odg")
+    for kind in office:
         with zipfile.ZipFile(io.BytesIO(placeholder(f"x.{kind}"))) as archive:
             assert archive.testzip() is None
             for name in archive.namelist():
