@@ -14,6 +14,7 @@ from typing import Any
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.release import Release
 from biso_tasks.actions.sets.retiring import retire_releases
+from biso_tasks.actions.sets.sealing import places_of, tree_of
 from biso_tasks.backup.checksums import SIGNATURE, SUMS, make_sums
 from biso_tasks.backup.guide import GUIDE
 from biso_tasks.backup.guide_release import release_guide
@@ -23,8 +24,6 @@ from biso_tasks.backup.manifest import (
     DatabaseDump,
     Manifest,
     Options,
-    Places,
-    Tree,
     grants_file,
 )
 from biso_tasks.backup.metadata import METADATA, encode
@@ -203,7 +202,6 @@ def _stems(work: Release) -> dict[str, str]:
 
 def _manifest(work: Release, listing: Listing, dumps: tuple[DatabaseDump, ...]) -> Manifest:
     target = work.target
-    files = sum(one.kind == "file" for one in listing.entries)
     return Manifest(
         id=work.id,
         environment=target.name,
@@ -216,15 +214,10 @@ def _manifest(work: Release, listing: Listing, dumps: tuple[DatabaseDump, ...]) 
         areas=("data", "database"),
         personal=False,
         options=Options("plain", "none"),
-        places=Places(
-            webroot=target.layout.webroot,
-            datadir=target.layout.datadir,
-            config=f"{target.layout.webroot}/{target.environment.config}",
-            datadir_in_webroot=target.layout.datadir_in_webroot,
-        ),
+        places=places_of(target),
         env=target.facts.env,
         proof=_record(work).as_dict(),
-        trees={"data": Tree(files, listing.size)},
+        trees={"data": tree_of(listing)},
         databases=dumps,
     )
 

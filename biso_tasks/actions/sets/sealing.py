@@ -30,14 +30,16 @@ from biso_tasks.database.identity import database_identity
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
+from biso_tasks.files.listing import Listing
 from biso_tasks.files.seen import encode as encode_seen
 from biso_tasks.files.seen import seen
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
+from biso_tasks.instance.instance import Instance
 from biso_tasks.version import tool_version
 
-__all__ = ["ACTIONS"]
+__all__ = ["ACTIONS", "places_of", "tree_of"]
 
 
 def _count(context: Context[Backup]) -> dict[str, Any]:
@@ -135,11 +137,10 @@ def _describe_seal(context: Context[Backup]) -> Effects:
 
 def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
     instance, config = work.target, context.site.backup
-    environment, layout = instance.environment, instance.layout
     return Manifest(
         id=work.id,
         environment=instance.name,
-        role=environment.role,
+        role=instance.environment.role,
         site=context.site.name,
         label=work.label,
         created=work.moment.isoformat(timespec="seconds"),
@@ -156,20 +157,9 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
             exclude=config.exclude,
             drained=work.drained,
         ),
-        places=Places(
-            webroot=layout.webroot,
-            datadir=layout.datadir,
-            config=f"{layout.webroot}/{environment.config}",
-            datadir_in_webroot=layout.datadir_in_webroot,
-        ),
+        places=places_of(instance),
         env=instance.facts.env,
-        trees={
-            area: Tree(
-                sum(one.kind == "file" for one in listing.entries),
-                listing.size,
-            )
-            for area, listing in work.listings.items()
-        },
+        trees={area: tree_of(listing) for area, listing in work.listings.items()},
         databases=tuple(
             DatabaseDump(
                 key=part.key,
@@ -201,6 +191,22 @@ def _manifest(work: Backup, context: Context[Backup]) -> Manifest:
         vanished=tuple(sorted(work.vanished)),
         missing=work.missing,
     )
+
+
+def places_of(instance: Instance) -> Places:
+    """Where things are of what a set is made of."""
+    layout = instance.layout
+    return Places(
+        webroot=layout.webroot,
+        datadir=layout.datadir,
+        config=f"{layout.webroot}/{instance.environment.config}",
+        datadir_in_webroot=layout.datadir_in_webroot,
+    )
+
+
+def tree_of(listing: Listing) -> Tree:
+    """What a manifest says of an area that is a tree."""
+    return Tree(sum(one.kind == "file" for one in listing.entries), listing.size)
 
 
 def _require_plausible(context: Context[Backup], manifest: Manifest) -> None:
