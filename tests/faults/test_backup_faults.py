@@ -223,7 +223,7 @@ def test_a_maintenance_whose_guard_is_killed_as_well_is_ended_by_recover(world: 
     backup_again(world, watched, watched.copied())
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="it waits for a silent link: BISO_FAULTS=all")
+@pytest.mark.whole  # waits for a silent link
 def test_a_silent_link_ends_the_maintenance_within_a_minute(world: World) -> None:
     world.reset("again")
     watched = watch(world)
@@ -238,7 +238,7 @@ def test_a_silent_link_ends_the_maintenance_within_a_minute(world: World) -> Non
     assert watched.require_sound() == []
 
 
-@pytest.mark.skipif(not EVERYTHING, reason="it waits for a slow rsync: BISO_FAULTS=all")
+@pytest.mark.whole  # waits for a slow rsync
 def test_an_rsync_that_outlives_its_killed_run_cannot_change_the_next_set(world: World) -> None:
     """The death of a run need not end what it started on the host: it may go on to write into the
     files that the next run goes on with."""
