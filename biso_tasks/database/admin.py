@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, Protocol
+from typing import TYPE_CHECKING, Any, Final, LiteralString, Protocol
+from weakref import WeakKeyDictionary
 
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Part, Raw, compose, query
 from biso_tasks.host.command import Command
+from biso_tasks.host.protocol import Host
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
@@ -42,7 +44,7 @@ class Admin(Protocol):
 @contextmanager
 def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
     """Connected to `dbname`, or to "postgres", else "template1": never to a database that is about
-    to be renamed. Raises NotConnected."""
+    to be renamed. Raises NotConnected, here or where a server that answered does not any more."""
     if server.admin_user is not None:
         yield _first_psql(server, dbname)
         return
@@ -59,15 +61,26 @@ def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
             return
 
 
+# What answered once, by host: each start of psql through sudo takes a tenth of a second.
+_ANSWERED: Final[WeakKeyDictionary[Host, set[Command]]] = WeakKeyDictionary()
+
+
 def _first_psql(server: Server, dbname: str | None) -> _ByPsql:
-    places = (dbname,) if dbname is not None else ("postgres", "template1")
-    for place in places[:-1]:
-        candidate = _ByPsql(server, place)
-        if candidate.answers():
+    if dbname is not None:
+        asked = _ByPsql(server, dbname)
+        asked.rows("SELECT 1 AS one")
+        return asked
+    candidates = [_ByPsql(server, place) for place in ("postgres", "template1")]
+    known = _ANSWERED.setdefault(server.host, set())
+    for candidate in candidates:
+        if candidate.command in known:
             return candidate
-    last = _ByPsql(server, places[-1])
-    last.rows("SELECT 1 AS one")
-    return last
+    found, last = candidates
+    if not found.answers():
+        found = last
+        found.rows("SELECT 1 AS one")
+    known.add(found.command)
+    return found
 
 
 class _ByConnection:
@@ -118,7 +131,7 @@ class _ByPsql:
             "--no-align",
             "--set=ON_ERROR_STOP=1",
         )
-        self._command = Command(words).as_user(server.admin_run_as)
+        self.command = Command(words).as_user(server.admin_run_as)
 
     @property
     def user(self) -> str:
@@ -146,7 +159,7 @@ class _ByPsql:
     def _run(self, text: str) -> str:
         # client_min_messages: a NOTICE on stderr is not what went wrong
         sql = "SET client_encoding = 'UTF8';\nSET client_min_messages = warning;\n" + text
-        result = self._server.host.run(self._command, stdin=sql.encode(), timeout=3600, ok=None)
+        result = self._server.host.run(self.command, stdin=sql.encode(), timeout=3600, ok=None)
         if result.code == 0:
             return result.text
         said = [line for line in result.error.splitlines() if line.strip()]

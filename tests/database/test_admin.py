@@ -73,6 +73,29 @@ def test_psql_runs_as_another_login_by_sudo(one: Any) -> None:
         assert role.rows("SELECT session_user::text AS u") == [("postgres",)]
 
 
+def test_where_an_admin_connects_is_found_out_once_for_a_host(
+    one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = one.admin_server()
+    started: list[Any] = []
+    run = type(server.host).run
+
+    def counted(host: Any, command: Any, **given: Any) -> Any:
+        started.append(command)
+        return run(host, command, **given)
+
+    monkeypatch.setattr(type(server.host), "run", counted)
+    for _ in range(3):
+        with admin(server) as role:
+            assert role.rows("SELECT 1 AS one") == [(1,)]
+    assert len(started) <= 4
+    # Of another role nothing is known yet, and of a database that may be gone nothing ever.
+    for given, dbname in ((replace(server, admin_user="nobody_here"), None), (server, "weg")):
+        for _ in range(2):
+            with pytest.raises(NotConnected), admin(given, dbname):
+                pass
+
+
 def test_an_admin_that_cannot_connect_is_told_with_a_remedy(one: Any) -> None:
     server = replace(one.admin_server(), admin_user="nobody_here")
     with pytest.raises(NotConnected) as caught, admin(server):
