@@ -7,6 +7,7 @@ from typing import Any
 from biso_tasks.actions.sets.backup import Backup, read_areas
 from biso_tasks.actions.sets.stores import own_store
 from biso_tasks.cli.call import Call
+from biso_tasks.cli.sealed import sealed_set
 from biso_tasks.files.space import human
 
 __all__ = ["backup"]
@@ -34,11 +35,8 @@ def backup(call: Call, env: str, only: str, no_maintenance: bool) -> None:
     )
 
     def said() -> dict[str, Any]:
-        sealed = work.sealed
         return {
-            "set": None if sealed is None else sealed.id,
-            "path": None if sealed is None else sealed.path,
-            "bytes": None if sealed is None else sealed.manifest.size,
+            **sealed_set(work.sealed),
             "maintenance_seconds": round(work.maintenance_seconds, 3),
         }
 

@@ -11,6 +11,7 @@ from biso_tasks.actions.sets.trust import require_trusted
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.restoring import said
+from biso_tasks.cli.sealed import sealed_set
 from biso_tasks.errors import Refused
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
@@ -24,7 +25,6 @@ def baseline(call: Call, env: str, name: str) -> None:
     guards.not_production(session.environment(environment), "baseline")
     work = _run(call, session, environment, name)
     if work.sealed is not None:
-        call.document |= {"set": work.sealed.id, "path": work.sealed.path, "name": name}
         what = f"the baseline {name!r}" if name else "the baseline"
         call.text(
             f"{work.sealed.id} is {what} of {environment}. `biso reset-test` goes back to it."
@@ -98,7 +98,11 @@ def _run(call: Call, session: Session, environment: str, name: str) -> Backup:
     work.bind_values()
 
     def facts() -> dict[str, Any]:
-        return {"maintenance_seconds": round(work.maintenance_seconds, 3)}
+        return {
+            **sealed_set(work.sealed),
+            "name": name,
+            "maintenance_seconds": round(work.maintenance_seconds, 3),
+        }
 
     call.run_recipe(session, work, recipe="baseline", facts=facts)
     return work

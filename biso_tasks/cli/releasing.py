@@ -10,6 +10,7 @@ from biso_tasks.actions.sets.stores import release_store
 from biso_tasks.backup.gate import GATE
 from biso_tasks.backup.signature import require_key
 from biso_tasks.cli.call import Call
+from biso_tasks.cli.sealed import sealed_set
 from biso_tasks.errors import ConfigError, Refused
 from biso_tasks.files.space import human
 from biso_tasks.session import Session
@@ -44,11 +45,8 @@ def release(call: Call, env: str, gate: bool) -> None:
     work.bind_values()
 
     def said() -> dict[str, Any]:
-        sealed = work.sealed
         return {
-            "set": None if sealed is None else sealed.id,
-            "path": None if sealed is None else sealed.path,
-            "bytes": None if sealed is None else sealed.manifest.size,
+            **sealed_set(work.sealed),
             "proof": None if work.proof is None else work.proof.as_json(),
         }
 

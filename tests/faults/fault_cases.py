@@ -117,6 +117,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
         cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
         cases.append(StepCase("backup", "window", Manner("restart", "middle")))
         cases.append(StepCase("backup", "describe", Manner("crash", "middle")))
+        cases.append(StepCase("baseline", "retire", Manner("fail", "after")))
     return cases
 
 
