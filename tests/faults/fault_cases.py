@@ -9,6 +9,9 @@ from typing import Any
 from fault_world import IN_PLACE, SWAPS, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
+PLENTY = 100_000
+"""Bytes that are enough for what a late step of a backup has still to write, but not for an early
+one's."""
 SHARES = 8
 """The verbs of an exchange are dealt to so many cases; each takes every eighth."""
 
@@ -146,9 +149,10 @@ def program_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, str]]:
 def full_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, int]]:
     """Each step of `backup` before which the disk gets full, and how many bytes are left."""
     if not everything:
-        return [("copy-files", 20_000), ("window", 4_096), ("dump", 8_192), ("seal", 4_096)]
+        return [("guard", 0), ("copy-files", 20_000), ("window", 4_096), ("dump", 8_192),
+                ("seal", 4_096)]  # fmt: skip
     steps = [step.name for step in recipes()["backup"]]
-    return [(step, left) for step in steps for left in (0, 4_096, 20_000, 100_000)]
+    return [(step, left) for step in steps for left in (0, 4_096, 20_000, PLENTY)]
 
 
 def _all_manners(recipe: str, step: str, cuts: tuple[tuple[str, ...], ...]) -> list[StepCase]:

@@ -16,6 +16,7 @@ import pytest
 from fault_cases import (
     CODES,
     EVERYTHING,
+    PLENTY,
     StepCase,
     at_step,
     full_cases,
@@ -162,7 +163,7 @@ def test_a_program_that_is_killed_in_any_step_makes_no_set(
 
 
 # What says that there is no room: the system, what looks at the dump, the look before a run.
-_FULL = "No space left on device|is the disk full|needs about .* free|not enough"
+_FULL = "No space left on device|is the disk full|has .* free; .* needs "
 
 
 @pytest.mark.parametrize(("step", "left"), full_cases())
@@ -181,16 +182,16 @@ def test_a_disk_that_gets_full_before_any_step_is_named_and_makes_no_set(
             run = world.run(spec, *world.words("backup"))
         assert run.reached
         out_of_maintenance(world, seconds=60)
+        filler.unlink()  # to look at a set takes a little room as well
         fresh = watched.require_sound()
         late.unlink(missing_ok=True)
-        if step in ("close-set", "unlock"):
+        if step in ("close-set", "unlock") or (left == PLENTY and run.code == 0):
             assert run.code == 0 and fresh, run.err
         else:
             assert run.code in (1, 3) and not fresh, run.err
             said = run.document["error"]["message"]
             assert re.search(_FULL, said), said
-            assert str(store) in said, said
-        filler.unlink()
+            assert str(store.parent) in said, said  # the store, or its filesystem
         backup_again(world, watched, {} if fresh else watched.copied())
         assert world.check(run) == "old"
 
