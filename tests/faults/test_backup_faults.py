@@ -46,7 +46,9 @@ def test_a_backup_that_ends_at_a_step_leaves_no_set_that_is_not_good_and_no_main
     assert run.reached, "the step never came"
     if case.step == "window" and case.manner.side == "middle":
         assert "in maintenance" in Path(spec["reached"]).read_text("utf-8")
-    assert run.code in CODES[spec["act"]], f"exit {run.code}\n{run.err[-2000:]}"
+    # Ended by the signal when it had done all, and said so, and was on its way out.
+    late = run.code == -signal.SIGTERM and run.document["ok"]
+    assert late or run.code in CODES[spec["act"]], f"exit {run.code}\n{run.err[-2000:]}"
     took = out_of_maintenance(world, case.recipe, seconds=60)
     print(f"out of maintenance after {took:.2f} s")
     fresh = watched.require_sound()
