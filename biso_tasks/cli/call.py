@@ -15,7 +15,7 @@ from typing import Any
 
 from biso_tasks.actions.kit import Work, bind_recipe
 from biso_tasks.actions.recipes import Book, read_book
-from biso_tasks.cli.installed import require_current
+from biso_tasks.cli.installed import require_packages
 from biso_tasks.cli.memory import leave_no_core
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output, say
@@ -295,7 +295,7 @@ def _attempt(call: Call, body: Callable[[Call], None]) -> BisoError | None:
     try:
         # Until the run has ended a signal stops what is begun; afterwards only its report is left.
         with raising(lambda: call.outcome is not None), call.stack:
-            require_current()
+            require_packages()
             body(call)
     except KeyboardInterrupt:
         return Interrupted(_EARLY)

@@ -113,15 +113,7 @@ def test_a_failure_before_anything_is_lost_leaves_all_as_it_was(world: Any, step
     assert world.leftovers(previous=False) == []
 
 
-# Each step of it is also killed and made to fail by tests/faults, without SSH and sudo.
-_LATER = [step for step in STEPS[BEGIN:] if step not in SEALED]
-_QUICK = (_LATER[0], "anonymize", _LATER[-1])
-
-
-@pytest.mark.parametrize(
-    "step",
-    [step if step in _QUICK else pytest.param(step, marks=pytest.mark.whole) for step in _LATER],
-)
+@pytest.mark.parametrize("step", [step for step in STEPS[BEGIN:] if step not in SEALED])
 def test_a_failure_later_keeps_test_away_until_recover_puts_it_back(world: Any, step: str) -> None:
     in_place(world, insert(step, "false"))
     before = world.test.state()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from biso_tasks.files.placeholders import archives, office, pictures, words
+from biso_tasks.files.placeholders import archives, office, pictures, recordings, words
 from biso_tasks.files.placeholders.words import TEXT
 
 __all__ = ["TEXT", "placeholder"]
@@ -93,12 +93,12 @@ _KINDS: Final[dict[str, Callable[[], bytes]]] = {
     "tar.xz": _tar_xz,
     "7z": archives.seven_zip,
     "rar": archives.rar,
-    "mp3": archives.mp3,
-    "wav": archives.wav,
-    "m4a": partial(archives.film, b"M4A "),
-    "m4v": partial(archives.film, b"mp42"),
-    "mov": partial(archives.film, b"qt  "),
-    "mp4": partial(archives.film, b"mp42"),
+    "mp3": recordings.mp3,
+    "wav": recordings.wav,
+    "m4a": partial(recordings.film, b"M4A "),
+    "m4v": partial(recordings.film, b"mp42"),
+    "mov": partial(recordings.film, b"qt  "),
+    "mp4": partial(recordings.film, b"mp42"),
     "htm": words.html,
     "html": words.html,
     "xhtml": words.xml,
