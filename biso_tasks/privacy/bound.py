@@ -63,10 +63,10 @@ def _says(folded: str) -> bool:
 class Cells:
     """Learns the values of one column, then is asked. Hashes only."""
 
-    __slots__ = ("_asked", "_column", "_dated", "_hashes", "_plain", "_salt", "_timed")
+    __slots__ = ("_asked", "_dated", "_hashes", "_plain", "_salt", "_timed", "column")
 
     def __init__(self, column: Column, hasher: Hasher) -> None:
-        self._column = column
+        self.column = column
         self._plain = column.type.family not in TREES and column.type.family != "bytea"
         self._dated = column.type.family in ("date", "timestamp")
         self._timed = (column.type.element or column.type).family in ("date", "timestamp", "range")
@@ -74,21 +74,22 @@ class Cells:
         self._hashes = array("q")
         self._asked: frozenset[int] | None = None
 
-    def _pieces(
-        self, keys: Iterable[str], values: Values, keyed: bool
-    ) -> tuple[list[str], list[str]]:
+    def _pieces(self, values: Values, keyed: bool) -> tuple[Sequence[int], list[str]]:
+        """The folded pieces that weigh, and the row of each. Two of us may ask for the same."""
+        if keyed not in values.weighed:
+            values.weighed[keyed] = self._weigh(values, keyed)
+        return values.weighed[keyed]
+
+    def _weigh(self, values: Values, keyed: bool) -> tuple[Sequence[int], list[str]]:
+        rows: Sequence[int]
         if not self._plain:
-            pairs = [
-                (key, piece)
-                for key, found in zip(keys, values.compared(), strict=True)
-                for piece in found
-            ]
-            told, pieces = [key for key, _ in pairs], [piece for _, piece in pairs]
+            told = [(row, one) for row, found in enumerate(values.compared()) for one in found]
+            rows, pieces = [row for row, _ in told], [one for _, one in told]
         elif "" in values.raw:
-            told = list(compress(keys, values.raw))
+            rows = list(compress(range(len(values.raw)), values.raw))
             pieces = list(filter(None, values.raw))
         else:
-            told, pieces = list(keys), list(values.raw)
+            rows, pieces = range(len(values.raw)), list(values.raw)
         if not pieces:
             return [], []
         folded = fold_all(pieces)
@@ -111,42 +112,46 @@ class Cells:
                 for one, piece in zip(good, folded, strict=True)
             ]
         if all(good):
-            return told, folded
-        return list(compress(told, good)), list(compress(folded, good))
+            return rows, folded
+        return list(compress(rows, good)), list(compress(folded, good))
 
-    def _made(self, keys: Iterable[str], values: Values, keyed: bool) -> Iterable[int]:
-        keys, folded = self._pieces(keys, values, keyed)
-        return map(hash, zip(repeat(self._salt), keys, folded, strict=False))
+    def _made(
+        self, keys: Sequence[str], values: Values, keyed: bool
+    ) -> tuple[Sequence[int], Iterable[int]]:
+        rows, folded = self._pieces(values, keyed)
+        told = keys if len(rows) == len(keys) and self._plain else map(keys.__getitem__, rows)
+        return rows, map(hash, zip(repeat(self._salt), told, folded, strict=False))
 
     def learn_all(self, keys: Sequence[str], values: Values, *, keyed: bool = True) -> int:
         """Takes the values of many rows, which `keys` tell from others; without anything that does,
         not `keyed`. Gives the number of pieces taken."""
         before = len(self._hashes)
-        self._hashes.extend(self._made(keys, values, keyed))
+        self._hashes.extend(self._made(keys, values, keyed)[1])
         self._asked = None
         return len(self._hashes) - before
 
     def learn(self, key: str, raw: str, *, keyed: bool = True) -> int:
         """Takes the value of one row."""
-        return self.learn_all((key,), Values(self._column, (raw,)), keyed=keyed)
+        return self.learn_all((key,), Values(self.column, (raw,)), keyed=keyed)
 
     def survivors(
         self, keys: Sequence[str], values: Values, *, keyed: bool = True
     ) -> tuple[int, int]:
         """How many pieces stood in the same row before, and of how many that weigh at all."""
         known = self._known()
-        made = list(self._made(keys, values, keyed))
+        made = list(self._made(keys, values, keyed)[1])
         if known.isdisjoint(made):
             return 0, len(made)
         return sum(map(known.__contains__, made)), len(made)
 
-    def unchanged(self, key: str, raw: str, *, keyed: bool = True) -> bool:
-        """Whether a piece of the value stood in this row before."""
-        return self.survivors((key,), Values(self._column, (raw,)), keyed=keyed)[0] > 0
-
-    def weighs(self, key: str, raw: str, *, keyed: bool = True) -> bool:
-        """Whether the value is one that can be compared at all."""
-        return self.survivors((key,), Values(self._column, (raw,)), keyed=keyed)[1] > 0
+    def rows(self, keys: Sequence[str], values: Values, *, keyed: bool = True) -> set[int]:
+        """Which of the values, by their number, have a piece that stood in the same row before."""
+        known = self._known()
+        rows, made = self._made(keys, values, keyed)
+        made = list(made)
+        if known.isdisjoint(made):
+            return set()
+        return set(compress(rows, map(known.__contains__, made)))
 
     def _known(self) -> frozenset[int]:
         if self._asked is None:

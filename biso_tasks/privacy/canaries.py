@@ -24,7 +24,7 @@ _TEXT: Final = Type("text", "pg_catalog", "text", "text")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Planted:
-    """One cell of the canary table: the column, how `cells.select` reads it, and its SQL value."""
+    """One cell of the canary table: column, value as `cells.expression` reads it, and in SQL."""
 
     column: Column
     raw: str

@@ -25,7 +25,6 @@ __all__ = [
     "numbers",
     "readable",
     "searched",
-    "select",
     "stored",
     "tables",
     "whole_columns",
@@ -68,21 +67,13 @@ def numbers(column: Column, alias: str) -> str | None:
     return f"CASE WHEN {name} BETWEEN 1e10 AND 1e15 THEN trunc({name}::numeric)::text END"
 
 
-def select(columns: Sequence[Column], table: Column, *, first: str = "") -> str:
-    """The SELECT that gives `columns` of `table` as text; `first` is an expression before them."""
-    only = "ONLY " if table.kind == "table" else ""
-    exprs = [first] if first else []
-    exprs += [expression(column, "t") for column in columns]
-    return f"SELECT {', '.join(exprs)} FROM {only}{table.sql_table} AS t"
-
-
 def content(raw: str) -> bytes:
-    """The bytes of a bytea value as `select` gives it."""
+    """The bytes of a bytea value as `expression` gives it."""
     return bytes.fromhex(raw[65:])
 
 
 def stored(digest: str) -> str:
-    """A bytea value of which the checksum is enough, as `select` gives it."""
+    """A bytea value of which the checksum is enough, as `expression` gives it."""
     return f"{digest}:01"
 
 
@@ -128,6 +119,8 @@ class Values:
     def __init__(self, column: Column, raw: Sequence[str]) -> None:
         self.column = column
         self.raw = raw
+        # What `bound.Cells` made of them, by whether rows are told apart: it is asked for twice.
+        self.weighed: dict[bool, tuple[Sequence[int], list[str]]] = {}
         self._documents: list[Any] | None = None
         if column.type.family in TREES:
             self._documents = _documents(raw)

@@ -55,6 +55,17 @@ class _Name(NamedTuple):
     length: int  # in letters
 
 
+def _may_point(text: str) -> bool:
+    """Whether a text is long enough to point to anybody: one word or a short number does not, nor
+    does a pseudonym of ours."""
+    return (
+        len(text) > 4
+        and not text.isalpha()
+        and (len(text) > 8 or not text.isalnum())
+        and not (text[:5] == "Text " and _masked(text))
+    )
+
+
 @final
 class Distinctive:
     """Learns originals, then is frozen and finds them in any text."""
@@ -233,15 +244,7 @@ class Distinctive:
 
     def find_cells(self, cells: Iterable[str]) -> frozenset[str]:
         """The kinds of originals within any of many texts."""
-        # One word or a short number points to nobody, a pseudonym of ours neither.
-        kept = [
-            one
-            for one in dict.fromkeys(cells)
-            if len(one) > 4
-            and not one.isalpha()
-            and (len(one) > 8 or not one.isalnum())
-            and not (one[:5] == "Text " and _masked(one))
-        ]
+        kept = [one for one in dict.fromkeys(cells) if _may_point(one)]
         if not kept:
             return frozenset()
         block = CELL.join(kept)
@@ -256,6 +259,20 @@ class Distinctive:
         if self._texts and not self._texts.isdisjoint(_grams(hashes)):
             kinds.add("text")
         return frozenset(kinds)
+
+    def holding(self, cells: Sequence[str]) -> set[int]:
+        """Which of many texts, by their number, hold an original."""
+        left = [(0, len(cells))]
+        found: set[int] = set()
+        while left:
+            start, end = left.pop()
+            if self.find_cells(cells[start:end]):
+                if end - start == 1:
+                    found.add(start)
+                else:
+                    half = (start + end) // 2
+                    left += [(start, half), (half, end)]
+        return found
 
     def _long_names(self, hashes: Sequence[int]) -> Iterator[tuple[int, int]]:
         """From and to which word a name of more than two words stands."""

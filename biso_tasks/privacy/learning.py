@@ -139,8 +139,8 @@ class _Table:
         distinctive = originals.distinctive
         owners = self.owners(columns, len(keys))
         families = columns[self.family] if self.family is not None else None
-        for one, cells, values in zip(self.personal, self.cells, columns, strict=False):
-            told = Values(one.column, values)
+        values = [Values(o.column, v) for o, v in zip(self.personal, columns, strict=False)]
+        for one, cells, told in zip(self.personal, self.cells, values, strict=True):
             originals.values += cells.learn_all(keys, told, keyed=self.keyed)
             if one.column.type.family in MUTE:
                 continue
@@ -158,8 +158,8 @@ class _Table:
                     ):
                         distinctive.learn_full_name(text, staff=self.staff)
         if self.whole:
-            for one, cells, values in zip(self.personal, self.whole_cells, columns, strict=False):
-                cells.learn_all(columns[-1], Values(one.column, values))
+            for cells, told in zip(self.whole_cells, values, strict=True):
+                cells.learn_all(columns[-1], told)
         for given, family in self.pairs:
             for first, last in set(zip(columns[given], columns[family], strict=True)):
                 if first and last:

@@ -28,6 +28,7 @@ _INLINE: Final = 262_144  # bytes of a bytea that come with its row
 _TEXT: Final = 8_388_608  # bytes of a table that are read together, about
 _ASIDE: Final = 134_217_728  # bytes kept out of line, above which rows are read one by one
 _ROWS: Final = 2_000
+_FEW_PAGES: Final = 64  # read together where only the first rows are wanted
 _TID_RANGES: Final = 140_000  # the server's version from which a range of pages is found at once
 
 T = TypeVar("T")
@@ -39,6 +40,12 @@ class Batch(NamedTuple):
 
     keys: list[str]
     columns: list[list[str]]
+
+    def first(self, rows: int) -> Batch:
+        """No more than so many of them."""
+        if len(self.keys) <= rows:
+            return self
+        return Batch(self.keys[:rows], [column[:rows] for column in self.columns])
 
 
 def _ahead(steps: Iterator[Callable[[], T]]) -> Generator[T, None, None]:
@@ -79,13 +86,13 @@ def _by_rows(
     values: Sequence[str],
     table: Column,
     others: str,
+    limit: int | None,
 ) -> Iterator[Batch]:
     held: list[tuple[str | None, ...]] = []
     size = 0
-    for row in stream(
-        conn,
-        f"SELECT {', '.join((key_expression(keys), *values))} FROM {_source(table)} WHERE {others}",
-    ):
+    text = f"SELECT {', '.join((key_expression(keys), *values))} FROM {_source(table)}"
+    text += f" WHERE {others}" + (f" LIMIT {limit}" if limit is not None else "")
+    for row in stream(conn, text):
         held.append(row)
         size += sum(len(value) for value in row if value is not None)
         if len(held) >= _ROWS or size >= _TEXT:
@@ -107,11 +114,12 @@ def batches(
     table: Column,
     *,
     but: str = "",
+    limit: int | None = None,
 ) -> Iterator[Batch]:
-    """Every row of `table`, in batches, without those that fulfil the SQL condition `but`;
-    `values` are SQL expressions of type text over the alias `t`. Inside a transaction that was
-    settled; nothing else can run on `conn` before the last one was taken. Where a value holds
-    control characters, some rows may come twice."""
+    """Every row of `table`, in batches, without those that fulfil the SQL condition `but`, or no
+    more than the first `limit`; `values` are SQL expressions of type text over the alias `t`.
+    Inside a transaction that was settled; nothing else can run on `conn` before the last one was
+    taken. Where a value holds control characters, some rows may come twice."""
     others = _others(table, but)
     pages, aside = query(
         conn,
@@ -120,12 +128,14 @@ def batches(
         (table.sql_table,),
     )[0]
     if conn.info.server_version < _TID_RANGES or aside > _ASIDE:
-        yield from _by_rows(conn, keys, values, table, others)
+        yield from _by_rows(conn, keys, values, table, others, limit)
         return
     joined = [f"string_agg({key_expression(keys)}, chr(30))"] if keys else []
     joined += [f"string_agg(COALESCE({value}, ''), chr(30))" for value in values]
     head = f"SELECT {', '.join(('count(*)', *joined))} FROM {_source(table)}"
     step = max(1, int(_TEXT / (8192 + 4 * aside / max(pages, 1))))
+    if limit is not None:
+        step = min(step, _FEW_PAGES)
 
     def read(start: int) -> Batch | None:
         where = f"t.ctid >= '({start},0)'"
@@ -143,15 +153,21 @@ def batches(
         for start in range(0, max(pages, 1), step):
             yield partial(read, start)
 
+    rows = 0
     with closing(_ahead(steps())) as found:
         for batch in found:
             if batch is None:
                 break
+            if limit is not None:
+                batch = batch.first(limit - rows)
+                rows += len(batch.keys)
             if batch.keys:
                 yield batch
+            if rows == limit:
+                return
         else:
             return
-    yield from _by_rows(conn, keys, values, table, others)
+    yield from _by_rows(conn, keys, values, table, others, limit)
 
 
 def large(

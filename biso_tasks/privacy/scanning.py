@@ -119,7 +119,7 @@ class Scan:
         ]
         told = [one for one in asked if one.column.type.family != "bytea"]
         told += [_Asked(column, None, loose=True) for column in also]
-        values = [
+        shown = [
             (numbers(one.column, "t") if one.column in also else None)
             or expression(one.column, "t")
             for one in told
@@ -127,15 +127,14 @@ class Scan:
         whole = originals.whole(table.relation)
         sure = bool(whole) and all(name in present for name in whole)
         if sure and told:
-            values.append(key_expression([present[name] for name in whole]))
-        for names, columns in batches(conn, keys, values, table, but=but) if told else ():
+            shown.append(key_expression([present[name] for name in whole]))
+        for names, columns in batches(conn, keys, shown, table, but=but) if told else ():
             for one, found in zip(told, columns, strict=False):
-                self.batch(one, names, found, keyed=bool(keys))
+                values = Values(one.column, found)
+                self.batch(one, names, values, keyed=bool(keys))
                 if sure and one.cells is not None and not one.column.generated:
-                    told_apart = Values(one.column, found)
-                    one.sure += originals.expect_whole(one.column).survivors(
-                        columns[-1], told_apart
-                    )[0]
+                    apart = originals.expect_whole(one.column)
+                    one.sure += apart.survivors(columns[-1], values)[0]
         for one in asked:
             if one.column.type.family == "bytea":
                 self.stored(conn, one, keys, but)
@@ -146,10 +145,9 @@ class Scan:
             if one.sure or (one.hits and enough):
                 self.leaks.add(Leak(one.column.label, "unchanged"))
 
-    def batch(self, one: _Asked, keys: list[str], values: list[str], *, keyed: bool) -> None:
+    def batch(self, one: _Asked, keys: list[str], told: Values, *, keyed: bool) -> None:
         """Some rows of one column."""
-        self.values += len(values) - values.count("")
-        told = Values(one.column, values)
+        self.values += len(told.raw) - told.raw.count("")
         if one.cells is not None:
             hits, weighed = one.cells.survivors(keys, told, keyed=keyed)
             one.hits += hits

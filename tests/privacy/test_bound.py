@@ -35,9 +35,13 @@ def test_many_values_are_remembered_as_one_is(found: list[str]) -> None:
     many, single = Cells(column, hasher := Hasher()), Cells(column, hasher)
     count = many.learn_all(keys, Values(column, found))
     assert count == sum(single.learn(key, one) for key, one in zip(keys, found, strict=True))
-    for key, one in zip(keys, found, strict=True):
-        assert many.unchanged(key, one) == single.unchanged(key, one) == many.weighs(key, one)
+    weighing = set()
+    for at, (key, one) in enumerate(zip(keys, found, strict=True)):
+        alone = Values(column, (one,))
+        assert many.survivors((key,), alone) == single.survivors((key,), alone)
+        weighing |= {at} if many.survivors((key,), alone)[1] else set()
     assert many.survivors(keys, Values(column, found)) == (count, count)
+    assert many.rows(keys, Values(column, found)) == weighing
 
 
 @pytest.mark.parametrize("letter", ["ä", " Ö ", "ß", "x", "王"])
@@ -67,3 +71,18 @@ def test_a_name_at_the_end_of_one_cell_and_the_start_of_the_next_is_none() -> No
     known.freeze()
     assert known.find_cells(["sie heisst Anna", "Müller und Söhne"]) == frozenset()
     assert known.find_cells(["sie heisst", "Anna Müller"]) == {"name"}
+
+
+@given(
+    st.lists(
+        st.text(max_size=20)
+        | st.sampled_from(["Anna Müller", "zu Anna <b>Müller</b>", "079 123 45 67", "Müller", "x"]),
+        max_size=20,
+    )
+)
+def test_which_of_many_texts_hold_an_original_is_what_each_says_alone(cells: list[str]) -> None:
+    known = Distinctive(Hasher())
+    known.learn_name("Anna", "Müller")
+    known.learn("079 123 45 67")
+    known.freeze()
+    assert known.holding(cells) == {at for at, one in enumerate(cells) if known.find(one)}

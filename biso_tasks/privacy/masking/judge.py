@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from biso_tasks.privacy.cells import MUTE, readable, searched, select
+from biso_tasks.privacy.cells import MUTE, Values, expression, readable
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.masking.spans import spans_of
 from biso_tasks.privacy.originals import Cells, Originals
-from biso_tasks.privacy.sqltext import column_name, query, stream
+from biso_tasks.privacy.reading import Batch, batches
+from biso_tasks.privacy.sqltext import column_name, query
 
 if TYPE_CHECKING:
     import psycopg
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Verdict", "judge", "member_words", "searchable"]
 
 _LOOK: Final = 2000  # rows that decide about a column
-_REMEMBERED: Final = 20_000  # short texts whose judgement is kept: codes repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Verdict:
 
 
 class _Judge:
+    """Looks at many rows of a table at a time; a verdict on single cells is the exception."""
+
     def __init__(
         self, group: Sequence[Classified], originals: Originals, columns: Sequence[Column],
         personal: int,
@@ -59,36 +61,24 @@ class _Judge:
             originals.of(column) if self.known and at < personal else None
             for at, column in enumerate(columns)
         ]
-        self._seen: dict[str, bool] = {}
 
-    def rows(
+    def batches(
         self, stage: psycopg.Connection[Any], todo: Sequence[int], limit: int | None = None
-    ) -> Iterator[tuple[str | None, str, tuple[str | None, ...]]]:
-        columns = [self.columns[at] for at in todo]
-        text = select([*self.keys, *columns], self.table, first="t.ctid::text")
-        if limit is not None:
-            text += f" LIMIT {limit}"
-        width = 1 + len(self.keys)
-        for row in stream(stage, text):
-            yield row[0], "\x1f".join(value or "" for value in row[1:width]), row[width:]
+    ) -> Iterator[Batch]:
+        """The ctid of each row, then its values of the columns `todo`."""
+        values = ["t.ctid::text", *(expression(self.columns[at], "t") for at in todo)]
+        return batches(stage, self.keys, values, self.table, limit=limit)
 
-    def unchanged(self, at: int, key: str, raw: str) -> bool:
+    def unchanged(self, at: int, keys: Sequence[str], values: Values) -> set[int]:
+        """The rows whose value of column `at` is what it was in the source."""
         cells = self.cells[at]
-        return cells is not None and cells.unchanged(key, raw, keyed=bool(self.keys))
+        return set() if cells is None else cells.rows(keys, values, keyed=bool(self.keys))
 
-    def holds(self, at: int, raw: str) -> bool:
-        column = self.columns[at]
-        if column.type.family in MUTE:
-            return False
-        if len(raw) > 64:
-            return bool(self.originals.distinctive.find(searched(column, raw)))
-        known = self._seen.get(raw)
-        if known is None:
-            if len(self._seen) >= _REMEMBERED:
-                self._seen.clear()
-            known = bool(self.originals.distinctive.find(searched(column, raw)))
-            self._seen[raw] = known
-        return known
+    def holding(self, values: Values) -> set[int]:
+        """The rows whose value holds an original of anybody."""
+        if values.column.type.family in MUTE:
+            return set()
+        return self.originals.distinctive.holding(values.searched())
 
 
 def judge(
@@ -116,30 +106,33 @@ def judge(
     rest = [at for at in range(len(columns)) if at not in verdict.whole]
     if not rest:
         return verdict
-    for ctid, key, values in judged.rows(stage, rest):
-        for at, raw in zip(rest, values, strict=True):
-            if not raw:
-                continue
-            gone = judged.unchanged(at, key, raw)
-            if not gone and not judged.holds(at, raw):
-                continue
+    cells: dict[tuple[str, int], Cell] = {}  # a batch may come twice
+    for keys, (ctids, *values) in judged.batches(stage, rest):
+        for at, found in zip(rest, values, strict=True):
+            told = Values(columns[at], found)
+            gone = judged.unchanged(at, keys, told)
+            held = judged.holding(told) - gone
             if sampled and at < len(personal):
-                verdict.whole.add(at)
+                if gone or held:
+                    verdict.whole.add(at)
                 continue
-            spans = set() if gone else spans_of(originals, columns[at], raw)
-            verdict.spans |= spans
-            verdict.cells.append(Cell(str(ctid), at, raw if spans else None))
-    verdict.cells = [cell for cell in verdict.cells if cell.at not in verdict.whole]
+            for row in gone:
+                cells[ctids[row], at] = Cell(ctids[row], at)
+            for row in held:
+                spans = spans_of(originals, columns[at], found[row])
+                verdict.spans |= spans
+                cells[ctids[row], at] = Cell(ctids[row], at, found[row] if spans else None)
+    verdict.cells = [cell for cell in cells.values() if cell.at not in verdict.whole]
     return verdict
 
 
 def _look(stage: psycopg.Connection[Any], judged: _Judge, todo: Sequence[int]) -> set[int]:
+    """The columns of which half of the first rows are as they were."""
     seen, hits = dict.fromkeys(todo, 0), dict.fromkeys(todo, 0)
-    for _, key, values in judged.rows(stage, todo, _LOOK):
-        for at, raw in zip(todo, values, strict=True):
-            if raw:
-                seen[at] += 1
-                hits[at] += judged.unchanged(at, key, raw)
+    for keys, (_, *values) in judged.batches(stage, todo, _LOOK):
+        for at, column in zip(todo, values, strict=True):
+            seen[at] += len(column) - column.count("")
+            hits[at] += len(judged.unchanged(at, keys, Values(judged.columns[at], column)))
     return {at for at in todo if hits[at] * 2 >= seen[at] > 0 and hits[at] > 0}
 
 

@@ -116,7 +116,7 @@ def _walk(value: Any, text: Callable[[str], str]) -> Any:
 
 
 def replaced(originals: Originals, column: Column, raw: str, replace: Replaced) -> str | None:
-    """The value `raw` (see `cells.select`) with its originals replaced; None where they are no
+    """The value `raw` (see `cells.expression`) with its originals replaced; None where they are no
     spans of texts, or where replacing them leaves one."""
     if column.type.family == "text":
         made = replaced_text(originals, raw, replace)
