@@ -35,6 +35,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.database.sqltext import compose, name, query
 from biso_tasks.database.transfer import Leg, Route, transfer
+from biso_tasks.database.wire import PLAIN, Wire, packed, unpacked
 from biso_tasks.errors import StepFailed
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def copy(
     dbname: str,
     *,
     route: Route = "local",
+    wire: Wire = PLAIN,
     cancel: threading.Event,
     timeout: float | None = None,
     exclude_tables: Sequence[str] = (),
@@ -164,7 +166,8 @@ def copy(
         client_command(stage, LOAD, HEAD, *stage.client_words("psql")),
         password_line(target.dsn),
     )
-    transfer(from_leg, to_leg, f"copying {source}", route=route, cancel=cancel, timeout=timeout)
+    legs = packed(from_leg, wire), unpacked(to_leg, wire)
+    transfer(*legs, f"copying {source}", route=route, cancel=cancel, timeout=timeout)
     with connect(stage, autocommit=True) as connection:
         found = connection.execute(
             """SELECT shobj_description(oid, 'pg_database') FROM pg_database

@@ -22,6 +22,7 @@ from biso_tasks.database.names import stage_name
 from biso_tasks.database.pair import check_pair, untrusted_extensions
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.transfer import transfer
+from biso_tasks.database.wire import PLAIN, Wire
 from biso_tasks.errors import Interrupted, StepFailed
 
 pytestmark = pytest.mark.real
@@ -100,7 +101,11 @@ def prints(server: Any, dbname: str | None = None) -> dict[str, Any]:
         return fingerprint(connection)
 
 
-@pytest.mark.parametrize("route", ["local", "relay", "direct"])
+@pytest.mark.parametrize(
+    ("route", "wire"),
+    [("local", PLAIN), ("relay", PLAIN), ("direct", PLAIN), ("relay", Wire("zstd", 3)),
+     ("direct", Wire("gzip", 1))],
+)  # fmt: skip
 def test_everything_comes_through_and_belongs_to_the_application(
     one: Any,
     two: Any,
@@ -108,12 +113,13 @@ def test_everything_comes_through_and_belongs_to_the_application(
     fresh: Callable[..., str],
     cancel: threading.Event,
     route: str,
+    wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # in the place of `ssh … host --`: a shell that is given the same one word of shell text
     monkeypatch.setattr(f"{transfer.__module__}.remote_words", lambda _: ("bash", "-c"))
     source, target = one.server(rich, name="prod"), two.server(fresh(two, "o'test $(x)"))
-    stage, notes = build(source, target, cancel, route=route)
+    stage, notes = build(source, target, cancel, route=route, wire=wire)
     assert prints(source) == prints(target, stage)
     assert notes == ["left behind: publication 'raus'"]
     with connect(source) as a, connect(target, stage) as b:
@@ -224,6 +230,7 @@ def cut(server: Any, how: str, directory: Path) -> Any:
 
 
 @pytest.mark.parametrize("how", ["truncated", "killed"])
+@pytest.mark.parametrize("wire", [PLAIN, Wire("zstd", 3)], ids=["plain", "packed"])
 @pytest.mark.parametrize("route", ["relay", "direct"])
 def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     one: Any,
@@ -234,6 +241,7 @@ def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     tmp_path: Path,
     how: str,
     route: str,
+    wire: Wire,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{transfer.__module__}.remote_words", lambda _: ("bash", "-c"))
@@ -247,7 +255,10 @@ def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     with admin(target) as role:
         create(role, target, stage, probe(source))
     with export(source) as snapshot, pytest.raises(StepFailed):
-        copy(cut(source, how, tmp_path), snapshot, target, stage, route=route, cancel=cancel)
+        copy(
+            cut(source, how, tmp_path), snapshot, target, stage,
+            route=route, wire=wire, cancel=cancel,
+        )  # fmt: skip
     time.sleep(0.2)
     with connect(target, stage) as connection:
         assert count(connection).tables == {}

@@ -10,6 +10,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.dumpfile import load_rows
 from biso_tasks.database.empty import empty, staying
+from biso_tasks.database.wire import measured
 from biso_tasks.files.aside import Changes, replace_tree
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -22,6 +23,9 @@ __all__ = ["ACTIONS"]
 def _database(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     facts = work.facts
+    size = sum(one.bytes for one in facts.source_facts)
+    hosts = work.source_server(0).host, work.target_server(0).host
+    wire = measured(*hosts, size, route=facts.route, cancel=context.cancel)
     for number, database in enumerate(work.stage.databases):
         target = work.target_server(number)
         with connect(target) as connection:
@@ -34,6 +38,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
             target,
             database.live,
             route=facts.route,
+            wire=wire,
             cancel=context.cancel,
             schema_only=database.content == "schema",
             # Their rows were never taken away.
@@ -43,7 +48,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
         )
         for note in notes:
             context.note(f"{database.live}: {note}")
-    return {"bytes": sum(one.bytes for one in facts.source_facts)}
+    return {"bytes": size, "wire": str(wire)}
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:

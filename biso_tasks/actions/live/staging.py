@@ -14,6 +14,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.snapshot import count, differences, export
+from biso_tasks.database.wire import PLAIN, measured
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -73,6 +74,9 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     copied = dict(zip(work.copied, work.snapshots, strict=True))
     facts = work.facts
+    size = sum(work.source_facts(number).bytes for number in copied)
+    hosts = work.source_server(0).host, work.filled_server(0).host
+    wire = measured(*hosts, size, route=facts.route, cancel=context.cancel)
     for number, database in enumerate(work.stage.databases):
         source, target = work.source_server(number), work.filled_server(number)
         with admin(database.server) as role:
@@ -94,13 +98,14 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
                 target,
                 database.stage,
                 route=facts.route if number in copied else "local",
+                wire=wire if number in copied else PLAIN,
                 cancel=context.cancel,
                 schema_only=database.content != "copy",
                 untrusted=work.untrusted(number),
             )
         for note in notes:
             context.note(f"{database.stage}: {note}")
-    return {"bytes": sum(work.source_facts(number).bytes for number in copied)}
+    return {"bytes": size, "wire": str(wire)}
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:

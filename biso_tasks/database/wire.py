@@ -1,0 +1,134 @@
+"""What a dump is packed with on its way between two hosts: with nothing where the link carries more
+than a load can take, else with the best that both ends have, by measuring link against processor.
+A compressor that is slower than the link would only be one more thing to wait for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from biso_tasks.database.transfer import Leg, Route, transfer
+from biso_tasks.host.command import script
+from biso_tasks.host.protocol import Host
+
+__all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked"]
+
+_LOAD: Final = 40e6  # bytes a second of plain SQL that a session loads, at best
+_SMALL: Final = 33_554_432  # bytes of a database below which asking takes longer than it saves
+_RATIO: Final = 8  # to which SQL text shrinks, about
+# The tool, its level, and its rate as a part of that at its fastest level: the first that keeps up.
+_CHOICES: Final = (
+    ("zstd", 9, 0.1), ("zstd", 3, 0.9), ("zstd", 1, 1.0), ("lz4", 1, 1.0), ("gzip", 1, 1.0),
+)  # fmt: skip
+
+# Each begins with the line where others have a password. The clock starts with the first byte: a
+# connection that is still being made is not the link. An old bash has no such clock.
+_SEND: Final = "IFS= read -r line; timeout 0.4 head -c 16777216 /dev/urandom || true"
+_TAKE: Final = r"""IFS= read -r line
+export LC_ALL=C
+[ -n "${EPOCHREALTIME-}" ] || exec cat >/dev/null
+IFS= read -r -N 1 first
+start=${EPOCHREALTIME/[.,]/}
+bytes=$(wc -c)
+printf 'biso-link %s %s\n' "$bytes" "$((${EPOCHREALTIME/[.,]/} - start))" >&2
+"""
+# Rates in bytes a millisecond; what is packed is a list of words, as a dump is.
+_PACKERS: Final = r"""[ -n "${EPOCHREALTIME-}" ] || exit 0
+text=$(printf '%s\t' {10000..99999})
+text=$text$text$text$text
+for tool in zstd lz4 gzip; do
+    command -v "$tool" >/dev/null || continue
+    start=${EPOCHREALTIME/[.,]/}
+    printf %s "$text" | "$tool" -1 -c >/dev/null
+    printf '%s %s\n' "$tool" "$((${#text} * 1000 / (${EPOCHREALTIME/[.,]/} - start + 1)))"
+done
+"""
+_UNPACKERS: Final = 'for tool in zstd lz4 gzip; do command -v "$tool" || true; done'
+
+# The first line of each leg's input is its password: read by bash byte by byte, so nothing else is.
+_PACK: Final = 'tool=$1 level=$2; shift 2; "$@" | "$tool" "-$level" -q -c'
+_UNPACK: Final = r"""tool=$1
+shift
+IFS= read -r line
+{ printf '%s\n' "$line"; "$tool" -q -dc; } | "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """`tool` "" packs nothing. `link` is what was measured, in bytes a second; 0: not asked."""
+
+    tool: str = ""
+    level: int = 0
+    link: float = 0.0
+
+    def __str__(self) -> str:
+        how = f"{self.tool} -{self.level}" if self.tool else "not compressed"
+        return f"{how} (the link carries {self.link / 1e6:.3g} MB/s)" if self.link else how
+
+
+PLAIN: Final = Wire()
+
+
+def choose(link: float, packers: Mapping[str, float], unpackers: Collection[str]) -> Wire:
+    """What is best for a link of so many bytes a second. `packers`: what each compressor of the
+    source's host takes of text at its fastest level; `unpackers`: what the target's host has."""
+    if link >= _LOAD:
+        return Wire(link=link)
+    wanted = min(link * _RATIO, _LOAD)
+    found = [
+        (tool, level, packers[tool] * part)
+        for tool, level, part in _CHOICES
+        if tool in packers and tool in unpackers
+    ]
+    for tool, level, rate in found:
+        if rate >= wanted:
+            return Wire(tool, level, link)
+    # None keeps up with the load; the fastest is worth it where it beats the bare link.
+    fastest = max(found, key=lambda one: one[2], default=None)
+    if fastest is not None and fastest[2] > link:
+        return Wire(fastest[0], fastest[1], link)
+    return Wire(link=link)
+
+
+def measured(
+    source: Host, target: Host, size: int, *, route: Route, cancel: threading.Event
+) -> Wire:
+    """What is best for a database of `size` bytes from one host to the other. Sends 16 MiB of
+    noise, or for 0.4 s. Raises StepFailed, HostError, Interrupted."""
+    if route == "local" or source is target or size < _SMALL:
+        return PLAIN
+    what = f"measuring the link from {source.name} to {target.name}"
+    legs = Leg(source, script(_SEND), b"\n"), Leg(target, script(_TAKE), b"\n")
+    ends = transfer(*legs, what, route=route, cancel=cancel)
+    said = re.search(rb"biso-link (\d+) (\d+)", ends.source_err + ends.target_err)
+    if said is None:
+        return PLAIN
+    link = int(said[1]) * 1e6 / max(int(said[2]), 1)
+    if link >= _LOAD:
+        return choose(link, {}, ())
+    packers = {
+        tool: int(rate) * 1000.0
+        for tool, rate in re.findall(r"(\w+) (\d+)", source.run(script(_PACKERS)).text)
+    }
+    there = target.run(script(_UNPACKERS)).text.split()
+    return choose(link, packers, {one.rpartition("/")[2] for one in there})
+
+
+def packed(leg: Leg, wire: Wire) -> Leg:
+    """The source's leg, what it prints compressed."""
+    if not wire.tool:
+        return leg
+    words = leg.command.words(leg.host.login)
+    return replace(leg, command=script(_PACK, wire.tool, str(wire.level), *words))
+
+
+def unpacked(leg: Leg, wire: Wire) -> Leg:
+    """The target's leg, given what `packed` printed."""
+    if not wire.tool:
+        return leg
+    words = leg.command.words(leg.host.login)
+    return replace(leg, command=script(_UNPACK, wire.tool, *words))
