@@ -186,11 +186,12 @@ def _told(step: ReportStep, event: Mapping[str, Any], zero: float) -> ReportStep
             reason = str(told.get("reason", "")) or step.reason
             return replace(step, status="skipped", began=None, reason=reason)
         case "step_finished":
+            seconds = float(event["seconds"])
             return replace(
                 step,
                 status=str(event["status"]),
-                seconds=float(event["seconds"]),
-                facts=dict(event.get("facts") or {}),
+                seconds=seconds,
+                facts=_with_rate(event.get("facts") or {}, seconds),
                 error=_error(event.get("error")),
             )
         case "undo_finished" if event["status"] == "failed":
@@ -199,6 +200,16 @@ def _told(step: ReportStep, event: Mapping[str, Any], zero: float) -> ReportStep
             return replace(step, status="undone")
         case _:
             return step
+
+
+def _with_rate(facts: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """The facts, and the bytes a second of a step that moved some, behind those."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        found[key] = value
+        if key == "bytes" and isinstance(value, int) and value and seconds > 0:
+            found["rate"] = round(value / seconds)
+    return found
 
 
 def _cut_off(step: ReportStep, last: float) -> ReportStep:

@@ -30,6 +30,7 @@ LABEL: Final = max(len(status) for status in ("skipped", "cancelled", "not run")
 INDENT: Final = " " * 6
 LONGEST_NAME: Final = 32
 LONGEST_TIME: Final = len("59 min 59 s")
+_TELLING: Final = 2.0  # seconds from which a rate says more than how long a start takes
 
 
 @final
@@ -76,6 +77,8 @@ class StepLines:
         count = facts.get("bytes")
         if not moved and isinstance(count, int):
             moved = size(count)
+            if seconds >= _TELLING:
+                moved += f", {size(count / seconds)}/s"
         lines = [self._line(status, STYLES[status], step, duration(seconds), moved)]
         if error is not None and status != "cancelled":
             first, *more = clean_lines(error.message) or [""]

@@ -117,6 +117,8 @@ def fact(key: str, value: Any) -> str:
             return "yes" if value else "no"
         case int() | float() if key == "bytes" or key.endswith("_bytes"):
             return size(value)
+        case int() | float() if key == "rate":
+            return f"{size(value)}/s"
         case int() | float() if key == "seconds" or key.endswith("_seconds"):
             return duration(value)
         case int():

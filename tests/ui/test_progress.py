@@ -73,7 +73,11 @@ def test_a_failure_shows_its_error_and_hint() -> None:
 def test_the_bytes_of_a_step_that_reported_no_progress_come_from_its_facts() -> None:
     out = io.StringIO()
     plain(out).step_finished(SWAP, "ok", 1, {"bytes": 5_000}, None)
-    assert out.getvalue() == "  ok         swap             test   1.0 s        5.0 kB\n"
+    plain(out).step_finished(SWAP, "ok", 2, {"bytes": 5_000}, None)
+    assert out.getvalue() == (
+        "  ok         swap             test   1.0 s        5.0 kB\n"
+        "  ok         swap             test   2.0 s        5.0 kB, 2.5 kB/s\n"
+    )
 
 
 def test_verbose_shows_starts_and_facts() -> None:

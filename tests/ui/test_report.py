@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +110,22 @@ def test_json_has_what_scripts_rely_on(ran: Ran, failing_steps: tuple[Step, ...]
         "message": "test: the site answers 500\nafter the swap",
         "hint": "look into its log",
     }
+
+
+def test_a_step_that_moved_bytes_has_its_rate_and_what_limited_it(ran: Ran) -> None:
+    def copied(scope: Scope) -> dict[str, Any]:
+        time.sleep(0.02)
+        return {"bytes": 2_000_000, "limited_by": "the link (80 % of the time)"}
+
+    report = load(ran(Step("stage", copied), step("lock", {"bytes": 0})))
+    seconds = report.steps[0].seconds
+    assert seconds
+    assert report.steps[0].facts["rate"] == round(2_000_000 / seconds)
+    assert "rate" not in report.steps[1].facts
+    for shown in (html(report), markdown(report)):
+        assert "MB/s" in shown
+        assert "limited by" in shown
+        assert "the link (80 % of the time)" in shown
 
 
 @pytest.mark.parametrize("cut", [1, 30])

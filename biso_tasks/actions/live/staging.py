@@ -13,6 +13,7 @@ from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
+from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.wire import PLAIN, measured
 from biso_tasks.errors import ProofFailed
@@ -77,6 +78,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     size = sum(work.source_facts(number).bytes for number in copied)
     hosts = work.source_server(0).host, work.filled_server(0).host
     wire = measured(*hosts, size, route=facts.route, cancel=context.cancel)
+    limits: list[Limits] = []
     for number, database in enumerate(work.stage.databases):
         source, target = work.source_server(number), work.filled_server(number)
         with admin(database.server) as role:
@@ -92,6 +94,9 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
         with ExitStack() as stack:
             # A stand-in is made of the live one's schema, in a snapshot of its own.
             snapshot = copied.get(number) or stack.enter_context(export(source))
+            if number in copied:
+                bytes_ = work.source_facts(number).bytes
+                limits.append(stack.enter_context(watch(source, database.staged_server, bytes_)))
             notes = copy(
                 source,
                 snapshot,
@@ -105,7 +110,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
             )
         for note in notes:
             context.note(f"{database.stage}: {note}")
-    return {"bytes": size, "wire": str(wire)}
+    return {"bytes": size, "wire": str(wire)} | limited_by(limits)
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:

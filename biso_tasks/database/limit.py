@@ -1,0 +1,109 @@
+"""Which part of a copy the others wait for, by asking both servers while it runs. A client that
+waits for its server, or a server for its client, says so in pg_stat_activity."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal, final
+
+from biso_tasks.database.connect import connect
+from biso_tasks.database.server import APPLICATION, Server
+from biso_tasks.errors import BisoError
+
+if TYPE_CHECKING:
+    from biso_tasks.database.connect import Connection
+
+__all__ = ["Limits", "Part", "limited_by", "limiting", "watch"]
+
+Part = Literal["source", "link", "target", "disk"]
+
+_EVERY: Final = 0.25  # seconds between two looks
+_SMALL: Final = 33_554_432  # bytes of a database below which nobody asks where the time went
+_SAID: Final[dict[Part, str]] = {
+    "source": "reading at the source",
+    "link": "the link, or what packs on it",
+    "target": "loading at the target",
+    "disk": "the target's disk",
+}
+
+# pg_dump's session in this database; "" while it computes, None where there is none.
+_SENDING: Final = """SELECT coalesce(wait_event_type || '/' || wait_event, '')
+  FROM pg_catalog.pg_stat_activity
+ WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()
+   AND query LIKE 'COPY %% TO stdout;' AND state = 'active'"""
+_LOADING: Final = """SELECT coalesce(wait_event_type || '/' || wait_event, '')
+  FROM pg_catalog.pg_stat_activity
+ WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()
+   AND state IS NOT NULL"""
+
+
+@final
+class Limits:
+    """What was seen so far."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[Part] = Counter()
+
+
+def limited_by(found: Iterable[Limits]) -> dict[str, str]:
+    """For a step's facts: what was waited for most of the time, over several databases, and its
+    share; empty where nobody looked."""
+    seen: Counter[Part] = Counter()
+    for one in found:
+        seen += one.seen
+    if not seen:
+        return {}
+    [(part, count)] = seen.most_common(1)
+    return {"limited_by": f"{_SAID[part]} ({100 * count // seen.total()} % of the time)"}
+
+
+def limiting(sending: str | None, loading: str | None) -> Part | None:
+    """The part that both wait for, by the wait events ("type/event", "" for none) of pg_dump's and
+    of the loading session; None where there is no loading session."""
+    if loading is None:
+        return None
+    kind, _, event = loading.partition("/")
+    if kind == "Client":
+        return "link" if sending == "Client/ClientWrite" else "source"
+    if kind == "IO" or event.startswith("WAL"):
+        return "disk"
+    return "target"
+
+
+@contextmanager
+def watch(source: Server, target: Server, size: int) -> Iterator[Limits]:
+    """Looks at both while the block copies `source`'s database, of `size` bytes, into `target`'s.
+    That nobody can look is no failure: then nothing is said."""
+    limits = Limits()
+    if size < _SMALL:
+        yield limits
+        return
+    over = threading.Event()
+    thread = threading.Thread(
+        target=_look, args=(source, target, limits, over), name="biso-limits", daemon=True
+    )
+    thread.start()
+    try:
+        yield limits
+    finally:
+        over.set()
+        thread.join()
+
+
+def _look(source: Server, target: Server, limits: Limits, over: threading.Event) -> None:
+    try:
+        with connect(source, autocommit=True) as there, connect(target, autocommit=True) as here:
+            while not over.wait(_EVERY):
+                part = limiting(_event(there, _SENDING), _event(here, _LOADING))
+                if part is not None:
+                    limits.seen[part] += 1
+    except BisoError:
+        return
+
+
+def _event(connection: Connection, text: str) -> str | None:
+    row = connection.execute(text.encode(), (APPLICATION,)).fetchone()
+    return None if row is None else str(row[0])

@@ -1,0 +1,104 @@
+"""Which part of a copy the others wait for."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biso_tasks.database.admin import admin
+from biso_tasks.database.copy import copy
+from biso_tasks.database.create import create
+from biso_tasks.database.facts import probe
+from biso_tasks.database.limit import Limits, limited_by, limiting, watch
+from biso_tasks.database.names import stage_name
+from biso_tasks.database.snapshot import export
+
+BIG = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("sending", "loading", "part"),
+    [
+        ("", "Client/ClientRead", "source"),
+        ("IO/DataFileRead", "Client/ClientRead", "source"),
+        (None, "Client/ClientRead", "source"),  # pg_dump asks for the next table
+        ("Client/ClientWrite", "Client/ClientRead", "link"),
+        ("Client/ClientWrite", "", "target"),
+        ("Client/ClientWrite", "IO/DataFileExtend", "disk"),
+        ("Client/ClientWrite", "LWLock/WALWrite", "disk"),
+        (None, "", "target"),  # builds an index
+        ("", None, None),
+    ],
+)
+def test_who_waits_for_whom_says_what_limits(
+    sending: str | None, loading: str | None, part: str | None
+) -> None:
+    assert limiting(sending, loading) == part
+
+
+def test_the_part_that_was_waited_for_most_is_named_over_all_databases() -> None:
+    main, log = Limits(), Limits()
+    main.seen.update(source=1, target=2)
+    log.seen.update(source=5)
+    assert limited_by([main, log]) == {"limited_by": "reading at the source (75 % of the time)"}
+    assert limited_by([]) == limited_by([Limits()]) == {}
+
+
+TABLE = (
+    "CREATE TABLE t AS SELECT g AS id, repeat('x', 200) AS v FROM generate_series(1, 60000) g",
+    "ALTER TABLE t OWNER TO biso_app",
+)
+SLOW_LOAD = (
+    "CREATE FUNCTION langsam(int) RETURNS bool LANGUAGE plpgsql AS "
+    "$$ BEGIN IF $1 % 20000 = 0 THEN PERFORM pg_sleep(0.7); END IF; RETURN true; END $$",
+    "ALTER TABLE t ADD CHECK (langsam(id))",
+)
+# In pg_dump's place, which it runs: what comes before its rows, or what becomes of them, is slow.
+SLOW_DUMP = {
+    "source": 'sleep 2; exec "$real" "$@"',
+    "link": '"$real" "$@" | { head -c 100000; sleep 3; exec cat; }',
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("slow", ["source", "link", "target"])
+def test_a_real_copy_is_limited_by_what_is_made_slow(
+    one: Any,
+    two: Any,
+    fresh: Callable[..., str],
+    cancel: threading.Event,
+    slow: str,
+    tmp_path: Path,
+) -> None:
+    dbname = fresh(one, "prod", "biso_app", *TABLE, *(SLOW_LOAD if slow == "target" else ()))
+    source, target = one.server(dbname, name="prod"), two.server(fresh(two, "test"))
+    stage = stage_name("test")
+    with admin(target) as role:
+        create(role, target, stage, probe(source))
+    if slow in SLOW_DUMP:
+        (tmp_path / "pg_restore").symlink_to(Path(source.bindir) / "pg_restore")
+        (tmp_path / "pg_dump").write_text(
+            f"#!/bin/bash\nreal={shlex.quote(source.bindir)}/pg_dump\n"
+            'case "$*" in *--section=data*) ;; *) exec "$real" "$@" ;; esac\n' + SLOW_DUMP[slow]
+        )
+        (tmp_path / "pg_dump").chmod(0o755)
+        source = replace(source, bindir=str(tmp_path))
+    with export(source) as snapshot, watch(source, target.at(stage), BIG) as limits:
+        copy(source, snapshot, target, stage, cancel=cancel)
+    [(part, _)] = limits.seen.most_common(1)
+    assert part == slow, limits.seen
+
+
+@pytest.mark.real
+def test_that_nobody_can_look_is_no_failure(one: Any, two: Any, fresh: Callable[..., str]) -> None:
+    dbname = fresh(one, "prod", "biso_app")
+    source = one.server(dbname, name="prod")
+    with watch(source, source.at("gibt es nicht"), BIG) as limits:
+        pass
+    assert limited_by([limits]) == {}
