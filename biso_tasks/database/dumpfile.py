@@ -19,6 +19,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import DUMP, HEAD
 from biso_tasks.database.empty import staying
 from biso_tasks.database.keep import around, find_tables
+from biso_tasks.database.packer import PACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot, export, label
 from biso_tasks.database.transfer import Leg, transfer
@@ -41,10 +42,14 @@ printf '%s\n' "$line" | "${@:1:n}" | "${@:n+1}" || {
   exit 1
 }
 """
-_WRITE = r"""umask 077
-if command -v pigz >/dev/null 2>&1; then pigz -1 >"$1"; else gzip -1 >"$1"; fi
+_WRITE = (
+    PACKER
+    + r"""umask 077
+packer "$2"
+"${pack[@]}" >"$1"
 sync -- "$1"
 """
+)
 # $1 how many words the file's reader has, $2 SQL behind the file's.
 _IN = r"""IFS= read -r line
 n=$1 tail=$2
@@ -109,7 +114,7 @@ def dump(
     objects = "yes" if found and found[0] else "no"
     program = server.program("pg_restore")
     source = client_command(server, DUMP, omit, program, "all", objects, _MARK, *words)
-    return _out(server, source, path, user, cancel, timeout)
+    return _out(server, source, path, snapshot.bytes(), user, cancel, timeout)
 
 
 def verify(server: Server, dumped: Dumped, *, user: str | None) -> None:
@@ -171,7 +176,7 @@ def dump_rows(
             *(f"--exclude-table-data={label(one)}" for one in sequences),
         )
         source = client_command(server, APPEND, _MARK, *words)
-        dumped = _out(server, source, path, user, cancel, timeout)
+        dumped = _out(server, source, path, 0, user, cancel, timeout)
         rows, last = {}, {}
         for table in kept:
             row = ask(f"SELECT count(*) FROM ONLY {label(table.table)}".encode()).fetchone()
@@ -230,13 +235,14 @@ def _out(
     server: Server,
     source: Command,
     path: str,
+    size: int,
     user: str | None,
     cancel: threading.Event,
     timeout: float | None,
 ) -> Dumped:
     host = server.host
     reader = source.words(host.login)
-    writer = script(_WRITE, path).as_user(user).words(host.login)
+    writer = script(_WRITE, path, str(size)).as_user(user).words(host.login)
     both = script(_OUT, str(len(reader)), *reader, *writer)
     legs = Leg(host, both, password_line(server.dsn)), Leg(host, command("cat"))
     transfer(*legs, f"dumping {server}", route="local", cancel=cancel, timeout=timeout)

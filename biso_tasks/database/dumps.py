@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from biso_tasks.database.client import PREAMBLE, client_command, password_line
+from biso_tasks.database.packer import PACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.database.transfer import Leg, transfer
@@ -78,7 +79,8 @@ def dump(
         *((f"--jobs={max(1, jobs)}", f"--file={path}") if format == "directory" else ()),
     )
     reader = client_command(server, _RUN, *words).words(server.host.login)
-    both = script(_WRITERS[format], path, *reader)
+    size = (str(snapshot.bytes()),) if format == "plain" else ()
+    both = script(_WRITERS[format], path, *size, *reader)
     said = transfer(
         Leg(server.host, both, password_line(server.dsn)),
         Leg(server.host, command("cat")),
@@ -163,11 +165,12 @@ written() {
 }
 """
 
-# The text goes past `tail` on descriptor 7, the checksum leaves on 8.
+# "$1" the database's size. The text goes past `tail` on descriptor 7, the checksum leaves on 8.
 _PLAIN = (
     _COMMON
-    + r"""pack=(gzip -3)
-if command -v pigz >/dev/null 2>&1; then pack=(pigz -3); fi
+    + PACKER
+    + r"""packer "$1"
+shift
 names=(pg_dump tee "${pack[0]}" file sha256sum)
 sum=$(
   exec 8>&1
@@ -204,7 +207,7 @@ printf 'biso-dumped - %s\n' "$bytes" >&2
 """
 )
 
-_WRITERS: Final[Mapping[Format, str]] = {
+_WRITERS: Final[dict[Format, str]] = {
     "plain": _PLAIN,
     "custom": _CUSTOM,
     "directory": _DIRECTORY,

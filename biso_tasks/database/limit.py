@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, final
 
 from biso_tasks.database.connect import connect
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Part", "limited_by", "limiting", "watch"]
 
-Part = Literal["source", "link", "target", "disk"]
+Part = Literal["source", "link", "target", "disk", "file"]
 
+_BLOCKED: Final = "Client/ClientWrite"
 _EVERY: Final = 0.25  # seconds between two looks
 _SMALL: Final = 33_554_432  # bytes of a database below which nobody asks where the time went
 _SAID: Final[dict[Part, str]] = {
@@ -27,6 +28,7 @@ _SAID: Final[dict[Part, str]] = {
     "link": "the link, or what packs on it",
     "target": "loading at the target",
     "disk": "the target's disk",
+    "file": "the file: packing, unpacking or its disk",
 }
 
 # pg_dump's session in this database; "" while it computes, None where there is none.
@@ -67,16 +69,14 @@ def limiting(sending: str | None, loading: str | None) -> Part | None:
         return None
     kind, _, event = loading.partition("/")
     if kind == "Client":
-        return "link" if sending == "Client/ClientWrite" else "source"
-    if kind == "IO" or event.startswith("WAL"):
-        return "disk"
-    return "target"
+        return "link" if sending == _BLOCKED else "source"
+    return "disk" if kind == "IO" or event.startswith("WAL") else "target"
 
 
 @contextmanager
-def watch(source: Server, target: Server, size: int) -> Iterator[Limits]:
-    """Looks at both while the block copies `source`'s database, of `size` bytes, into `target`'s.
-    That nobody can look is no failure: then nothing is said."""
+def watch(source: Server | None, target: Server | None, size: int) -> Iterator[Limits]:
+    """Looks at both while the block copies `source`'s database, of `size` bytes, into `target`'s;
+    None stands for a file. That nobody can look is no failure: then nothing is said."""
     limits = Limits()
     if size < _SMALL:
         yield limits
@@ -93,15 +93,23 @@ def watch(source: Server, target: Server, size: int) -> Iterator[Limits]:
         thread.join()
 
 
-def _look(source: Server, target: Server, limits: Limits, over: threading.Event) -> None:
-    try:
-        with connect(source, autocommit=True) as there, connect(target, autocommit=True) as here:
-            while not over.wait(_EVERY):
-                part = limiting(_event(there, _SENDING), _event(here, _LOADING))
-                if part is not None:
-                    limits.seen[part] += 1
-    except BisoError:
-        return
+def _look(
+    source: Server | None, target: Server | None, limits: Limits, over: threading.Event
+) -> None:
+    with suppress(BisoError), ExitStack() as stack:
+        there = stack.enter_context(connect(source, autocommit=True)) if source else None
+        here = stack.enter_context(connect(target, autocommit=True)) if target else None
+        while not over.wait(_EVERY):
+            sending = _event(there, _SENDING) if there else None
+            part: Part | None
+            if here is None:
+                part = "file" if sending == _BLOCKED else "source"
+            else:
+                part = limiting(sending, _event(here, _LOADING))
+                if source is None and part == "source":
+                    part = "file"
+            if part is not None:
+                limits.seen[part] += 1
 
 
 def _event(connection: Connection, text: str) -> str | None:

@@ -76,6 +76,12 @@ class Snapshot:
         """The counts of the very snapshot. Reads every table once. Raises DatabaseFailed."""
         return count(self.connection)
 
+    def bytes(self) -> int:
+        """The database's size on its server's disk. Raises DatabaseFailed."""
+        text = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"
+        found = self.connection.execute(text.encode()).fetchone()
+        return int(found[0]) if found else 0
+
 
 @contextmanager
 def export(server: Server, *, lock_timeout: float = 60.0) -> Iterator[Snapshot]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from biso_tasks.database.admin import admin
+from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
+from biso_tasks.database.dumps import _WRITERS, dump
 from biso_tasks.database.facts import probe
 from biso_tasks.database.limit import Limits, limited_by, limiting, watch
 from biso_tasks.database.names import stage_name
@@ -93,6 +96,44 @@ def test_a_real_copy_is_limited_by_what_is_made_slow(
         copy(source, snapshot, target, stage, cancel=cancel)
     [(part, _)] = limits.seen.most_common(1)
     assert part == slow, limits.seen
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("slow", ["source", "file"])
+def test_a_dump_into_a_file_is_limited_by_reading_or_by_the_file(
+    one: Any, fresh: Callable[..., str], cancel: threading.Event, slow: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    source = one.server(fresh(one, "prod", "biso_app", *TABLE), name="prod")
+    if slow == "source":
+        (tmp_path / "pg_dump").write_text(
+            f'#!/bin/bash\nsleep 2; exec {shlex.quote(source.bindir)}/pg_dump "$@"\n'
+        )
+        (tmp_path / "pg_dump").chmod(0o755)
+        source = replace(source, bindir=str(tmp_path))
+    else:
+        held = "packer() { pack=(bash -c 'sleep 3; exec gzip -1'); }"
+        monkeypatch.setitem(
+            _WRITERS, "plain", _WRITERS["plain"].replace("packer ", f"{held}\npacker ", 1)
+        )
+    with export(source) as snapshot, watch(source, None, BIG) as limits:
+        dump(source, snapshot, str(tmp_path), "x", format="plain", cancel=cancel)
+    [(part, _)] = limits.seen.most_common(1)
+    assert part == slow, limits.seen
+
+
+@pytest.mark.real
+def test_a_load_from_a_file_is_limited_by_the_file_or_by_loading(
+    two: Any, fresh: Callable[..., str]
+) -> None:
+    target = two.server(fresh(two, "test"))
+    with watch(None, target, BIG) as limits, connect(target) as connection:
+        connection.execute("SELECT pg_sleep(1)")
+    assert limits.seen["target"] > limits.seen["file"]
+    with watch(None, target, BIG) as limits, connect(target) as connection:
+        connection.execute("SELECT 1")
+        time.sleep(1)
+    assert limits.seen["file"] > limits.seen["target"]
 
 
 @pytest.mark.real

@@ -27,6 +27,7 @@ from biso_tasks.database.dumps import Dumped, dump, suspicious
 from biso_tasks.database.grantfile import grants_sql
 from biso_tasks.database.grants import read as read_grants
 from biso_tasks.database.identity import database_identity
+from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
@@ -51,22 +52,25 @@ def _count(context: Context[Backup]) -> dict[str, Any]:
 
 def _dump(context: Context[Backup]) -> dict[str, Any]:
     work = context.work
+    limits: list[Limits] = []
 
     def one(part: Part, snapshot: Snapshot) -> Dumped:
-        return dump(
-            part.server,
-            snapshot,
-            f"{work.sets.partial_path(work.id)}/db",
-            f"{part.stem}_{work.stamp}",
-            format=context.site.backup.format,
-            jobs=_JOBS,
-            cancel=context.cancel,
-        )
+        with watch(part.server, None, part.facts.bytes) as seen:
+            limits.append(seen)
+            return dump(
+                part.server,
+                snapshot,
+                f"{work.sets.partial_path(work.id)}/db",
+                f"{part.stem}_{work.stamp}",
+                format=context.site.backup.format,
+                jobs=_JOBS,
+                cancel=context.cancel,
+            )
 
     # Side by side: each is bound by a server process of its own.
     with ThreadPoolExecutor(len(work.snapshots)) as pool:
         work.dumped = tuple(pool.map(one, work.facts.parts, work.snapshots))
-    return {"bytes": sum(one.bytes for one in work.dumped)}
+    return {"bytes": sum(one.bytes for one in work.dumped)} | limited_by(limits)
 
 
 # Of pg_dump's own directory format: more than the server's cores would hold up the site.

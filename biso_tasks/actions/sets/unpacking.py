@@ -18,6 +18,7 @@ from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
+from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.loads import load
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.template import copy_template
@@ -113,6 +114,7 @@ def _describe_verify(context: Context[FromSet]) -> Effects:
 def _database(context: Context[FromSet]) -> dict[str, Any]:
     work, facts = context.work, context.work.facts
     locale = work.target.environment.database.locale
+    limits: list[Limits] = []
     for number, database in enumerate(work.stage.databases):
         target, dump = work.filled_server(number), facts.dumps[number]
         with admin(database.server) as role:
@@ -138,24 +140,27 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
                     cancel=context.cancel, schema_only=True, untrusted=work.untrusted(number),
                 )  # fmt: skip
         else:
-            notes = load(
-                facts.store.host,
-                f"{work.backup.path}/{dump.file}",
-                dump.format,
-                target,
-                database.stage,
-                recorded=work.source_facts(number),
-                there=facts.target_facts[number],
-                sha256=dump.sha256,
-                route=facts.route,
-                jobs=_JOBS,
-                untrusted=work.untrusted(number),
-                cancel=context.cancel,
-            )
+            with watch(None, database.staged_server, work.source_facts(number).bytes) as seen:
+                limits.append(seen)
+                notes = load(
+                    facts.store.host,
+                    f"{work.backup.path}/{dump.file}",
+                    dump.format,
+                    target,
+                    database.stage,
+                    recorded=work.source_facts(number),
+                    there=facts.target_facts[number],
+                    sha256=dump.sha256,
+                    route=facts.route,
+                    jobs=_JOBS,
+                    untrusted=work.untrusted(number),
+                    cancel=context.cancel,
+                )
         for note in notes:
             context.note(f"{database.stage}: {note}")
     work.counts = tuple(dump.counts for dump in facts.dumps if dump is not None)
-    return {"bytes": sum(dump.bytes for dump in facts.dumps if dump is not None)}
+    loaded = sum(dump.bytes for dump in facts.dumps if dump is not None)
+    return {"bytes": loaded} | limited_by(limits)
 
 
 def _describe_database(context: Context[FromSet]) -> Effects:
