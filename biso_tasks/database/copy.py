@@ -287,9 +287,17 @@ def _notes(what: Content) -> list[str]:
     return notes
 
 
-# Sent before the dump. set_config over pg_settings: not every version has every timeout.
+# Sent before the dump. set_config over pg_settings: not every version has every timeout. An index
+# is built in as much memory as the server has to share, up to a gigabyte, by up to four workers.
 HEAD = """SET client_min_messages = warning;
 SET synchronous_commit = off;
+SELECT set_config(work.name,
+  least(1048576, greatest(work.setting::int8, shared.setting::int8 * 8))::text, false)
+  FROM pg_settings AS work, pg_settings AS shared
+  WHERE work.name = 'maintenance_work_mem' AND shared.name = 'shared_buffers';
+SELECT set_config(one.name, greatest(one.setting::int, least(4, bound.setting::int))::text, false)
+  FROM pg_settings AS one, pg_settings AS bound
+  WHERE one.name = 'max_parallel_maintenance_workers' AND bound.name = 'max_parallel_workers';
 SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout',
   'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
   'transaction_timeout');

@@ -124,9 +124,26 @@ def test_a_fingerprint_ignores_order_and_sees_one_changed_letter(
         assert fingerprint(a)["tables"] != fingerprint(b)["tables"]
 
 
-def test_analyze_gives_the_planner_statistics(one: Any, fresh: Callable[..., str]) -> None:
-    server = one.server(fresh(one, "biso", "biso_app", *FEW))
+@pytest.mark.parametrize("large", [False, True])
+def test_analyze_gives_the_planner_statistics(
+    one: Any, fresh: Callable[..., str], monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    parts = (
+        'CREATE TABLE "Teile %" (g int) PARTITION BY RANGE (g)',
+        'CREATE TABLE teil_1 PARTITION OF "Teile %" FOR VALUES FROM (0) TO (100)',
+        'INSERT INTO "Teile %" SELECT generate_series(1, 99)',
+        'ALTER TABLE "Teile %" OWNER TO biso_app; ALTER TABLE teil_1 OWNER TO biso_app',
+        "CREATE MATERIALIZED VIEW sicht AS SELECT 1 AS eins; ALTER TABLE sicht OWNER TO biso_app",
+    )
+    server = one.server(fresh(one, "biso", "biso_app", *FEW, *parts))
+    if large:
+        monkeypatch.setattr(f"{analyze.__module__}._LARGE", 0)
     analyze(server, "biso")
     with connect(server) as connection:
-        found = connection.execute("SELECT count(*) FROM pg_stats WHERE tablename = 't'")
-        assert found.fetchone() == (2,)
+        found = connection.execute(
+            "SELECT tablename, inherited, count(*) FROM pg_stats "
+            "WHERE schemaname = 'public' GROUP BY 1, 2 ORDER BY 1"
+        )
+        assert found.fetchall() == [
+            ("Teile %", True, 1), ("sicht", False, 1), ("t", False, 2), ("teil_1", False, 1),
+        ]  # fmt: skip
