@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -258,3 +259,11 @@ def gone(pid: int, patience: float = 5) -> bool:
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
+
+
+def test_no_command_waits_for_the_acknowledgement_of_the_one_before(remote: SshHost) -> None:
+    """It would take 40 ms, as long as what else a command needs together; the option is looked at
+    and not the time, which a busy machine makes longer."""
+    remote.run(command("true"))
+    sock = remote._open().control._transport().sock
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
