@@ -1,9 +1,9 @@
 """The role that creates, renames and drops databases: the application's own where it may, else
 an administrator's, whose psql the machine's sudoers allow (`sudo -n -u postgres psql`).
 
-That grant is for psql alone, never for a shell: so psql is started directly, with SQL on stdin. It
-exits 0 after SQL errors unless ON_ERROR_STOP is set *with* -v, reads ~/.psqlrc unless -X is given,
-and would ask for a password unless -w is.
+That grant is for psql alone, never for a shell: so psql is started directly, with SQL on stdin, and
+stays open meanwhile. It exits 0 after SQL errors unless ON_ERROR_STOP is set *with* -v, reads
+~/.psqlrc unless -X is given, and would ask for a password unless -w is.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Final, LiteralString, Protocol
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, LiteralString, Protocol
 
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe
+from biso_tasks.database.psql import Psql
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Part, Raw, compose, query
 from biso_tasks.host.command import Command
-from biso_tasks.host.protocol import Host
 
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
@@ -45,11 +44,11 @@ class Admin(Protocol):
 def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
     """Connected to `dbname`, or to "postgres", else "template1": never to a database that is about
     to be renamed. Raises NotConnected, here or where a server that answered does not any more."""
-    if server.admin_user is not None:
-        yield _first_psql(server, dbname)
-        return
     places = (dbname,) if dbname is not None else ("postgres", "template1")
     with ExitStack() as stack:
+        if server.admin_user is not None:
+            yield _first_psql(server, places, stack)
+            return
         for place in places:
             try:
                 connection = stack.enter_context(connect(server, place, autocommit=True))
@@ -61,25 +60,17 @@ def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
             return
 
 
-# What answered once, by host: each start of psql through sudo takes a tenth of a second.
-_ANSWERED: Final[WeakKeyDictionary[Host, set[Command]]] = WeakKeyDictionary()
-
-
-def _first_psql(server: Server, dbname: str | None) -> _ByPsql:
-    if dbname is not None:
-        asked = _ByPsql(server, dbname)
-        asked.rows("SELECT 1 AS one")
-        return asked
-    candidates = [_ByPsql(server, place) for place in ("postgres", "template1")]
-    known = _ANSWERED.setdefault(server.host, set())
-    for candidate in candidates:
-        if candidate.command in known:
-            return candidate
-    found, last = candidates
-    if not found.answers():
-        found = last
-        found.rows("SELECT 1 AS one")
-    known.add(found.command)
+def _first_psql(server: Server, places: Sequence[str], stack: ExitStack) -> _ByPsql:
+    for place in places:
+        found = _ByPsql(server, place)
+        stack.callback(found.close)
+        try:
+            found.rows("SELECT 1 AS one")
+        except NotConnected:
+            if place == places[-1]:
+                raise
+            continue
+        break
     return found
 
 
@@ -131,18 +122,12 @@ class _ByPsql:
             "--no-align",
             "--set=ON_ERROR_STOP=1",
         )
-        self.command = Command(words).as_user(server.admin_run_as)
+        self._psql = Psql(server.host, Command(words).as_user(server.admin_run_as))
+        self.close = self._psql.close
 
     @property
     def user(self) -> str:
         return self._server.admin_user or "postgres"
-
-    def answers(self) -> bool:
-        try:
-            self.rows("SELECT 1 AS one")
-        except NotConnected:
-            return False
-        return True
 
     def execute(self, *statements: str, atomic: bool = False) -> None:
         lines = [f"{statement};\n" for statement in statements]
@@ -159,7 +144,7 @@ class _ByPsql:
     def _run(self, text: str) -> str:
         # client_min_messages: a NOTICE on stderr is not what went wrong
         sql = "SET client_encoding = 'UTF8';\nSET client_min_messages = warning;\n" + text
-        result = self._server.host.run(self.command, stdin=sql.encode(), timeout=3600, ok=None)
+        result = self._psql.ask(sql)
         if result.code == 0:
             return result.text
         said = [line for line in result.error.splitlines() if line.strip()]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,10 @@ from biso_tasks.database.connect import DatabaseFailed, NotConnected
 from biso_tasks.database.create import create, drop, exists, oid
 from biso_tasks.database.facts import probe
 from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.psql import Psql
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.errors import Refused
+from biso_tasks.host.local import LocalHost
 
 pytestmark = pytest.mark.real
 
@@ -73,27 +76,74 @@ def test_psql_runs_as_another_login_by_sudo(one: Any) -> None:
         assert role.rows("SELECT session_user::text AS u") == [("postgres",)]
 
 
-def test_where_an_admin_connects_is_found_out_once_for_a_host(
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Every process that a LocalHost starts to be talked with."""
+    found: list[subprocess.Popen[bytes]] = []
+    start = LocalHost.start
+
+    def noted(host: Any, command: Any, **given: Any) -> subprocess.Popen[bytes]:
+        child = start(host, command, **given)
+        found.append(child)
+        return child
+
+    monkeypatch.setattr(LocalHost, "start", noted)
+    return found
+
+
+def test_one_psql_serves_a_whole_block_and_is_gone_after_it(
+    one: Any, started: list[subprocess.Popen[bytes]]
+) -> None:
+    with admin(one.admin_server()) as role:
+        pids = {role.rows("SELECT pg_backend_pid() AS pid")[0] for _ in range(3)}
+        assert len(pids) == 1
+        assert role.rows("SELECT n FROM generate_series(1, 3) n") == [(1,), (2,), (3,)]
+    assert [child.returncode for child in started] == [0]
+
+
+def test_after_an_error_a_new_psql_is_asked(
+    one: Any, started: list[subprocess.Popen[bytes]]
+) -> None:
+    with admin(one.admin_server()) as role:
+        with pytest.raises(DatabaseFailed, match="division by zero"):
+            role.execute("SELECT 1/0", "COMMENT ON ROLE biso_app IS 'after an error'")
+        comment = "SELECT shobj_description(oid, 'pg_authid') AS c FROM pg_roles WHERE rolname = {}"
+        assert role.rows(comment, "biso_app") == [(None,)]
+    assert [child.returncode for child in started] == [3, 0]
+
+
+def test_a_psql_that_ended_while_nobody_asked_is_started_anew(
+    one: Any, started: list[subprocess.Popen[bytes]]
+) -> None:
+    with admin(one.admin_server()) as role:
+        started[0].kill()
+        started[0].wait()
+        assert role.rows("SELECT 1 AS one") == [(1,)]
+    assert len(started) == 2
+
+
+def test_a_psql_that_ends_under_a_statement_is_an_error(
+    one: Any, started: list[subprocess.Popen[bytes]]
+) -> None:
+    with admin(one.admin_server()) as role:
+        threading.Timer(0.3, started[0].kill).start()
+        with pytest.raises(NotConnected):
+            role.execute("SELECT pg_sleep(20)")
+
+
+def test_an_interrupted_question_s_answer_is_nobody_else_s(
     one: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = one.admin_server()
-    started: list[Any] = []
-    run = type(server.host).run
+    with admin(one.admin_server()) as role:
+        with monkeypatch.context() as patch:
+            patch.setattr(Psql, "_printed", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                role.rows("SELECT 'first' AS said")
+        assert role.rows("SELECT 'second' AS said") == [("second",)]
 
-    def counted(host: Any, command: Any, **given: Any) -> Any:
-        started.append(command)
-        return run(host, command, **given)
 
-    monkeypatch.setattr(type(server.host), "run", counted)
-    for _ in range(3):
-        with admin(server) as role:
-            assert role.rows("SELECT 1 AS one") == [(1,)]
-    assert len(started) <= 4
-    # Of another role nothing is known yet, and of a database that may be gone nothing ever.
-    for given, dbname in ((replace(server, admin_user="nobody_here"), None), (server, "weg")):
-        for _ in range(2):
-            with pytest.raises(NotConnected), admin(given, dbname):
-                pass
+def interrupt(psql: Psql) -> bytes:
+    raise KeyboardInterrupt
 
 
 def test_an_admin_that_cannot_connect_is_told_with_a_remedy(one: Any) -> None:
@@ -102,6 +152,9 @@ def test_an_admin_that_cannot_connect_is_told_with_a_remedy(one: Any) -> None:
         pass
     assert "nobody_here" in caught.value.message
     assert caught.value.hint
+    missing = replace(one.admin_server(), bindir="/nowhere")
+    with pytest.raises(NotConnected, match=r"psql as 'postgres' on test: .*not found"):
+        admin(missing).__enter__()
 
 
 @pytest.mark.parametrize("road", ["psycopg", "psql"])

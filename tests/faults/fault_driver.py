@@ -196,8 +196,9 @@ def wrap(cls: type, name: str, kind: str, failure: Callable[[str], Exception]) -
 for host in (SshHost, LocalHost):
     wrap(host, "run", "run", command_failed)
     wrap(host, "start", "start", command_failed)
-wrap(database_admin._ByConnection, "execute", "sql", DatabaseFailed)
-wrap(database_admin._ByConnection, "rows", "rows", DatabaseFailed)
+for road in (database_admin._ByConnection, database_admin._ByPsql):
+    wrap(road, "execute", "sql", DatabaseFailed)
+    wrap(road, "rows", "rows", DatabaseFailed)
 _write, _remove, _bind = State.write, State.remove, cli_call.bind_recipe
 
 
