@@ -5,6 +5,7 @@ when a task runs, so that `--list` stays quick.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, Final
@@ -35,6 +36,9 @@ READING: Final[Mapping[str, tuple[Any, str]]] = {
 
 def run(command: str, **arguments: Any) -> None:
     """Run a command; its exit code becomes the program's."""
+    # invoke has turned it off for what is imported from here on, which is most of us: without, each
+    # command compiles 350 modules again.
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
     # Paramiko, psycopg and rich belong to what a task does, not to naming it.
     code = import_module("biso_tasks.cli.commands").run(command, arguments)
     if code:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,18 @@ TASKS = (
 
 
 def run(
-    folder: Path, *words: str, program: tuple[str, ...] = ("-m", "biso_tasks.cli.main")
+    folder: Path,
+    *words: str,
+    program: tuple[str, ...] = ("-m", "biso_tasks.cli.main"),
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
-    environment.pop("BISO_CONFIG", None)
+    own = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    for name in ("BISO_CONFIG", "PYTHONDONTWRITEBYTECODE"):
+        own.pop(name, None)
     return subprocess.run(
         [sys.executable, *program, *words],
         cwd=folder,
-        env=environment,
+        env={**own, **(environment or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -65,6 +70,17 @@ def test_the_list_shows_every_task_and_the_sites_recipes_with_a_description(
     for task in (*TASKS, "nightly-check"):
         assert len(lines[task].split()) > 2, task
     assert "What the night shift looks at" in done.stdout
+
+
+@pytest.mark.parametrize("unwanted", [False, True])
+def test_what_a_task_imports_is_compiled_once_and_not_at_each_start(
+    tmp_path: Path, unwanted: bool
+) -> None:
+    """invoke turns that off; whoever does not want it has Python's own switch."""
+    kept = tmp_path / "kept"
+    switch = {"PYTHONDONTWRITEBYTECODE": "1"} if unwanted else {}
+    run(tmp_path, "runs", environment={"PYTHONPYCACHEPREFIX": str(kept), **switch})
+    assert bool(list(kept.rglob("commands.*.pyc"))) is not unwanted
 
 
 def test_a_broken_config_still_lists_the_tasks_and_says_what_is_wrong(site: Path) -> None:
