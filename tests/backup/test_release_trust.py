@@ -92,6 +92,7 @@ _UNPROVEN: dict[str, tuple[Mapping[str, Any], str]] = {
     "leaks": ({"proof": proof(leaks=1)}, "1 survivors"),
     "no columns": ({"proof": proof(columns=0)}, "looked for nothing"),
     "no values": ({"proof": proof(values=0)}, "looked for nothing"),
+    "a sample": ({"proof": proof(sampled=True)}, "a sample of production's values"),
     "code": ({"areas": ("webroot", "data", "database")}, "holds code"),
     "another run's": ({"proof": proof(run="r2")}, "of the run r2"),
     "too old": (

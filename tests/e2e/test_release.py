@@ -298,6 +298,26 @@ def test_a_release_that_was_changed_is_not_taken(made: Made, world: Any) -> None
     assert world.leftovers(previous=False) == []
 
 
+def test_a_release_that_only_a_sample_would_be_looked_for_in_is_not_made(world: Any) -> None:
+    """Production has more values than the proof may know; a refresh goes on, and says so."""
+    store = store_of_releases(world).parent / "of a sample"
+    site(world, privacy={"bound": 1000}, release={"path": str(store)})
+    world.prod.cluster.rows(
+        f"SET ROLE {world.prod.role}; CREATE TABLE viele (id int PRIMARY KEY, bemerkung text);"
+        "INSERT INTO viele SELECT i, 'Anruf der Klientin Nummer ' || i FROM "
+        "generate_series(1, 10001) i",
+        world.prod.dbname,
+    )
+    ran = biso(world, "release", "--yes", code=3)
+    assert "more personal values than the 1000" in ran.message
+    assert "`bound` in [privacy]" in ran.json["error"]["hint"]
+    assert not store.is_dir() or not list((store / "sets").iterdir())
+    assert world.leftovers(previous=False) == []
+    ran = world.refresh("--to", "test")
+    report = world.run("report", "--run", ran.json["run"], "--json").json["report"]
+    assert "a sample of production's values" in str(report)
+
+
 def test_a_site_that_requires_anonymising_goes_back_to_what_was_proven_alone(world: Any) -> None:
     home = world.hosts["test"].folder / "home"
     backup = {"path": str(home / "backups")}

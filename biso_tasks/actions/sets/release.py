@@ -14,6 +14,7 @@ from biso_tasks.actions.sets.backup import require_outside
 from biso_tasks.backup.ids import new_id
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.config.model import Refresh as RefreshConfig
+from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.space import human, require_space
 from biso_tasks.stage.space import tree_size
@@ -51,6 +52,20 @@ class Release(Refresh):
         """Without the test instance's own rows and files: they are not production's, and what is
         kept of them is not searched."""
         return replace(self.session.site.refresh, keep_tables=(), keep_rows=(), keep_files=())
+
+    def accept_sample(self) -> None:
+        bound = self.session.site.privacy.bound
+        raise Refused(
+            f"{self.places['source']} has more personal values than the {bound} that the proof "
+            "knows, and a release that only a sample was looked for in is none",
+            hint="nothing was sealed; raise `bound` in [privacy] (a value takes some ten bytes of "
+            "memory here), or say in privacy.toml what is harmless",
+        )
+
+    def require_proven(self) -> None:
+        Refresh.require_proven(self)
+        if self.proof is not None and self.proof.sampled:
+            self.accept_sample()
 
     def look_again(self) -> None:
         found = survey(

@@ -82,6 +82,8 @@ def _unproven(manifest: Manifest, proof: ProofRecord) -> str:
         return f"its proof found {proof.leaks} survivors"
     if not proof.columns or not proof.values:
         return "its proof looked for nothing"
+    if proof.sampled:
+        return "its proof looked for a sample of production's values, not for all"
     if "webroot" in manifest.areas:
         return "it holds code, which no proof has searched"
     if proof.run != manifest.run:

@@ -36,9 +36,12 @@ def _originals(context: Context[StageWork]) -> dict[str, Any]:
         with work.original(number) as connection:
             inventory = judge_source(work, connection, number)
             keep = _kept(work) if number == 0 else ()
-            found.append(collect(connection, inventory, keep=keep))
+            bound = context.site.privacy.bound
+            found.append(collect(connection, inventory, bound=bound, keep=keep))
             inventories.append(inventory)
     work.inventories, work.originals = tuple(inventories), tuple(found)
+    if any(one.sampled for one in found):
+        work.accept_sample()
     return {
         "columns": sum(one.personal for inventory in inventories for one in inventory),
         "values": sum(one.values for one in found),

@@ -198,6 +198,10 @@ class StageWork(TargetWork, ABC):
         there = self.stage.databases[number].staged_server
         return replace(there, bindir=self.target_server(number).bindir)
 
+    def accept_sample(self) -> None:
+        """There are more originals than `[privacy] bound`, so the proof will know a sample of them.
+        Raises Refused where that is not enough for what is made."""
+
     def require_proven(self) -> None:
         """Raises ProofFailed where what would be served was to be anonymised and is not proven: the
         last word, whatever a recipe says of the order of its steps."""
