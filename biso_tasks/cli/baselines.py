@@ -63,7 +63,7 @@ def reset_test(call: Call, env: str, name: str) -> None:
         store=store,
         id=found.id,
         template=True,
-        decided_on=backup.status.sums,
+        decided_on=backup,
     )
     work.look_again()
     work.bind_values()

@@ -7,7 +7,7 @@ from typing import Any, Final
 from biso_tasks.actions.sets.path_piece import OnePath
 from biso_tasks.actions.sets.restore import describe_target
 from biso_tasks.actions.sets.table_piece import OneTable
-from biso_tasks.backup.store import Store
+from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.cli.call import Call
 from biso_tasks.database.snapshot import label
 from biso_tasks.errors import UsageError
@@ -34,7 +34,7 @@ def read_piece(only: str, table: str, path: str) -> str:
 
 
 def restore_table(
-    call: Call, session: Session, name: str, store: Store, id: str, table: str
+    call: Call, session: Session, name: str, store: Store, backup: BackupSet, table: str
 ) -> None:
     work = OneTable(
         session,
@@ -43,7 +43,8 @@ def restore_table(
         places={"target": name},
         anonymize=False,
         store=store,
-        id=id,
+        id=backup.id,
+        decided_on=backup,
         wanted=table,
     )
 
@@ -54,13 +55,15 @@ def restore_table(
     _run(call, session, work, name, "restore-table", said)
     if work.restored:
         call.text(
-            f"{label(work.table)} of {id} is in {work.target.facts.database.dbname} of {name} as "
-            f"{label(work.place)}: {work.rows} rows, as they were backed up. What is live was not "
-            "touched; drop that schema when it is not needed any more."
+            f"{label(work.table)} of {backup.id} is in {work.target.facts.database.dbname} of "
+            f"{name} as {label(work.place)}: {work.rows} rows, as they were backed up. What is "
+            "live was not touched; drop that schema when it is not needed any more."
         )
 
 
-def restore_path(call: Call, session: Session, name: str, store: Store, id: str, path: str) -> None:
+def restore_path(
+    call: Call, session: Session, name: str, store: Store, backup: BackupSet, path: str
+) -> None:
     work = OnePath(
         session,
         "restore",
@@ -68,7 +71,8 @@ def restore_path(call: Call, session: Session, name: str, store: Store, id: str,
         places={"target": name},
         anonymize=False,
         store=store,
-        id=id,
+        id=backup.id,
+        decided_on=backup,
         path=path,
     )
 
@@ -80,7 +84,7 @@ def restore_path(call: Call, session: Session, name: str, store: Store, id: str,
     _run(call, session, work, name, "restore-path", said)
     if work.restored:
         kept = f" What stood there is kept: {work.replaced}" if work.replaced else ""
-        call.text(f"{path} of {id} is in the data dir of {name}.{kept}")
+        call.text(f"{path} of {backup.id} is in the data dir of {name}.{kept}")
 
 
 def _run(

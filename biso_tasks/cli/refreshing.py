@@ -106,7 +106,7 @@ def _from_set(
         store=store,
         id=id,
         whole=False,
-        decided_on=backup.status.sums,
+        decided_on=backup,
     )
     work.look_again()
     work.bind_values()

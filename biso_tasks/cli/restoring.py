@@ -31,11 +31,11 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
     require_no_release(session, name, backup)
     if table:
         require_harmless(session, name, store, backup, "a table")
-        restore_table(call, session, name, store, id, table)
+        restore_table(call, session, name, store, backup, table)
         return
     if piece:
         require_harmless(session, name, store, backup, "a file")
-        restore_path(call, session, name, store, id, piece)
+        restore_path(call, session, name, store, backup, piece)
         return
     wanted = read_areas(only) if only else manifest.areas
     areas = cast("frozenset[Area]", frozenset(wanted))
@@ -49,7 +49,7 @@ def restore(call: Call, set_: str, to: str, only: str, from_: str, table: str, p
         store=store,
         id=id,
         areas=areas,
-        decided_on=backup.status.sums,
+        decided_on=backup,
     )
     work.look_again()
     work.bind_values()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import time
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from restore_site import Restored, fingerprint_of, names_of, tree
 
+from biso_tasks.cli import restoring
 from biso_tasks.errors import UsageError
 from biso_tasks.files.piece import read_piece_path
 
@@ -91,6 +95,55 @@ def test_what_fails_after_the_load_leaves_no_stage(clean: Restored) -> None:
     assert fingerprint_of(world.prod, "biso") == before
     assert names_of(world.prod) == names
     assert not world.stage_dir.exists()
+
+
+@pytest.mark.parametrize(
+    "piece", [{"table": "person"}, {"path": LETTER}], ids=lambda one: next(iter(one))
+)
+@pytest.mark.parametrize("exchanged", ["all of it", "its manifest"])
+def test_a_set_that_is_exchanged_after_it_was_judged_is_not_used(
+    clean: Restored, piece: dict[str, str], exchanged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write into the store puts another in its place, sealed as it should be."""
+    world, folder = clean, clean.set_folder
+    aside = folder.parent.parent / "aside"
+    shutil.copytree(folder, aside, symlinks=True)
+    before = fingerprint_of(world.prod, "biso"), files_of(world)
+    judge = restoring.require_harmless
+
+    def judge_and_exchange(*given: Any) -> None:
+        judge(*given)
+        manifest = folder / "manifest.toml"
+        manifest.write_text(
+            manifest.read_text("utf-8").replace('run = "', 'run = "anders-', 1), "utf-8"
+        )
+        if exchanged == "all of it":
+            (folder / "data" / LETTER).write_text("von jemand anderem")
+            seal_anew(folder)
+
+    monkeypatch.setattr(restoring, "require_harmless", judge_and_exchange)
+    try:
+        error = world.restore(3, **piece)["error"]
+    finally:
+        shutil.rmtree(folder)
+        shutil.move(aside, folder)
+    assert "is not the set any more" in error["message"]
+    assert (fingerprint_of(world.prod, "biso"), files_of(world)) == before
+    assert not world.stage_dir.exists()
+
+
+def seal_anew(folder: Path) -> None:
+    """Sums and state agree with what the files say now."""
+    files = sorted(one for one in folder.rglob("*") if one.is_file() and not one.is_symlink())
+    names = [str(one.relative_to(folder)) for one in files]
+    covered = [name for name in names if name not in ("SHA256SUMS", "state.toml")]
+    lines = subprocess.run(
+        ["sha256sum", "--", *covered], cwd=folder, capture_output=True, check=True
+    ).stdout
+    (folder / "SHA256SUMS").write_bytes(lines)
+    state = folder / "state.toml"
+    text = re.sub(r'(?m)^sums = ".*"$', f'sums = "{sha256(lines).hexdigest()}"', state.read_text())
+    state.write_text(text)
 
 
 # -- one path --

@@ -145,9 +145,17 @@ def test_where_releases_are_signed_only_a_baseline_does_without(sets: Sets, keys
 def test_a_set_that_is_another_one_than_was_decided_on_is_not_used(sets: Sets) -> None:
     """Between the look at its proof and the plan somebody puts another in its place."""
     sets.make()
-    decided = sets.store.read(ID).status.sums
+    decided = sets.store.read(ID)
     work = SimpleNamespace(id=ID, areas=frozenset({"data"}), decided_on=decided, problems=())
     assert usable_set(work, sets.store).id == ID  # type: ignore[arg-type]
+    manifest = sets.store.path + f"/sets/{ID}/manifest.toml"
+    before = Path(manifest).read_text("utf-8")
+    changed = before.replace("personal = false", "personal = true").encode()
+    with (
+        holding(Path(manifest), changed),
+        pytest.raises(Refused, match="is not the set any more"),
+    ):
+        usable_set(work, sets.store)  # type: ignore[arg-type]
     sets.store.remove(ID)
     sets.make(personal=True, proof=None)
     with pytest.raises(Refused, match="is not the set any more"):

@@ -91,8 +91,8 @@ class FromSet(StageWork):
     `whole`, all databases and files come as they are in the set; else what a refresh takes. With
     `template`, a database that is kept as the set's template is copied instead of loaded.
     `problems` is what is wrong with the set; `drilled`, that this was written down of it;
-    `fetching`: it is just being brought to the target's host. `decided_on`: the checksum of its
-    SHA256SUMS when it was decided whether it has to be anonymised."""
+    `fetching`: it is just being brought to the target's host. `decided_on`: the set as it was when
+    it was decided whether it has to be anonymised."""
 
     PLACES: ClassVar[tuple[str, ...]] = ("target",)
     CONDITIONS: ClassVar[Mapping[str, Callable[[Any], bool]]] = {
@@ -114,7 +114,7 @@ class FromSet(StageWork):
     problems: tuple[Problem, ...] = ()
     drilled: bool = False
     fetching: bool = False
-    decided_on: str = ""
+    decided_on: BackupSet | None = None
     survey: SetSurvey | None = None
 
     @property
@@ -305,7 +305,12 @@ def usable_set(work: FromSet, store: Store) -> BackupSet:
     """The set, by its documents. Raises ProofFailed where it was found damaged, Refused where it
     lacks an area that is wanted, or is another one than that which was decided on."""
     backup = store.read(work.id)
-    if work.decided_on not in ("", backup.status.sums):
+    decided = work.decided_on
+    # The sums alone are not enough: a manifest can be exchanged and leave them.
+    if decided is not None and (decided.status.sums, decided.manifest) != (
+        backup.status.sums,
+        backup.manifest,
+    ):
         raise Refused(
             f"{work.id} is not the set any more that was looked at a moment ago",
             hint="nothing was changed; who writes into the store? Run it again",
