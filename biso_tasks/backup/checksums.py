@@ -12,6 +12,7 @@ from typing import Final
 from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.errors import StepFailed
+from biso_tasks.files.hashing import HASHING
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -30,41 +31,33 @@ SUMS: Final = "SHA256SUMS"
 SIGNATURE: Final = "SHA256SUMS.sig"
 UNCOVERED: Final = frozenset({SUMS, SIGNATURE, "state.toml"})
 _LINE: Final = re.compile(r"(\\?)([0-9a-f]{64})  (.+)", re.ASCII | re.DOTALL)
-# Of find, and of a sha256sum below xargs, that said what they cannot read. All else is a program
-# that was ended, or never began: it says nothing of the files.
-_CANNOT_READ: Final = (1, 123)
+# Of find, and of what hashes, that said what they cannot read. All else is a program that was
+# ended, or never began: it says nothing of the files.
+_CANNOT_READ: Final = 1
 _ESCAPES: Final = {"n": "\n", "r": "\r", "\\": "\\"}
 
 # Each job writes a file of its own: lines of two that share a pipe may be cut into each other.
 # Names on stdin end with NUL bytes; the sums come out in one order, whichever job was faster. Where
 # the exit code of a pipeline is asked for, -e holds in none of its parts.
-# OpenSSL asks the processor for it and takes a quarter of the time of many a coreutils. Names that
-# SHA256SUMS has to escape are left to sha256sum, and so is to say what cannot be read. A job whose
-# program was killed is killed as well, or xargs would take that for a file that cannot be read.
-_HASH: Final = r"""
+_HASH: Final = (
+    HASHING
+    + r"""
 sums_of() {
+  local jobs list pids=() code=0
   jobs=$(nproc 2>/dev/null || echo 2)
   [ "$jobs" -le 4 ] || jobs=4
-  mkdir -- "$1/jobs" || return
-  with=sha256sum
-  [ "$(openssl dgst -sha256 -r </dev/null 2>/dev/null | cut -c1-64)" != \
-    e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855 ] || with=openssl
-  xargs -0 -r -n 200 -P "$jobs" bash --norc -c '
-    d=$1 with=$2; shift 2
-    case $with/$* in
-      openssl/*[\\[:cntrl:]]*|sha256sum/*) ;;
-      *) set -o pipefail
-        openssl dgst -sha256 -r "${@/#/./}" 2>/dev/null |
-          sed "s/^\([0-9a-f]\{64\}\) \*\.\//\1  /" >>"$d/$$" && exit
-        [ "$?" -le 128 ] || kill -KILL "$$"
-        : >"$d/$$" ;;
-    esac
-    exec sha256sum -- "$@" >>"$d/$$"
-  ' biso "$1/jobs" "$with" || return
-  find "$1/jobs" -type f -exec cat -- {} +
+  mkdir -- "$1/jobs" && hasher "$1/jobs" && split -t '\0' -n "r/$jobs" - "$1/jobs/" || return
+  for list in "$1"/jobs/*; do
+    hash_names <"$list" >"$list.sums" &
+    pids+=("$!")
+  done
+  for list in "${pids[@]}"; do wait "$list" || code=$?; done
+  [ "$code" = 0 ] || return "$code"
+  cat -- "$1"/jobs/*.sums
 }
 sorted() { sort -k 2; }
 """
+)
 # $1 the set's directory, $2 a folder for the sums, "" for any; where that takes nothing (a medium
 # that is only read), any does. Exit 75: ended by a signal; 76: there was no room for the sums.
 _ALL: Final = (
@@ -200,7 +193,7 @@ def _run(store: Store, id: str, text: str, *args: str) -> Result:
     try:
         return store.host.run(script(text, *args), timeout=None)
     except CommandFailed as error:
-        kind = Unreadable if error.result.code in _CANNOT_READ else StepFailed
+        kind = Unreadable if error.result.code == _CANNOT_READ else StepFailed
         raise kind(
             f"{store}: checksums of {id}: {error.result.error or error.message}",
             hint=error.hint,

@@ -29,10 +29,24 @@ _OPEN: Final = "--chmod=Du+rwx,Fu+rw"
 # $1 the set's tree, $2 bytes of names to remove, $3 bytes of names to bring, $4 "root" where root
 # removes and rsync gives all to the login, $5 what brings them where there is no rsync; then the
 # rsync command (behind sudo, its first option is $10). Says which names did not arrive: they
-# vanished meanwhile. One process on the host for all of it: production may be waiting.
+# vanished meanwhile. One process on the host for all of it: production may be waiting. tar removes
+# what it archives, into nothing, and reads the names. rm has them among its words, for whoever
+# lists processes and for the log of sudo: it gets only what the login cannot remove, a folder that
+# root's rsync had not given away when it was killed.
 _CARRY: Final = r"""
 cd -- "$1"
-head -c "$2" | xargs -0 -r ${4:+sudo -n} rm -rf --
+there() {
+  while IFS= read -r -d '' name; do
+    [ ! -e "$name" ] && [ ! -L "$name" ] || printf '%s\0' "$name"
+  done
+}
+if [ "$2" != 0 ]; then
+  away=$(head -c "$2" | base64 -w0)
+  given() { printf %s "$away" | base64 -d; }
+  given | tar --create --file=/dev/null --remove-files --ignore-failed-read --null \
+      --files-from=- 2>/dev/null ||
+    given | there | xargs -0 -r ${4:+sudo -n} rm -rf --
+fi
 names=$(head -c "$3" | base64 -w0)
 [ -z "$4" ] || set -- "${@:1:9}" "--chown=$(id -u):$(id -g)" "${@:10}"
 without=$5

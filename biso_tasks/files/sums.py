@@ -12,23 +12,22 @@ from typing import Final
 
 from biso_tasks.errors import Interrupted, ProofFailed, Refused
 from biso_tasks.files.access import Access
+from biso_tasks.files.hashing import HASHING
 from biso_tasks.files.listing import Entry, FilesError, list_tree, named
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import CommandFailed
 
 __all__ = ["differing", "require_right", "sums_of", "taken_from"]
 
-# openssl is eight times as fast as coreutils where those do not use the processor's own SHA-256. A
-# name with a newline would be two lines of an older one's.
-_SUMS: Final = r"""
+_SUMS: Final = (
+    HASHING
+    + r"""
+export LC_ALL=C
+hasher ''
 cd -- "$1"
-if [ "$2" = plain ] && openssl dgst -sha256 -r /dev/null >/dev/null 2>&1; then
-  xargs -0 -r openssl dgst -sha256 -r
-else
-  LC_ALL=C xargs -0 -r sha256sum --
-fi
+hash_names
 """
-_ODD: Final = re.compile(r"[\\\x00-\x1f\x7f]")
+)
 _LINE: Final = re.compile(rb"\\?([0-9a-f]{64}) [ *]")
 # What one command reads, so that a run that is interrupted does not wait for all of them.
 _FILES: Final = 4000
@@ -110,26 +109,21 @@ def require_right(
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
-    odd = {entry.path for entry in entries if _ODD.search(entry.path)}
-    for wanted in (True, False):
-        batch: list[Entry] = []
-        size = 0
-        for entry in entries:
-            if (entry.path in odd) is not wanted:
-                continue
-            batch.append(entry)
-            size += entry.size
-            if len(batch) == _FILES or size > _BYTES:
-                yield batch
-                batch, size = [], 0
-        if batch:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size
+        if len(batch) == _FILES or size > _BYTES:
             yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _read(access: Access, root: str, paths: Sequence[str]) -> dict[str, str]:
-    names = b"".join(b"./" + path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-    kind = "odd" if _ODD.search(paths[0]) else "plain"
-    run = access.reader(script(_SUMS, root, kind))
+    names = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
+    run = access.reader(script(_SUMS, root))
     try:
         out = access.host.run(run, stdin=names, timeout=None).out
     except CommandFailed as error:

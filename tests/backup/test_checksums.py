@@ -158,15 +158,18 @@ def test_hashing_a_set_gives_what_is_there_now(store: Store, sealed: tuple[str, 
 
 @pytest.fixture
 def openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Make `openssl` a shell script, `real` being the machine's. Where its calls are noted."""
+    """Make `openssl` a shell script, `real` being the machine's. Where calls of it and of sha256sum
+    are noted."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    real = shutil.which("openssl") or "false"
+    calls = tmp_path / "calls"
 
     def made(text: str) -> Path:
-        calls, file = tmp_path / "calls", programs / "openssl"
-        file.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nreal={real}\n{text}\n')
-        file.chmod(0o755)
+        for program, does in (("openssl", text), ("sha256sum", 'exec $real "$@"')):
+            file, real = programs / program, shutil.which(program) or "false"
+            noted = f'#!/bin/sh\necho "{program} $*" >>{calls}\nreal={real}\n{does}\n'
+            file.write_text(noted)
+            file.chmod(0o755)
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         return calls
 
@@ -174,12 +177,6 @@ def openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 FAILS = "[ $# -eq 3 ] || "
-
-
-def forget_awkward(folder: Path) -> None:
-    """Names that are sha256sum's own business, and what stands beside them in one go."""
-    for path in folder.rglob("*\n*"):
-        path.unlink()
 
 
 @pytest.mark.needs("openssl")
@@ -199,27 +196,48 @@ def test_the_sums_are_the_same_with_openssl_and_without(
 ) -> None:
     id, folder = sealed
     calls = openssl(text)
-    forget_awkward(folder)
     (folder / "-x").write_text("no option")
     expected = {
         name: hashlib.sha256(Path(folder, name).read_bytes()).hexdigest()
         for name in covered(folder)
     }
     assert hash_set(store, id) == expected
-    assert (
-        any("/index.php" in line for line in calls.read_text(errors="replace").splitlines()) == jobs
-    )
+    called = calls.read_text(errors="replace")
+    assert any("/dev/fd/" in line for line in called.splitlines() if "openssl" in line) == jobs
+    # Whoever lists the host's processes sees no name of a file.
+    assert [name for name in covered(folder) if f"/{Path(name).name}" in called] == []
+    assert "index.php" not in called
 
 
 @pytest.mark.needs("openssl")
 def test_an_openssl_that_is_killed_says_nothing_of_the_files(
     store: Store, sealed: tuple[str, Path], openssl: Callable[[str], Path]
 ) -> None:
-    forget_awkward(sealed[1])
     openssl(FAILS + 'kill -9 $$; exec $real "$@"')
     with pytest.raises(StepFailed) as caught:
         hash_set(store, sealed[0])
     assert not isinstance(caught.value, Unreadable)
+
+
+def test_what_a_failing_disk_does_not_give_is_named(
+    store: Store, sealed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs know descriptors alone, and a person has to know the file."""
+    id, folder = sealed
+    programs = folder.parent.parent / "programs"
+    programs.mkdir()
+    for program in ("openssl", "sha256sum"):
+        file = programs / program
+        file.write_text(
+            "#!/bin/sh\ncase $* in *dev/fd/*) exit 1 ;; esac\n"
+            "[ $# -gt 0 ] || ! head -c 6 | grep -q spoilt || exit 1\n"
+            f'exec {shutil.which(program)} "$@"\n'
+        )
+        file.chmod(0o755)
+    (folder / "data/Antrag Müller.pdf").write_text("spoilt")
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with pytest.raises(Unreadable, match=r"Antrag Müller\.pdf cannot be read"):
+        hash_set(store, id)
 
 
 @given(st.binary(min_size=1, max_size=12).filter(lambda b: b"\0" not in b))

@@ -567,6 +567,34 @@ def test_what_is_there_and_does_not_arrive_is_no_file_that_vanished(
         world.catch_up("first", now, world.listing())
 
 
+def test_what_is_removed_and_brought_is_named_to_no_command(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lists the host's processes reads their words, and sudo writes them into its log."""
+    then = world.capture("first").listing
+    (world.src / "with space").unlink()
+    shutil.rmtree(world.src / "deep/er")
+    (world.src / "deep/Antrag Müller.pdf").write_text("x")
+    (world.src / "umlaut-ä").write_text("changed")
+    now = world.listing()
+    noted, programs = world.store.parent / "noted", world.store.parent / "bin"
+    programs.mkdir()
+    for program in ("rm", "rsync", "sudo", "tar", "xargs"):
+        file = programs / program
+        real = shutil.which(program)
+        file.write_text(f'#!/bin/sh\nprintf "%s\\n" "$0 $*" >>{noted}\nexec {real} "$@"\n')
+        file.chmod(0o755)
+    noted.touch()
+    noted.chmod(0o666)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    world.catch_up("first", then, now)
+    world.settle("first", now)
+    said = noted.read_text()
+    assert "rsync" in said
+    for name in ("with space", "deep/", "Müller", "umlaut"):
+        assert name not in said, name
+
+
 def test_the_check_names_what_differs(world: World) -> None:
     listing = world.capture("first").listing
     root = world.store / "first"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -31,15 +32,19 @@ def test_every_file_has_its_sum_whatever_it_is_called(
 ) -> None:
     entries = list_tree(here, str(folder)).entries
     assert len(entries) == len(NAMES) + 1
-    if not openssl:
-        broken = folder / "bin/openssl"
-        broken.parent.mkdir()
-        broken.write_text("#!/bin/sh\nexit 1\n")
-        broken.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{broken.parent}:{os.environ['PATH']}")
+    programs, calls = folder / "bin", folder / "bin/calls"
+    programs.mkdir()
+    for program in ("openssl", "sha256sum"):
+        real = shutil.which(program) if openssl or program != "openssl" else "false"
+        file = programs / program
+        file.write_text(f'#!/bin/sh\necho "$*" >>{calls}\nexec {real} "$@"\n')
+        file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     assert sums_of(here, str(folder), entries) == {
         entry.path: sha256((folder / entry.path).read_bytes()).hexdigest() for entry in entries
     }
+    assert "/dev/fd/" in calls.read_text()
+    assert "plain" not in calls.read_text(), "no name in a command line"
 
 
 def test_a_file_that_is_not_there_is_no_sum_less_but_a_failure(here: Access, folder: Path) -> None:

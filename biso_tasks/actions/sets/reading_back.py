@@ -24,10 +24,11 @@ __all__ = ["ACTIONS"]
 _SAMPLE = 40  # files
 _FATAL = 255  # what PHP ends with after a fatal error
 
-# Names come as base64: a name may hold any byte.
+# Names come as base64, since a name may hold any byte, and within the program, since whoever lists
+# processes sees their words.
 _HASH = rb"""<?php
 $sums = [];
-foreach (array_slice($argv, 1) as $name) {
+foreach (explode(' ', '@NAMES@') as $name) {
     $sums[] = @hash_file('sha256', base64_decode($name));
 }
 echo "\n@biso-sums ", json_encode($sums);
@@ -110,8 +111,8 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
         base64.b64encode(f"{work.stage.inside}/data/{path}".encode("utf-8", "surrogateescape"))
         for path in files
     ]
-    words = (name.decode() for name in names)
-    out = work.stage.app.php("--", *words, stdin=_HASH, timeout=600).out
+    program = _HASH.replace(b"@NAMES@", b" ".join(names))
+    out = work.stage.app.php("--", stdin=program, timeout=600).out
     sums = json.loads(out.rpartition(b"\n@biso-sums ")[2] or b"[]")
     expected = sealed_sums(work.facts.store, work.backup)
     # Files that an instance keeps as its own whatever comes.
