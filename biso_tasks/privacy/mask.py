@@ -16,6 +16,7 @@ from biso_tasks.privacy.masking.judge import searchable
 from biso_tasks.privacy.masking.keys import is_key, mask_keys
 from biso_tasks.privacy.masking.labels import mask_labels
 from biso_tasks.privacy.masking.left import Left
+from biso_tasks.privacy.masking.odd_places import mask_odd_places
 from biso_tasks.privacy.masking.session import keyed
 from biso_tasks.privacy.masking.table import mask_table
 from biso_tasks.privacy.originals import Originals, large_objects
@@ -111,6 +112,7 @@ def mask(
     Raises StepFailed naming table and constraint, never a value. The key is drawn here, given to
     the server in a temporary table, and forgotten."""
     cells: dict[str, int] = {}
+    left: list[Left] = []
     with keyed(stage, secrets.token_hex(16)):
         for group in tables(inventory):
             relation = group[0].column.relation
@@ -129,14 +131,16 @@ def mask(
                 for one in group
                 if not one.personal and "spans" not in off and searchable(one)
             ]
-            if not (personal or others):
-                continue
-            if on_table is not None:
+            if on_table is not None and (personal or others):
                 on_table(relation)
             cells |= mask_table(stage, group, originals, personal, others)
-        changed, left = mask_keys(stage, inventory, keep, off)
+            if "spans" not in off:
+                changed, stay = mask_odd_places(stage, group, originals)
+                cells |= {label: cells.get(label, 0) + count for label, count in changed.items()}
+                left += stay
+        changed, stay = mask_keys(stage, inventory, keep, off)
         cells |= changed
-        done = Masked(cells=tuple(cells.items()), left=left)
+        done = Masked(cells=tuple(cells.items()), left=(*left, *stay))
         if any(
             one.personal and one.column.kind == "large objects" and one.kind not in off
             for one in inventory
