@@ -12,7 +12,7 @@ import pytest
 from biso_tasks.actions import builtin
 from biso_tasks.actions.fitting import NEEDED, WORKS, fit_of, work_of
 from biso_tasks.actions.in_place import steps as in_place
-from biso_tasks.actions.staged import swapping
+from biso_tasks.actions.staged import finishing, swapping
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.errors import ProofFailed
 from biso_tasks.flow.recipe import Recipe, parse
@@ -64,7 +64,7 @@ def test_what_safety_rests_on_can_be_named_by_nobody_else() -> None:
 @pytest.mark.parametrize(
     "proof", [None, Proof(1, 1, 1, (Leak("x", "name"),))], ids=["unproven", "leaking"]
 )
-@pytest.mark.parametrize("serve", [swapping._swap, in_place._online])
+@pytest.mark.parametrize("serve", [finishing._finish, swapping._swap, in_place._online])
 def test_nothing_that_was_to_be_anonymised_is_served_unproven(serve: Any, proof: Any) -> None:
     """Whatever becomes of the order of steps: nothing else of the work is even looked at."""
     work: Any = SimpleNamespace(anonymize=True, proof=proof, target=SimpleNamespace(name="test"))

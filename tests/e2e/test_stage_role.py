@@ -109,6 +109,55 @@ def test_nobody_else_gets_into_the_stage_between_its_making_and_the_proof(world:
     assert world.leftovers(previous=True) == []
 
 
+class Reader(threading.Thread):
+    """Reads a table of the live database all the time, by a privilege that its role was granted."""
+
+    def __init__(self, world: Any) -> None:
+        super().__init__()
+        self.world = world
+        self.answers: list[tuple[float, str]] = []
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        test = self.world.test
+        while not self.over.is_set():
+            try:
+                with psycopg.connect(
+                    host="127.0.0.1", port=test.cluster.port, user="auswerter", password="geheim",
+                    dbname=test.dbname, connect_timeout=5,
+                ) as connection:  # fmt: skip
+                    connection.execute("SELECT count(*) FROM v_offene_faelle")
+            except psycopg.Error as error:
+                self.answers.append((time.time(), str(error)))
+            else:
+                self.answers.append((time.time(), "read"))
+            time.sleep(0.005)
+
+
+def test_the_live_database_is_at_no_moment_without_its_privileges(world: Any) -> None:
+    """They are given before the swap, those of the database as a whole in its own transaction."""
+    same_code(world)
+    world.site()
+    cluster = world.test.cluster
+    cluster.rows(
+        "CREATE ROLE auswerter LOGIN PASSWORD 'geheim' IN ROLE biso_statistik;"
+        "GRANT SELECT ON v_offene_faelle TO biso_statistik",
+        world.test.dbname,
+    )
+    reader = Reader(world)
+    reader.start()
+    try:
+        ran = world.refresh("--from", "prod")
+        swapped = steps(world, ran.json["run"])["swap"]
+        assert until(lambda: any(at > swapped[1] and said == "read" for at, said in reader.answers))
+    finally:
+        reader.over.set()
+        reader.join()
+        cluster.rows("DROP ROLE auswerter")
+    assert any(at < swapped[0] and said == "read" for at, said in reader.answers)
+    assert [said for _, said in reader.answers if "permission denied" in said] == []
+
+
 @pytest.fixture
 def kept(world: Any) -> Iterator[Any]:
     """A world with a set of production."""

@@ -19,8 +19,10 @@ __all__ = ["ACTIONS"]
 
 def _finish(context: Context[StageWork]) -> dict[str, Any]:
     """Statistics, then the application's role gets it all; settings and grants: the last touches
-    before the stage is served."""
+    before the stage is served. From the moment on that it is handed over, the application's role
+    can read it."""
     work = context.work
+    work.require_proven()
     for database in work.stage.swapped:
         analyze(database.staged_server, database.stage)
     hand_over(work.stage, work.untrusted)
