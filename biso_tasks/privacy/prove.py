@@ -29,13 +29,15 @@ File = tuple[str, Callable[[], bytes]]
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What was searched, and what was found: released is what has no leaks. `sampled`: there were
-    more originals than the bound, so a sample stood for them."""
+    more originals than the bound, so a sample stood for them. `unread`: files that could not be
+    opened, of which a person has said by name that they are harmless."""
 
     columns: int
     values: int
     files: int
     leaks: tuple[Leak, ...] = ()
     sampled: bool = False
+    unread: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -103,16 +105,18 @@ def prove(
     keep: Collection[str] = (),
     keep_rows: Mapping[str, str] = _NO_ROWS,
     harmless: Collection[str] = (),
+    vouched: Collection[str] = (),
     settings: Iterable[tuple[str, str]] = (),
     on_table: Callable[[str], None] | None = None,
 ) -> Proof:
     """Searches every column of the stage that can hold text, large objects, the schema, and
     `files`, for `originals`. `inventory` is that of the stage; `keep` names tables that hold the
     test instance's own rows, `keep_rows` conditions for those of other tables, `harmless` places
-    of the schema (see `schema_texts`), `settings` (place, value) what the database is given before
-    it is served. Nothing is changed: canaries are planted in a transaction that is rolled back,
-    and one that is not found is a leak of kind `canary`. Raises StepFailed where rows cannot be
-    read; whether leaks are an error is the caller's to say."""
+    of the schema (see `schema_texts`), `vouched` paths of files that may stay unread (one that is
+    called after somebody is named otherwise, and is none of them), `settings` (place, value) what
+    the database is given before it is served. Nothing is changed: canaries are planted in a
+    transaction that is rolled back, and one that is not found is a leak of kind `canary`. Raises
+    StepFailed where rows cannot be read; whether leaks are an error is the caller's to say."""
     scan = Scan(originals)
     with stage.transaction(force_rollback=True):
         quiet("proving", settle, stage)
@@ -138,7 +142,11 @@ def prove(
             scan.leaks.add(Leak(place, kind))
     for place, value in settings:
         scan.text(place, value)
+    unread: set[Leak] = set()
     for path, read in files:
+        known = frozenset(scan.leaks) if path in vouched else scan.leaks
         scan.file(path, read())
-    leaks = tuple(sorted(scan.leaks | unseen))
-    return Proof(scan.columns, scan.values, scan.files, leaks, originals.sampled)
+        unread |= (scan.leaks - known) & {Leak(path, "unreadable")}
+    leaks = tuple(sorted((scan.leaks | unseen) - unread))
+    places = tuple(sorted(one.place for one in unread))
+    return Proof(scan.columns, scan.values, scan.files, leaks, originals.sampled, places)

@@ -234,6 +234,12 @@ def _risks(done: Mapping[str, Mapping[str, Any]], wanted: bool, clean: bool) -> 
     yield _LEFT
     if done.get("originals", {}).get("sampled"):
         yield "Only a sample of production's values was looked for."
+    unread = done.get("prove", {}).get("unread")
+    if unread:
+        yield (
+            "These files were copied and could not be opened to be searched; privacy.toml says of "
+            f"each why it is harmless: {', '.join(unread)}."
+        )
     if done.get("anonymize", {}).get("rewrite") == "auto":
         yield (
             "Tables that were masked by this tool were written anew. Rows that only BISO's own "

@@ -12,6 +12,8 @@ import pytest
 
 from biso_tasks.errors import BisoError, StepFailed
 from biso_tasks.privacy.classify import Classified, Kind, classify, extend
+from biso_tasks.privacy.inventory.match import vouched_files
+from biso_tasks.privacy.inventory.model import FileRule, Inventory
 from biso_tasks.privacy.mask import mask, maskable
 from biso_tasks.privacy.originals import Originals, collect
 from biso_tasks.privacy.prove import Leak, Proof, prove
@@ -171,6 +173,46 @@ def test_files_are_searched_by_path_and_content_and_the_value_is_never_named(
         "vorlagen/tel.txt",
     } | {leak.place for leak in proof.leaks if leak.kind == "mail"}
     assert "Zoë" not in repr(proof)
+
+
+def test_a_file_that_nobody_can_open_passes_where_a_person_vouched_for_it_by_name(
+    stage: Connection, originals: Originals, inventory: tuple[Classified, ...]
+) -> None:
+    mask(stage, originals, inventory)
+    shut = b"7z\xbc\xaf\x27\x1c\0\4 nobody"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("innen.7z", shut)
+
+    def proved(path: str, data: bytes, *vouched: str) -> Proof:
+        given = [(path, lambda: data)]
+        return prove(stage, originals, inventory, files=given, vouched=vouched)
+
+    for vouched in ((), ("hilfe/b.7z",), ("hilfe",), ("a.7z",), ("hilfe/*",)):
+        proof = proved("hilfe/a.7z", shut, *vouched)
+        assert (proof.leaks, proof.unread) == ((Leak("hilfe/a.7z", "unreadable"),), ())
+    proof = proved("hilfe/a.7z", shut, "hilfe/a.7z")
+    assert proof.ok and proof.unread == ("hilfe/a.7z",)
+    proof = proved("hilfe/a.zip", packed.getvalue(), "hilfe/a.zip")
+    assert proof.ok and proof.unread == ("hilfe/a.zip",)
+    # What can be seen of it is searched all the same.
+    proof = proved("hilfe/a.7z", shut + b" person7@bluewin.ch ", "hilfe/a.7z")
+    assert proof.leaks == (Leak("hilfe/a.7z", "mail"),)
+
+
+def test_a_file_is_vouched_for_by_its_whole_name_with_a_reason() -> None:
+    def rules(*given: FileRule) -> Inventory:
+        return Inventory("privacy.toml", "privacy.toml", files=given)
+
+    said = rules(
+        FileRule("hilfe/a.7z", False, "geprüft"),
+        FileRule("/hilfe/b.7z", False, "geprüft"),
+        FileRule("hilfe/c.7z", False),
+        FileRule("hilfe/d.7z", True, "geprüft"),
+        FileRule("hilfe/*", False, "geprüft"),
+    )
+    later = rules(FileRule("hilfe/d.7z", False, "a plugin"), FileRule("e", False, "a plugin"))
+    assert vouched_files([said, later]) == {"hilfe/a.7z", "hilfe/b.7z", "e"}
 
 
 def test_pseudonyms_are_the_same_across_tables_and_other_in_the_next_run(

@@ -117,6 +117,12 @@ def test_rewritten_tables_and_a_sample_change_the_risks(ran: Ran) -> None:
     assert any("Only a sample" in one for one in rewritten.risks)
 
 
+def test_a_file_that_nobody_could_search_is_named_as_a_risk(ran: Ran) -> None:
+    found = report(ran, prove={"unread": ["hilfe/formular.pdf"]})
+    assert any("could not be opened" in one and "hilfe/formular.pdf" in one for one in found.risks)
+    assert "hilfe/formular.pdf" in markdown(found) and "hilfe/formular.pdf" in html(found)
+
+
 def test_a_copy_that_was_not_anonymised_is_called_that(ran: Ran) -> None:
     found = report(ran, without=("originals", "rename-files", "anonymize", "scrub", "prove"))
     assert found.personal is not None and not found.personal.anonymised

@@ -17,6 +17,7 @@ from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.files.patterns import Matcher
 from biso_tasks.files.reading import read_tree
 from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.privacy.inventory.match import vouched_files
 from biso_tasks.privacy.mask import Masked, mask, refresh_views
 from biso_tasks.privacy.neutralise import mark, neutralise
 from biso_tasks.privacy.originals import collect
@@ -225,6 +226,7 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
                         for _, name, value in work.source_settings(number).values
                     ],
                     harmless=tuple(one.name for said in work.said for one in said.schema),
+                    vouched=vouched_files(work.said),
                 )
             )
     leaks = tuple(leak for proof in proofs for leak in proof.leaks)
@@ -234,6 +236,7 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
         files=sum(proof.files for proof in proofs),
         leaks=leaks,
         sampled=any(proof.sampled for proof in proofs),
+        unread=tuple(place for proof in proofs for place in proof.unread),
     )
     if leaks:
         places = "; ".join(f"{leak.place} ({leak.kind})" for leak in leaks[:10])
@@ -241,12 +244,18 @@ def _prove(context: Context[StageWork]) -> dict[str, Any]:
         raise ProofFailed(
             f"personal data of production survived in {work.stage.called}: {places}{more}",
             hint=("" if work.stage.in_place else "nothing was swapped and the stage is discarded; ")
-            + "let a plugin scrub these places (biso_scrub), skip the file ([refresh.files]), or "
+            + "let a plugin scrub these places (biso_scrub), skip the file ([refresh.files]; of "
+            "one that is unreadable privacy.toml may say by its whole name why it is harmless), or "
             "take the value out in production, as what stands in a function, a view or another "
             "definition must be",
         )
     canaries = sum(original.canaries.count for original in work.originals)
-    return {**work.proof.as_json(), "canaries": canaries, "sampled": work.proof.sampled}
+    return {
+        **work.proof.as_json(),
+        "canaries": canaries,
+        "sampled": work.proof.sampled,
+        "unread": list(work.proof.unread),
+    }
 
 
 def _describe_prove(context: Context[StageWork]) -> Effects:
