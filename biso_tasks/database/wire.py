@@ -18,6 +18,7 @@ __all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked"]
 
 _LOAD: Final = 40e6  # bytes a second of plain SQL that a session loads, at best
 _SMALL: Final = 33_554_432  # bytes of a database below which asking takes longer than it saves
+_SLOW: Final = 15e6  # bytes a second that an rsync of any age can pack
 _RATIO: Final = 8  # to which SQL text shrinks, about
 # The tool, its level, and its rate as a part of that at its fastest level: the first that keeps up.
 _CHOICES: Final = (
@@ -64,6 +65,12 @@ class Wire:
     tool: str = ""
     level: int = 0
     link: float = 0.0
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is worth packing files as well, by rsync itself: with the zlib of an old one,
+        that takes more than packing a dump."""
+        return 0 < self.link < _SLOW
 
     def __str__(self) -> str:
         how = f"{self.tool} -{self.level}" if self.tool else "not compressed"

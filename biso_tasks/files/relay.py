@@ -22,13 +22,14 @@ from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import FilesError
 from biso_tasks.host.command import command, script
 
-__all__ = ["FLAGS", "Header", "RelayEnd", "read_header", "relay", "server_words"]
+__all__ = ["COMPRESS", "FLAGS", "Header", "RelayEnd", "read_header", "relay", "server_words"]
 
 # links, permissions, times, group, owner, hard links, sparse. No -r: the list names everything.
 FLAGS: Final = "-lptgoHS"
 # What the client adds for --files-from: names are relative (R), directories without content (d)
 _REQUIRED: Final = frozenset("lptgoHSR")
 _ALLOWED: Final = _REQUIRED | frozenset("d")
+COMPRESS: Final = "--compress"
 _OPTIONS: Final = frozenset({"--stats"})
 _HEADER_LIMIT: Final = 4096
 
@@ -124,7 +125,7 @@ def relay(
             + (" / ".join(said[-3:]) or f"exit code {codes['source']}"),
             hint="check rsync, base64 and, where root reads, `sudo -n rsync` on the host",
         )
-    header = read_header(raw, source.host.name)
+    header = read_header(raw, source.host.name, compressed=COMPRESS in client)
     crew.start(
         "target",
         target.host,
@@ -152,9 +153,10 @@ def _read_raw(crew: Crew, number: int) -> bytes:
     return bytes(raw)
 
 
-def read_header(raw: bytes, source: str) -> Header:
-    """Check the server command line that the source's rsync asked for. Raises Refused unless it is
-    exactly the one that our own options lead to."""
+def read_header(raw: bytes, source: str, *, compressed: bool = False) -> Header:
+    """Check the server command line that the source's rsync asked for, `compressed` or not. Raises
+    Refused unless it is exactly the one that our own options lead to."""
+    required = _REQUIRED | {"z"} if compressed else _REQUIRED
     words = raw.removesuffix(b"\0\0").decode("ascii", "replace").split("\0")
     flags = words[3] if len(words) > 3 else ""
     shape = re.fullmatch(r"-([A-Za-z]+?)(e[0-9]*\.[A-Za-z]*)", flags)
@@ -164,7 +166,7 @@ def read_header(raw: bytes, source: str) -> Header:
         or words[-2:] != [".", "."]
         or shape is None
         or len(set(letters)) != len(letters)
-        or not _REQUIRED <= set(letters) <= _ALLOWED
+        or not required <= set(letters) <= required | _ALLOWED
         or not set(words[4:-2]) <= _OPTIONS
     ):
         shown = " ".join(words)[:200]

@@ -16,7 +16,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import Entry, FilesError, list_tree
 from biso_tasks.files.owners import make_root, owners_for, run_on_each
-from biso_tasks.files.relay import FLAGS, relay
+from biso_tasks.files.relay import COMPRESS, FLAGS, relay
 from biso_tasks.files.sums import differing, require_right, taken_from
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.stream import remote_words
@@ -79,6 +79,7 @@ def transfer(
     route: Route = "relay",
     fallback_owner: str | None = None,
     using: Method | None = None,
+    compress: bool = False,
     recorded: bool = False,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
@@ -90,7 +91,8 @@ def transfer(
     not that. `target_root` is created; nothing in it is deleted.
 
     `route`: "local" for one host, "direct" for the target pulling by ssh, "relay" for everything
-    else, one end on this machine included. `recorded`: owners and modes follow from a record
+    else, one end on this machine included. `compress`: rsync packs on the way what its ending does
+    not tell to be packed already. `recorded`: owners and modes follow from a record
     (`apply_recorded`); until then all belongs to the user who looks at trees there, and is open to
     that user. `progress` is told bytes so far, from another thread.
     Raises FilesError when a file could not be copied, ProofFailed when one has another sum although
@@ -129,6 +131,7 @@ def transfer(
                 target_root,
                 _names(wanted),
                 server=server,
+                compress=compress,
                 route=route,
                 crew=crew,
                 progress=progress,
@@ -193,11 +196,13 @@ def _rsync(
     names: bytes,
     *,
     server: Sequence[str],
+    compress: bool,
     route: Route,
     crew: Crew,
     progress: Progress | None,
 ) -> int:
     """Bytes that left the source."""
+    client = (*_CLIENT, COMPRESS) if compress else _CLIENT
     one_user = target.root or target.user == source.user
     if route == "relay" or (route == "local" and not one_user):
         end = relay(
@@ -206,14 +211,14 @@ def _rsync(
             target,
             target_root,
             names,
-            client=_CLIENT,
+            client=client,
             server=server,
             crew=crew,
             progress=progress,
         )
         _judge(source, target, {"source": end.source_code, "target": end.target_code}, end.lines)
         return _bytes(end.lines, "sent")
-    words = ["rsync", FLAGS, *_CLIENT, *server, *_LIST]
+    words = ["rsync", FLAGS, *client, *server, *_LIST]
     if route == "local":
         words += ["--", source_root.rstrip("/") + "/"]
     else:

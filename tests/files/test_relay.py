@@ -26,6 +26,14 @@ def test_the_receiver_is_ours_but_for_the_checked_flags() -> None:
     )
 
 
+def test_a_receiver_that_unpacks_is_ours_only_where_we_asked_for_one() -> None:
+    packed = GOOD.replace(b"-lHogtpRSe", b"-lHogtpRSze")
+    assert read_header(packed, "prod", compressed=True).flags == "-lHogtpRSze.LsfxCIvu"
+    for raw, compressed in ((packed, False), (GOOD, True)):
+        with pytest.raises(Refused, match="another receiver"):
+            read_header(raw, "prod", compressed=compressed)
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -120,16 +120,18 @@ def expected(root: Path) -> dict[str, tuple[Any, ...]]:
     return seen
 
 
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
 @pytest.mark.parametrize("using", ["rsync", "tar"])
 @pytest.mark.parametrize("route", ["relay", "local"])
 def test_a_tree_arrives_whole_whatever_the_way(
-    here: Access, tmp_path: Path, route: Any, using: Any
+    here: Access, tmp_path: Path, route: Any, using: Any, compress: bool
 ) -> None:
     build(tmp_path / "src")
     listing = list_tree(here, str(tmp_path / "src"))
     done = transfer(
-        here, listing.root, here, str(tmp_path / "dst"), listing.entries, route=route, using=using
-    )
+        here, listing.root, here, str(tmp_path / "dst"), listing.entries,
+        route=route, using=using, compress=compress,
+    )  # fmt: skip
     finish_root(here, str(tmp_path / "dst"), listing.top)
     assert picture(tmp_path / "dst") == expected(tmp_path / "src")
     assert root_of(tmp_path / "dst") == root_of(tmp_path / "src")
@@ -138,11 +140,13 @@ def test_a_tree_arrives_whole_whatever_the_way(
     assert (tmp_path / "dst/sparse").stat().st_blocks * 512 < 1 << 20
 
 
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
 def test_the_relay_joins_two_hosts_that_do_not_know_each_other(
-    lab: Any, places: tuple[Path, Path]
+    lab: Any, places: tuple[Path, Path], compress: bool
 ) -> None:
     prod, test = places
     build(prod / "src")
+    (prod / "src/letter.txt").write_text("Sie rief gestern an. " * 100_000)
     reader = lab.prod.access(user="www-data", root=True)
     writer = lab.test.access(user="www-data", root=True)
     assert not lab.prod.host.reachable_from(lab.test.host)
@@ -157,6 +161,7 @@ def test_the_relay_joins_two_hosts_that_do_not_know_each_other(
         str(test / "dst"),
         listing.entries,
         route="relay",
+        compress=compress,
         progress=told.append,
     )
     finish_root(writer, str(test / "dst"), listing.top)
@@ -165,7 +170,7 @@ def test_the_relay_joins_two_hosts_that_do_not_know_each_other(
     assert picture(prod / "src") == before
     assert told
     assert sorted(tmp.name for tmp in prod.iterdir()) == ["src"]
-    assert done.bytes_sent > 1000
+    assert (1000 if compress else 2_100_000) < done.bytes_sent < (500_000 if compress else 10**8)
 
 
 def test_a_source_without_root_is_read_by_its_user_and_an_unreadable_file_is_a_failure(
@@ -360,8 +365,9 @@ def test_an_owner_unknown_on_the_target_becomes_the_configured_one(
     assert (tmp_path / "dst/g").owner() == "root"
 
 
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
 def test_direct_the_target_pulls_with_the_keys_of_its_login(
-    lab: Any, places: tuple[Path, Path]
+    lab: Any, places: tuple[Path, Path], compress: bool
 ) -> None:
     prod, test = places
     build(prod / "src")
@@ -377,8 +383,9 @@ def test_direct_the_target_pulls_with_the_keys_of_its_login(
         writer = lab.test.access(user="www-data", root=True)
         listing = list_tree(reader, str(prod / "src"))
         done = transfer(
-            reader, listing.root, writer, str(test / "dst"), listing.entries, route="direct"
-        )
+            reader, listing.root, writer, str(test / "dst"), listing.entries,
+            route="direct", compress=compress,
+        )  # fmt: skip
         assert picture(test / "dst") == expected(prod / "src")
         assert done.bytes_sent > 500
         (ssh / "known_hosts").write_text("")

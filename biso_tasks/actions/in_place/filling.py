@@ -10,7 +10,6 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.dumpfile import load_rows
 from biso_tasks.database.empty import empty, staying
-from biso_tasks.database.wire import measured
 from biso_tasks.files.aside import Changes, replace_tree
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -25,7 +24,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     facts = work.facts
     size = sum(one.bytes for one in facts.source_facts)
     hosts = work.source_server(0).host, work.target_server(0).host
-    wire = measured(*hosts, size, route=facts.route, cancel=context.cancel)
+    wire = work.wire(*hosts, size, context.cancel)
     for number, database in enumerate(work.stage.databases):
         target = work.target_server(number)
         with connect(target) as connection:

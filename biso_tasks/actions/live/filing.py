@@ -62,6 +62,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         fallback_owner=target.environment.owner,
         cancel=context.cancel,
     )
+    wire = work.wire(source.host, target.host, decision.bytes_to_copy, context.cancel)
     moved = transfer(
         access(source),
         source.layout.datadir,
@@ -72,6 +73,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         route=work.facts.route,
         fallback_owner=target.environment.owner,
         using=work.facts.method,
+        compress=wire.slow,
         cancel=context.cancel,
         progress=lambda sent: context.progress(sent, decision.bytes_to_copy or None, "B"),
     )

@@ -15,7 +15,7 @@ from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.snapshot import count, differences, export
-from biso_tasks.database.wire import PLAIN, measured
+from biso_tasks.database.wire import PLAIN
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -77,7 +77,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     facts = work.facts
     size = sum(work.source_facts(number).bytes for number in copied)
     hosts = work.source_server(0).host, work.filled_server(0).host
-    wire = measured(*hosts, size, route=facts.route, cancel=context.cancel)
+    wire = work.wire(*hosts, size, context.cancel)
     limits: list[Limits] = []
     for number, database in enumerate(work.stage.databases):
         source, target = work.source_server(number), work.filled_server(number)

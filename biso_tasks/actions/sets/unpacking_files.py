@@ -35,6 +35,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         access(target), stage.datadir, decision.placeholder,
         fallback_owner=fallback, cancel=context.cancel,
     )  # fmt: skip
+    wire = work.wire(work.keeper.host, target.host, decision.bytes_to_copy, context.cancel)
     moved = transfer(
         work.keeper,
         listing.root,
@@ -45,6 +46,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         sums=below(sealed_sums(work.facts.store, work.backup), "data"),
         route=work.facts.route,
         using=work.facts.method,
+        compress=wire.slow,
         recorded=True,
         cancel=context.cancel,
         progress=lambda sent: context.progress(sent, decision.bytes_to_copy or None, "B"),

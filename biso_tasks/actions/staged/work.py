@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
@@ -19,8 +20,10 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts
 from biso_tasks.database.stage_role import left_role
+from biso_tasks.database.wire import Wire, measured
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.sync import Method
+from biso_tasks.host.protocol import Host
 from biso_tasks.host.route import Route
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import ask
@@ -110,6 +113,8 @@ class StageWork(TargetWork, ABC):
     swapped: Swapped | None = None
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
     said: tuple[Inventory, ...] = field(init=False, default=())
+    _wire: Wire | None = field(init=False, default=None)
+    _measuring: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         # Before anything is contacted: what is wrong in privacy.toml is a matter of this machine.
@@ -192,6 +197,18 @@ class StageWork(TargetWork, ABC):
     @property
     def stage(self) -> Stage:
         return without_roles(self.facts.stage) if self.handed_over else self.facts.stage
+
+    def wire(self, source: Host, target: Host, size: int, cancel: threading.Event) -> Wire:
+        """What `size` bytes are packed with on their way between the two hosts. The link is
+        measured once: steps side by side would see half of it each. Raises StepFailed, HostError,
+        Interrupted."""
+        with self._measuring:
+            if self._wire is not None:
+                return self._wire
+            wire = measured(source, target, size, route=self.facts.route, cancel=cancel)
+            if wire.link:
+                self._wire = wire
+            return wire
 
     def filled_server(self, number: int) -> Server:
         """The stage's database `number`, as the role that owns it, with the clients to load it."""
