@@ -112,7 +112,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for ignored in (signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_DFL)
     names = ", ".join(f'"{name}"' for name in PARTS)
-    config.addinivalue_line("markers", "whole: slow; with BISO_FAULTS=all, as the whole matrix")
+    config.addinivalue_line("markers", "whole: repeats another case; with BISO_FAULTS=all alone")
+    config.addinivalue_line("markers", "quick: given to what starts no server, nor our program")
     config.addinivalue_line("markers", f"needs(*parts): real parts of this machine, of {names}")
 
 
@@ -123,6 +124,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             f"needs(...) names unknown parts: {', '.join(sorted(unknown))}; known are "
             f"{', '.join(PARTS)}"
         )
+    for item in items:
+        if _is_quick(item):
+            item.add_marker(pytest.mark.quick)
     if os.environ.get("BISO_FAULTS") != "all":
         slow = [item for item in items if item.get_closest_marker("whole")]
         config.hook.pytest_deselected(items=slow)
@@ -149,6 +153,17 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{said} (CI=true: nothing may be missing)"
     return report
+
+
+_STARTING = ("cli", "launcher")
+"""Folders of tests that start our program: each start is half a second."""
+
+
+def _is_quick(item: pytest.Item) -> bool:
+    """It starts nothing of this machine's, and does not try hundreds of generated values."""
+    slow = any(item.get_closest_marker(name) for name in ("real", "needs", "whole"))
+    generated = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return not slow and not generated and item.path.parent.name not in _STARTING
 
 
 def _needed(item: pytest.Item) -> list[str]:

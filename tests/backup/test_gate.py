@@ -318,7 +318,7 @@ def test_an_account_without_the_gate_is_told_so(received: Received, account: Acc
 
 @pytest.mark.parametrize(
     "answer",
-    ["x\n", "a b c\n", "../../etc b c\n", f"{ID} - - -\n", ".partial-20260101_000000-x - -"],
+    ["x\n", "a b c\n", "../../etc b c\n", f"{RAW} - - -\n", ".partial-20260101_000000-x - -"],
 )
 def test_an_account_that_answers_something_else_is_no_source_of_releases(
     answer: str, here: LocalHost, tmp_path: Path

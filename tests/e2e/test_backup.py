@@ -241,7 +241,9 @@ def test_a_second_backup_grows_by_what_changed_and_leaves_the_first_alone(world:
     forget_sets(world)
 
 
-@pytest.mark.parametrize("how", ["whole", "none", "--no-maintenance"])
+@pytest.mark.parametrize(
+    "how", ["whole", "none", pytest.param("--no-maintenance", marks=pytest.mark.whole)]
+)
 def test_maintenance_is_as_long_as_the_site_wants(local: Any, how: str) -> None:
     none = how != "whole"
     site(local, ssh=False, backup={} if how.startswith("-") else {"maintenance": how})

@@ -68,7 +68,13 @@ def under_way(text: str, *words: str, **environ: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("only", "reached"), [("data", True), ("webroot,data", True), ("", True), ("data", False)]
+    ("only", "reached"),
+    [
+        ("", True),
+        ("data", False),
+        pytest.param("data", True, marks=pytest.mark.whole),
+        pytest.param("webroot,data", True, marks=pytest.mark.whole),
+    ],
 )
 def test_an_upload_that_is_under_way_is_whole_in_every_set_with_the_data_dir(
     local: Any, only: str, reached: bool

@@ -157,7 +157,7 @@ def test_a_database_that_does_not_exist(world: Any) -> None:
     assert "biso_weg" in fails(world, code=(1, 3))
 
 
-@pytest.mark.parametrize("strategy", ["swap", "in-place"])
+@pytest.mark.parametrize("strategy", ["swap", pytest.param("in-place", marks=pytest.mark.whole)])
 def test_a_table_to_be_kept_that_does_not_exist(world: Any, strategy: str) -> None:
     world.site(refresh={"keep_tables": ["parms"], "strategy": strategy})
     message = fails(world, code=(3,))
@@ -175,7 +175,9 @@ def newer(world: Any) -> Any:
 
 
 @pytest.mark.needs("postgresql (wheel)")
-@pytest.mark.parametrize("clients", ["old clients", "new clients"])
+@pytest.mark.parametrize(
+    "clients", ["old clients", pytest.param("new clients", marks=pytest.mark.whole)]
+)
 def test_a_test_server_that_is_older_than_production_s(world: Any, clients: str) -> None:
     """What PostgreSQL 18 dumps, 15 does not load; and pg_dump 15 does not dump 18."""
     cluster = newer(world)
@@ -226,7 +228,9 @@ def breaks(world: Any, words: str, what: str) -> None:
     ("words", "what"),
     [
         ("migration list", 'fwrite(STDERR, "Es ging \\xfc nicht\\n"); exit(7);'),
-        ("migration exec", "fwrite(STDERR, 'kaputt'); exit(1);"),
+        pytest.param(
+            "migration exec", "fwrite(STDERR, 'kaputt'); exit(1);", marks=pytest.mark.whole
+        ),
         ("maintenance on", "fwrite(STDERR, 'kaputt'); exit(1);"),
     ],
 )
@@ -238,7 +242,10 @@ def test_a_biso_cli_that_fails(world: Any, words: str, what: str) -> None:
 
 @pytest.mark.parametrize(
     "rubbish",
-    [r"echo random_bytes(3000); exit(0);", r'echo "\e[31m\0\x7fELF\x02"; exit(0);'],
+    [
+        r'echo "\e[31m\0\x7fELF\x02"; exit(0);',
+        pytest.param(r"echo random_bytes(3000); exit(0);", marks=pytest.mark.whole),
+    ],
 )
 def test_a_migration_list_that_is_no_text_is_found_before_anything_is_staged(
     world: Any, rubbish: str
@@ -253,8 +260,8 @@ def test_a_migration_list_that_is_no_text_is_found_before_anything_is_staged(
     "answer",
     [
         "[ok] db",  # before the pending one
-        "0 Fehler bei der Migration",
-        "Keine Angst.",
+        pytest.param("0 Fehler bei der Migration", marks=pytest.mark.whole),
+        pytest.param("Keine Angst.", marks=pytest.mark.whole),
     ],
 )
 def test_a_sentence_that_sounds_like_none_hides_no_pending_migration(
@@ -294,7 +301,14 @@ def test_a_config_php_that_is_broken(world: Any) -> None:
     assert "config.php" in message and "PHP" in message
 
 
-@pytest.mark.parametrize("end", ["exit;", "die('weg');", "return exit(0);"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "exit;",
+        pytest.param("die('weg');", marks=pytest.mark.whole),
+        pytest.param("return exit(0);", marks=pytest.mark.whole),
+    ],
+)
 def test_a_config_php_that_ends_the_program(world: Any, end: str) -> None:
     """Nothing could be set after it, so that a stage's config.php would lead to what is live."""
     config = world.test.config
@@ -350,6 +364,7 @@ def test_a_folder_of_production_that_cannot_be_entered(plain_world: Any) -> None
 # -- after the swap --
 
 
+@pytest.mark.whole  # with a previous instance: below
 def test_a_site_that_answers_badly_after_the_swap_is_swapped_back(world: Any) -> None:
     """Test's code cannot show production's rows: the old instance serves again."""
     page = world.test.webroot / "index.php"
@@ -386,10 +401,10 @@ def test_a_service_that_does_not_start_again_leads_back_or_to_a_person(world: An
 
 NAMES = (
     "ein'fach, dop\"pelt $(touch x) `id` ;&",
-    "-d --all a=b dbname=postgres",
-    "x" * 63,
     "Größe x" + "ü" * 27,  # 63 bytes
-    "zwei\nZeilen\r\n",
+    pytest.param("-d --all a=b dbname=postgres", marks=pytest.mark.whole),
+    pytest.param("x" * 63, marks=pytest.mark.whole),
+    pytest.param("zwei\nZeilen\r\n", marks=pytest.mark.whole),
 )
 
 
@@ -424,7 +439,9 @@ def test_a_database_of_any_name(called: Callable[[str], Any], name: str) -> None
     assert left == []
 
 
-@pytest.mark.parametrize("folder", ["a'b\"c $(touch x) `id`;& Größe", "-rf"])
+@pytest.mark.parametrize(
+    "folder", ["a'b\"c $(touch x) `id`;& Größe", pytest.param("-rf", marks=pytest.mark.whole)]
+)
 def test_a_path_of_any_name(plain_world: Any, folder: str) -> None:
     world = plain_world
     test = world.test
@@ -459,7 +476,7 @@ def test_a_path_of_any_name(plain_world: Any, folder: str) -> None:
 LINES = "zwei\nZeilen\r ä"
 
 
-@pytest.mark.parametrize("name", ["prod", "test"])
+@pytest.mark.parametrize("name", ["test", pytest.param("prod", marks=pytest.mark.whole)])
 def test_a_data_dir_with_a_line_break_in_its_name(world: Any, name: str) -> None:
     """config.php may name it so; biso.toml may not."""
     instance = getattr(world, name)
@@ -512,7 +529,10 @@ def test_after_swapping_back_the_previous_instance_is_still_there(world: Any) ->
     page.write_text(text.replace("$inhalt = ", bad, 1))
     rename = "UPDATE params SET wert = 'Kaputt' WHERE name = 'bezeichnung'"
     world.prod.cluster.rows(rename, "biso")
-    fails(world, code=(1,), previous=True)
+    served = world.test.get()
+    message = fails(world, code=(1,), previous=True)
+    assert "500" in message and world.test.url in message
+    assert world.test.get() == served and served[0] == 200
     assert world.test.cluster.fingerprint("biso_test__previous") == before
     assert world.test.tree(world.test.stage_dir / "previous/data") == files
     page.write_text(text)

@@ -28,6 +28,17 @@ BEGIN = STEPS.index("begin")
 SEALED = {step["name"] for step in RECIPE["steps"] if step.get("sealed")}
 
 
+USUAL = ("keep-aside", "replace-database", "replace-data", "anonymize", "verify")
+"""tests/faults kills a refresh in place at every step; that it fails is tried at these in a usual
+run, and at every one in a whole."""
+
+
+def some(steps: list[str]) -> list[Any]:
+    return [
+        step if step in USUAL else pytest.param(step, marks=pytest.mark.whole) for step in steps
+    ]
+
+
 def in_place(world: Any, text: str = "", **refresh: Any) -> None:
     """No CREATEDB, no admin: a site that could not stage."""
     world.site(refresh={"strategy": "in-place", **refresh}, test={"database": None}, text=text)
@@ -55,7 +66,14 @@ def require_away(world: Any) -> None:
     assert (test.stage_dir.stat().st_mode & 0o777) == 0o700
 
 
-@pytest.mark.parametrize("way", ["relay", "direct", "local"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "relay",
+        pytest.param("direct", marks=pytest.mark.whole),
+        pytest.param("local", marks=pytest.mark.whole),
+    ],
+)
 def test_the_test_instance_becomes_a_copy_without_the_right_to_create_a_database(
     world: Any, way: str
 ) -> None:
@@ -103,7 +121,7 @@ def test_no_personal_string_is_left_after_an_anonymised_one(world: Any) -> None:
     assert world.leftovers(previous=False) == []
 
 
-@pytest.mark.parametrize("step", STEPS[1:BEGIN])
+@pytest.mark.parametrize("step", some(STEPS[1:BEGIN]))
 def test_a_failure_before_anything_is_lost_leaves_all_as_it_was(world: Any, step: str) -> None:
     in_place(world, insert(step, "false"))
     before = world.test.state()
@@ -113,7 +131,7 @@ def test_a_failure_before_anything_is_lost_leaves_all_as_it_was(world: Any, step
     assert world.leftovers(previous=False) == []
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS[BEGIN:] if step not in SEALED])
+@pytest.mark.parametrize("step", some([step for step in STEPS[BEGIN:] if step not in SEALED]))
 def test_a_failure_later_keeps_test_away_until_recover_puts_it_back(world: Any, step: str) -> None:
     in_place(world, insert(step, "false"))
     before = world.test.state()
@@ -157,7 +175,7 @@ def killed(world: Any, step: str, mark: Path) -> None:
     process.communicate()
 
 
-@pytest.mark.parametrize("step", ["offline", "dump-target", "replace-database", "anonymize"])
+@pytest.mark.parametrize("step", some(["offline", "dump-target", "replace-database", "anonymize"]))
 def test_a_controller_that_is_killed_leaves_what_recover_puts_back(world: Any, step: str) -> None:
     before = world.test.state()
     killed(world, step, Path("/var/tmp") / f"biso-e2e-mark-{os.getpid()}")

@@ -29,7 +29,7 @@ def test_the_demos_own_params_are_set_in_the_copy_and_the_stage_has_the_config(w
     assert world.test.cluster.rows("SELECT count(*) FROM sessions", world.test.dbname) == [(0,)]
 
 
-@pytest.mark.parametrize("strategy", ["swap", "in-place"])
+@pytest.mark.parametrize("strategy", ["swap", pytest.param("in-place", marks=pytest.mark.whole)])
 def test_a_config_php_that_says_otherwise_is_refused_while_planning(
     strategy: str, world: Any
 ) -> None:

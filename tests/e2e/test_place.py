@@ -18,7 +18,9 @@ def refused(world: Any, *words: str, previous: bool = False) -> str:
     return message
 
 
-@pytest.mark.parametrize("task", ["refresh-test", "anonymize"])
+@pytest.mark.parametrize(
+    "task", ["refresh-test", pytest.param("anonymize", marks=pytest.mark.whole)]
+)
 def test_a_folder_in_which_no_stage_directory_can_be_made(plain_world: Any, task: str) -> None:
     world = plain_world
     shutil.chown(world.test.place, "root", "root")
@@ -75,7 +77,7 @@ def test_a_data_dir_that_may_not_be_renamed(plain_world: Any) -> None:
         shutil.rmtree(stage)
 
 
-@pytest.mark.parametrize("way", ["swap", "in-place"])
+@pytest.mark.parametrize("way", ["swap", pytest.param("in-place", marks=pytest.mark.whole)])
 def test_a_stage_directory_on_another_filesystem(world: Any, way: str) -> None:
     shared = Path("/dev/shm")
     if os.stat(shared).st_dev == os.stat(world.base).st_dev:

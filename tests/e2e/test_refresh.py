@@ -77,7 +77,15 @@ def own_files(world: Any) -> dict[bytes, Any]:
     return {path: entry for path, entry in world.test.tree().items() if path in KEPT}
 
 
-@pytest.mark.parametrize("way", ["relay", "direct", "local", "plain"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "direct",
+        "plain",
+        pytest.param("relay", marks=pytest.mark.whole),
+        pytest.param("local", marks=pytest.mark.whole),
+    ],
+)
 def test_the_test_instance_becomes_an_exact_copy_of_production(
     way: str, request: pytest.FixtureRequest
 ) -> None:
@@ -134,7 +142,7 @@ def closed_to_test(world: Any) -> Iterator[Path]:
         prod.reload()
 
 
-@pytest.mark.parametrize("route", ["relay", "auto"])
+@pytest.mark.parametrize("route", ["relay", pytest.param("auto", marks=pytest.mark.whole)])
 def test_by_relay_test_need_not_reach_production(world: Any, route: str) -> None:
     """An exact copy, though production's sshd lets nobody in from test's host; and with `relay`
     nobody even tries."""
@@ -173,6 +181,7 @@ def test_production_notices_nothing_and_test_is_away_only_for_the_swap(world: An
     assert world.hosts["prod"].calls() == []
     assert {status for _, _, status, _ in client.answers} == {200}, "production was in maintenance"
 
+    require_document(world, ran)
     reported = ran.json["downtime_seconds"]
     assert 0 < reported < 3 * world.patience
     assert {status for _, _, status, _ in visitor.answers} <= {200, 503, 0}
@@ -196,8 +205,8 @@ def _changed(folder: Path) -> dict[bytes, int]:
     return found
 
 
-def test_the_json_document_has_what_the_contract_says(world: Any) -> None:
-    ran = world.refresh("--no-anonymize")
+def require_document(world: Any, ran: Any) -> None:
+    """The JSON has what the contract says, and neither it nor the journal a password."""
     said = ran.json
     assert {"ok", "task", "run", "exit_code", "seconds", "steps", "error"} <= set(said)
     assert (said["ok"], said["task"], said["exit_code"], said["error"]) == (
@@ -419,11 +428,11 @@ def test_on_a_terminal_the_typed_name_of_the_target_starts_it(world: Any) -> Non
     ("typed", "code", "said"),
     [
         (b"prod\n", 3, '"prod" was typed, not "test": nothing was changed'),
-        (b"TEST\n", 3, '"TEST" was typed'),
-        (b"\x04", 3, "no name was typed: nothing was changed"),
         (b"te\x03", 130, "interrupted at the question: nothing was changed"),
+        pytest.param(b"TEST\n", 3, '"TEST" was typed', marks=pytest.mark.whole),
+        pytest.param(b"\x04", 3, "no name was typed: nothing was changed", marks=pytest.mark.whole),
     ],
-    ids=["another", "capitals", "end of file", "ctrl-c"],
+    ids=["another", "ctrl-c", "capitals", "end of file"],
 )
 def test_on_a_terminal_anything_else_changes_nothing(
     world: Any, typed: bytes, code: int, said: str
@@ -507,7 +516,9 @@ def test_a_sites_own_step_and_what_it_keeps(world: Any) -> None:
     assert world.leftovers(previous=True) == []
 
 
-@pytest.mark.parametrize("wanted", ["skip", "schema", "copy"])
+@pytest.mark.parametrize(
+    "wanted", ["skip", pytest.param("schema", marks=pytest.mark.whole), "copy"]
+)
 def test_the_log_database_is_left_alone_unless_asked_for(wanted: str, plain_world: Any) -> None:
     world = plain_world
     world.with_log_database()
@@ -555,7 +566,7 @@ def test_a_log_database_that_test_does_not_have_is_no_hindrance(world: Any) -> N
     assert world.leftovers(previous=True) == []
 
 
-@pytest.mark.parametrize("wanted", ["copy", "schema"])
+@pytest.mark.parametrize("wanted", ["copy", pytest.param("schema", marks=pytest.mark.whole)])
 def test_a_log_database_that_is_to_be_replaced_must_be_there(world: Any, wanted: str) -> None:
     world.with_log_database()
     world.site(refresh={"log_database": wanted})

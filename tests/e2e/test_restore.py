@@ -96,7 +96,7 @@ def _require_state(instance: Any, expected: dict[str, Any]) -> None:
         assert now[what] == expected[what], what
 
 
-@pytest.mark.parametrize("how", ["over SSH", "plain"])
+@pytest.mark.parametrize("how", ["over SSH", pytest.param("plain", marks=pytest.mark.whole)])
 def test_a_set_comes_into_test_as_it_was_and_rollback_takes_it_back(
     how: str, request: pytest.FixtureRequest
 ) -> None:

@@ -57,7 +57,15 @@ def grown(new: Path, *old: Path) -> int:
 DOCUMENTS = 5 * 65536  # manifest, METADATA, sums, guide, dump, config: as large as they were
 
 
-@pytest.mark.parametrize("between", ["database", "data", "webroot", ""])
+@pytest.mark.parametrize(
+    "between",
+    [
+        "database",
+        "",
+        pytest.param("data", marks=pytest.mark.whole),
+        pytest.param("webroot", marks=pytest.mark.whole),
+    ],
+)
 def test_a_set_of_one_area_between_two_whole_ones_costs_no_copy(local: Any, between: str) -> None:
     """1 % of the files change: the disk grows by that, whatever was made meanwhile."""
     site(local, ssh=False)

@@ -91,7 +91,7 @@ def _states(world: Any) -> list[str]:
     return [status for (status,) in rows]
 
 
-@pytest.mark.parametrize("anonymize", [False, True])
+@pytest.mark.parametrize("anonymize", [False, pytest.param(True, marks=pytest.mark.whole)])
 def test_nothing_arrives(anonymize: bool, sink: Sink, world: Any) -> None:
     world.site(refresh={"anonymize": anonymize}, neutralize=RULES)
     world.refresh("--from", "prod")

@@ -168,7 +168,9 @@ def kept(world: Any) -> Iterator[Any]:
     forget_sets(world)
 
 
-@pytest.mark.parametrize("way", ["refresh", "drill", "restore"])
+@pytest.mark.parametrize(
+    "way", ["refresh", "drill", pytest.param("restore", marks=pytest.mark.whole)]
+)
 def test_a_stage_from_a_set_is_as_closed_and_leaves_no_role(kept: Any, way: str) -> None:
     world = kept
     words = {
@@ -245,7 +247,7 @@ def test_a_kept_stage_expires_and_prune_takes_it_with_its_role(kept: Any) -> Non
     assert world.leftovers(previous=False) == []
 
 
-@pytest.mark.parametrize("when", ["made", "given"])
+@pytest.mark.parametrize("when", ["given", pytest.param("made", marks=pytest.mark.whole)])
 def test_a_run_that_is_killed_around_its_role_is_put_right(world: Any, when: str) -> None:
     """As soon as the role is there; and as soon as it is gone again, when all belongs to the
     application's role and nothing is swapped yet."""
@@ -268,7 +270,7 @@ def test_a_run_that_is_killed_around_its_role_is_put_right(world: Any, when: str
     assert world.leftovers(previous=True) == []
 
 
-@pytest.mark.parametrize("wanted", ["skip", "copy"])
+@pytest.mark.parametrize("wanted", ["copy", pytest.param("skip", marks=pytest.mark.whole)])
 def test_the_log_database_s_stage_has_a_role_of_its_own(world: Any, wanted: str) -> None:
     """A stand-in keeps it to its end; what is swapped in belongs to the application's role."""
     same_code(world)

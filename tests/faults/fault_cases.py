@@ -80,7 +80,7 @@ class ExchangeCase:
 
 
 def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe that builds a stage, in each manner; in a quick run each step of the
+    """Each step of each recipe that builds a stage, in each manner; in a usual run each step of the
     main job in one, the manners taking turns, and of the others the swap and what no recipe before
     them does."""
     cases = []
@@ -100,7 +100,7 @@ def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
 
 
 def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe that seals a set, in each manner; in a quick run each step of
+    """Each step of each recipe that seals a set, in each manner; in a usual run each step of
     `backup` in one, with the middle of those in which most is under way."""
     cases = []
     for recipe, steps in recipes().items():
@@ -125,21 +125,24 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
 
 
 def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of a refresh in place, in each manner; in a quick run each is killed, before, in
-    the middle or after its work by turns."""
+    """Each step of a refresh in place, in each manner; in a usual run each from taking the site
+    away on (what is before it is as in any refresh), killed before, in the middle or after its work
+    by turns."""
     kills = [manner for manner in STEP_MANNERS if manner.act == "kill"]
     cases = []
-    for number, step in enumerate(recipes(without=())[IN_PLACE]):
+    steps = recipes(without=())[IN_PLACE]
+    away = [step.name for step in steps].index("offline")
+    for number, step in enumerate(steps):
         if everything:
             cases += _all_manners(IN_PLACE, step.name, (("prod",), ("test",)))
-        else:
+        elif number >= away:
             cases.append(StepCase(IN_PLACE, step.name, kills[number % len(kills)]))
     return cases
 
 
 def program_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, str]]:
     """Each program that brings files or rows into a set, and each step of `backup` in which it may
-    be killed; in a quick run the one under which production waits."""
+    be killed; in a usual run the one under which production waits."""
     if not everything:
         return [("rsync", "window")]
     steps = [step.name for step in recipes()["backup"]]

@@ -24,6 +24,7 @@ import urllib.request
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,15 @@ have tests of their own."""
 
 def recipes(*, without: Collection[str] = ELSEWHERE) -> dict[str, list[Any]]:
     """The steps of every built-in recipe, read from the package: a new one is tested unasked."""
+    return {one.name: list(one.steps) for one in _recipes() if one.name not in without}
+
+
+@cache
+def _recipes() -> tuple[Any, ...]:
     folder = files("biso_tasks.actions").joinpath("builtin_recipes")
     found = [parse(one.read_text("utf-8"), one.name) for one in folder.iterdir()
              if one.name.endswith(".toml")]  # fmt: skip
-    ordered = sorted(found, key=lambda one: one.name)
-    return {one.name: list(one.steps) for one in ordered if one.name not in without}
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 @dataclass(frozen=True)

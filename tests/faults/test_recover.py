@@ -73,7 +73,11 @@ def test_a_second_recover_finds_nothing_to_do_and_changes_nothing(world: World) 
 
 @pytest.mark.parametrize(
     ("killed", "said", "served"),
-    [("stage", "", "old"), ("before", "takes back", "old"), ("after", "finishes", "new")],
+    [
+        ("before", "takes back", "old"),
+        ("after", "finishes", "new"),
+        pytest.param("stage", "", "old", marks=pytest.mark.whole),
+    ],
 )
 def test_the_plan_of_a_recover_changes_nothing_and_is_what_it_then_does(
     world: World, killed: str, said: str, served: str
@@ -155,7 +159,7 @@ def test_recover_and_a_second_refresh_leave_a_live_run_alone_and_name_its_owner(
     assert world.check(run) == "new"
 
 
-@pytest.mark.parametrize("over", ["ssh", "local"])
+@pytest.mark.parametrize("over", ["ssh", pytest.param("local", marks=pytest.mark.whole)])
 def test_the_lock_is_free_at_once_when_its_holder_s_run_was_killed(world: World, over: str) -> None:
     world.over = over
     world.reset("again")
@@ -232,8 +236,15 @@ def test_a_swap_back_that_is_killed_at_any_of_its_verbs_is_finished_by_recover(
         world.check(run, rollback=True)
 
 
-@pytest.mark.parametrize("crash", [False, True], ids=["restart", "crash"])
-@pytest.mark.parametrize("step", ["stage-database", "swap"])
+@pytest.mark.parametrize(
+    ("step", "crash"),
+    [
+        ("stage-database", True),
+        ("swap", False),
+        pytest.param("stage-database", False, marks=pytest.mark.whole),
+        pytest.param("swap", True, marks=pytest.mark.whole),
+    ],
+)
 def test_postgresql_that_restarts_in_the_middle_leaves_old_or_new(
     world: World, step: str, crash: bool
 ) -> None:
@@ -252,7 +263,15 @@ def test_postgresql_that_restarts_in_the_middle_leaves_old_or_new(
     world.check(run)
 
 
-@pytest.mark.parametrize("program", ["psql", "pg_dump", "rsync", "php"])
+@pytest.mark.parametrize(
+    "program",
+    [
+        "psql",
+        "rsync",
+        pytest.param("pg_dump", marks=pytest.mark.whole),
+        pytest.param("php", marks=pytest.mark.whole),
+    ],
+)
 def test_a_program_that_fails_on_the_host_leaves_what_is_served(world: World, program: str) -> None:
     world.reset("again")
     world.over = "ssh"

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 SEALING = ("seal-release", "retire-releases")
-"""The steps that no other recipe has: ended in each manner also in a quick run."""
+"""The steps that no other recipe has: ended in some manners also in a usual run."""
 
 
 def cases() -> list[StepCase]:
@@ -27,7 +27,7 @@ def cases() -> list[StepCase]:
     for number, step in enumerate(recipes()["release"]):
         manners = STEP_MANNERS
         if not EVERYTHING:
-            manners = STEP_MANNERS if step.name == SEALING[0] else ()
+            manners = STEP_MANNERS[1::4] if step.name == SEALING[0] else ()
             if step.name in (SEALING[1], "prove"):
                 manners = (STEP_MANNERS[number % len(STEP_MANNERS)],)
         found += [StepCase("release", step.name, manner) for manner in manners]

@@ -176,7 +176,7 @@ def test_a_state_with_a_byte_changed_vouches_for_nothing_else_than_it_did(lab: L
 
 
 def test_any_file_removed_cut_or_exchanged_is_found(lab: Lab) -> None:
-    """Each of the set's files; in a quick run each in two of the ways, that take turns."""
+    """Each of the set's files; in a usual run each in two of the ways, that take turns."""
     files = sorted(path for path in lab.folder.rglob("*") if path.is_file())
     files = [one for one in files if not one.is_symlink() and one.name != "state.toml"]
     for number, (path, other) in enumerate(zip(files, [*files[1:], files[0]], strict=True)):

@@ -1,5 +1,5 @@
 """A swap that is killed anywhere, its recovery as well, ends with the instance of before or the one
-of after, whole. A quick run takes every rename and some of the other verbs; BISO_FAULTS=all takes
+of after, whole. A usual run takes every rename and some of the other verbs; BISO_FAULTS=all takes
 them all, and more ways to choose the areas.
 """
 
