@@ -46,6 +46,7 @@ __all__ = [
     "HEAD",
     "Content",
     "Route",
+    "comment_lost",
     "content",
     "copy",
     "grant_extension",
@@ -189,7 +190,31 @@ def copy(
         ]
         for statement in different:
             connection.execute(query(statement))
-    return _notes(what)
+        lost = [
+            comment_lost(extension)
+            for extension, wanted in what.extension_comments
+            if _comment(connection, extension) not in (wanted, None)
+        ]
+    return [*_notes(what), *lost]
+
+
+def comment_lost(extension: str) -> str:
+    """The note on a comment that the source has and the copy has not: only the owner of an
+    extension may change it."""
+    return (
+        f"left behind: the comment of the extension {extension!r}, which somebody had changed; its "
+        "owner can set it (COMMENT ON EXTENSION)"
+    )
+
+
+def _comment(connection: Connection, extension: str) -> str | None:
+    """None where there is no such extension."""
+    row = connection.execute(
+        "SELECT coalesce(obj_description(oid, 'pg_extension'), '') FROM pg_extension"
+        " WHERE extname = %s",
+        (extension,),
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 def _extension_comment(connection: Connection, extension: str) -> str | None:

@@ -30,10 +30,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
+    """`commented`: somebody has changed the comment that it came with."""
+
     name: str
     version: str
     schema: str
     trusted: bool
+    commented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,13 @@ class ServerFacts:
             "owner": self.owner,
             "role": self.role,
             "extensions": [
-                {"name": e.name, "version": e.version, "schema": e.schema, "trusted": e.trusted}
+                {
+                    "name": e.name,
+                    "version": e.version,
+                    "schema": e.schema,
+                    "trusted": e.trusted,
+                    **({"commented": True} if e.commented else {}),
+                }
                 for e in self.extensions
             ],
             "event_triggers": list(self.event_triggers),
@@ -117,7 +126,13 @@ class ServerFacts:
             owner=str(document["owner"]),
             role=str(document["role"]),
             extensions=tuple(
-                Extension(str(e["name"]), str(e["version"]), str(e["schema"]), bool(e["trusted"]))
+                Extension(
+                    str(e["name"]),
+                    str(e["version"]),
+                    str(e["schema"]),
+                    bool(e["trusted"]),
+                    bool(e.get("commented", False)),
+                )
                 for e in document["extensions"]
             ),
             event_triggers=tuple(str(one) for one in document["event_triggers"]),
@@ -163,7 +178,9 @@ def _read(
     ).fetchone()
     assert role is not None
     extensions = connection.execute(
-        """SELECT e.extname, e.extversion, n.nspname, coalesce(bool_or(v.trusted), false)
+        """SELECT e.extname, e.extversion, n.nspname, coalesce(bool_or(v.trusted), false),
+                  coalesce(bool_or(v.name IS NOT NULL AND v.comment
+                                   IS DISTINCT FROM obj_description(e.oid, 'pg_extension')), false)
              FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
              LEFT JOIN pg_available_extension_versions v
                ON v.name = e.extname AND v.version = e.extversion

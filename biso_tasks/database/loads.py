@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
-from biso_tasks.database.copy import HEAD, make_extensions
+from biso_tasks.database.copy import HEAD, comment_lost, make_extensions
 from biso_tasks.database.dumps import Format
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
@@ -65,6 +65,8 @@ def load(
     extensions = [(one.name, one.schema) for one in recorded.extensions]
     made = make_extensions(target, dbname, extensions, untrusted)
     omit = rules(there, [schema for name, schema in extensions if name in made])
+    # The dump has their comments, and sift leaves them out.
+    lost = [comment_lost(one.name) for one in recorded.extensions if one.commented]
     stage = target.at(dbname)
     what = f"loading {path.rpartition('/')[2]} into {stage}"
     restore = pg_restore or (
@@ -82,7 +84,7 @@ def load(
             schema = ("--section=pre-data", path)
             notes = run(script(_CHECK, path, sha256)) if sha256 else []
             notes += run(_fill(stage, omit, restore, *_AS_TEXT, *schema))
-            return notes + run(_parallel(stage, restore, path, jobs, there))
+            return [*notes, *run(_parallel(stage, restore, path, jobs, there)), *lost]
         if format == "directory":
             send = command(restore, *_AS_TEXT, path)
             fill = _fill(stage, omit, "cat")
@@ -91,8 +93,9 @@ def load(
             fill = _fill(stage, omit, *_opener(target, format))
         if route == "local":
             words = send.words(target.host.login)
-            return run(script(_BOTH, str(len(words)), *words, *fill.words(target.host.login)))
-        said = transfer(
+            said = run(script(_BOTH, str(len(words)), *words, *fill.words(target.host.login)))
+            return [*said, *lost]
+        sent = transfer(
             # the line that each leg's prefix is: nobody reads the sender's
             Leg(source, send, b"\n"),
             Leg(target.host, fill, password_line(target.dsn)),
@@ -101,7 +104,7 @@ def load(
             cancel=cancel,
             timeout=timeout,
         )
-        return left_behind(said.source_err + b"\n" + said.target_err)
+        return [*left_behind(sent.source_err + b"\n" + sent.target_err), *lost]
 
 
 @contextmanager

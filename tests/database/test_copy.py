@@ -191,6 +191,7 @@ def test_an_untrusted_extension_is_made_by_the_admin_in_its_own_schema(
         "CREATE SCHEMA erw",
         "CREATE EXTENSION file_fdw SCHEMA erw",
         "CREATE EXTENSION pageinspect",
+        "COMMENT ON EXTENSION pageinspect IS 'von uns'",
         "CREATE TABLE erw.t (a int)",
         "INSERT INTO erw.t VALUES (1)",
         "GRANT ALL ON SCHEMA erw TO biso_app",
@@ -204,7 +205,11 @@ def test_an_untrusted_extension_is_made_by_the_admin_in_its_own_schema(
     untrusted = untrusted_extensions(probe(source), probe(target))
     assert untrusted == ("file_fdw", "pageinspect")
     stage, notes = build(source, target, cancel, untrusted=untrusted)
-    assert notes == ["left behind: event trigger (only a superuser may create one) 'laut'"]
+    assert notes == [
+        "left behind: event trigger (only a superuser may create one) 'laut'",
+        "left behind: the comment of the extension 'pageinspect', which somebody had changed; its "
+        "owner can set it (COMMENT ON EXTENSION)",
+    ]
     with connect(target, stage) as connection:
         owner = connection.execute(
             "SELECT nspowner::regrole::text FROM pg_namespace WHERE nspname = 'erw'"

@@ -137,6 +137,9 @@ def test_a_probe_tells_what_is_there_and_changes_nothing(
         *(True, False),
     )
     assert [(e.name, e.trusted) for e in found.extensions] == [("pg_trgm", True)]
+    assert [e.commented for e in found.extensions] == [False]
+    one.sql("COMMENT ON EXTENSION pg_trgm IS 'unser'", dbname=dbname)
+    assert [e.commented for e in probe(one.server(dbname)).extensions] == [True]
     assert dict(found.available)["file_fdw"] is False
     assert found.large_objects == 1
     assert found.bytes > 1_000_000
