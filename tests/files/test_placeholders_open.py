@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import mailbox
+import re
 import struct
 import subprocess
 import tarfile
@@ -20,7 +21,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
-from biso_tasks.files.placeholders import TEXT, placeholder
+from biso_tasks.files.placeholders import _KINDS, TEXT, placeholder
 
 IMAGES = {
     "png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF",
@@ -78,7 +79,10 @@ def test_slides_open_and_say_what_they_are(kind: str) -> None:
     assert len(found.slide_layouts) == 1
 
 
-@pytest.mark.parametrize("kind", ["xlsx", "xlsm", "xltx", "xltm"])
+SHEETS = ("xlsx", "xlsm", "xltx", "xltm")
+
+
+@pytest.mark.parametrize("kind", SHEETS)
 def test_a_sheet_opens_and_says_what_it_is(kind: str) -> None:
     book = openpyxl.load_workbook(io.BytesIO(placeholder(f"Liste.{kind}")))
     assert TEXT in [cell.value for row in book.worksheets[0].rows for cell in row]
@@ -98,7 +102,10 @@ def test_poppler_reads_the_pdf_without_a_word_of_complaint(tmp_path: Path) -> No
     assert (done.stdout.split(), done.stderr) == ([TEXT], "")
 
 
-@pytest.mark.parametrize("kind", ["tar", "tgz", "tar.gz", "tar.bz2", "tar.xz"])
+TARS = ("tar", "tgz", "tar.gz", "tar.bz2", "tar.xz")
+
+
+@pytest.mark.parametrize("kind", TARS)
 def test_an_archive_opens(kind: str) -> None:
     with tarfile.open(fileobj=io.BytesIO(placeholder(f"x.{kind}"))) as archive:
         (member,) = archive.getmembers()
@@ -122,3 +129,19 @@ def test_a_mailbox_holds_one_mail(tmp_path: Path) -> None:
     path.write_bytes(placeholder(path.name))
     with contextlib.closing(mailbox.mbox(path)) as box:
         assert [one["Subject"] for one in box] == [TEXT]
+
+
+# What a browser, an editor or the standard library reads as what it is: see test_placeholders.py.
+PLAIN = (
+    *("svg", "htm", "html", "xhtml", "xml", "xsd", "xsl", "json", "css", "js", "sql", "eml"),
+    *("ics", "vcf", "zip", "gz", "bz2", "xz"),
+)
+
+
+def test_what_no_library_opens_here_is_said_in_the_docs() -> None:
+    """A placeholder of a new kind comes with a reader, or with a word there."""
+    opened = {*IMAGES, *LETTERS, *SLIDES, *SHEETS, *TARS, *PLAIN, "jpe", "pdf", "wav", "mbox"}
+    docs = (Path(__file__).parents[2] / "docs/privacy.md").read_text("utf-8")
+    listed = re.search(r"uses? for it, but for (.*?):", " ".join(docs.split()))
+    assert listed is not None
+    assert {one[1:] for one in re.findall(r"\.\w+", listed[1])} == set(_KINDS) - opened
