@@ -113,7 +113,7 @@ def dump(
     ).fetchone()
     objects = "yes" if found and found[0] else "no"
     program = server.program("pg_restore")
-    source = client_command(server, DUMP, omit, program, "all", objects, _MARK, *words)
+    source = client_command(server, DUMP, _MARK, omit, program, "all", objects, *words)
     return _out(server, source, path, snapshot.bytes(), user, cancel, timeout)
 
 

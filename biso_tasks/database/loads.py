@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
-from biso_tasks.database.copy import HEAD, comment_lost, make_extensions
+from biso_tasks.database.copy import HEAD
 from biso_tasks.database.dumps import Format
+from biso_tasks.database.extensions import comment_lost, make_extensions
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
 from biso_tasks.database.sift import FOLD, SIFT, left_behind, rules

@@ -25,7 +25,7 @@ from typing import Final
 from biso_tasks.database import grants
 from biso_tasks.database.admin import Admin, admin
 from biso_tasks.database.connect import DatabaseFailed, connect
-from biso_tasks.database.copy import grant_extension
+from biso_tasks.database.extensions import grant_extension
 from biso_tasks.database.names import stage_name
 from biso_tasks.database.passwords import generate, verifier
 from biso_tasks.database.server import Server
