@@ -25,14 +25,17 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from biso_tasks.database.client import LOAD, PREAMBLE, client_command, password_line
 from biso_tasks.database.connect import connect
-from biso_tasks.database.content import Content, content, left_behind, left_out
+from biso_tasks.database.content import content, left_behind, left_out
 from biso_tasks.database.extensions import comment_extensions, make_extensions
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.database.sqltext import compose, name, query
+from biso_tasks.database.streams import at_once, shares
 from biso_tasks.database.transfer import Leg, Route, transfer
 from biso_tasks.database.wire import PLAIN, Wire, packed, unpacked
 from biso_tasks.errors import StepFailed
@@ -48,6 +51,7 @@ def copy(
     *,
     route: Route = "local",
     wire: Wire = PLAIN,
+    streams: int = 1,
     cancel: threading.Event,
     timeout: float | None = None,
     exclude_tables: Sequence[str] = (),
@@ -61,27 +65,30 @@ def copy(
     Of `exclude_tables` (as `Counts.tables` names them) the rows are left behind, the structure
     comes. `untrusted` extensions are made by the admin beforehand; those `present` are there
     already, each in the schema that it has in the source. `snapshot` must be held by the
-    caller until this returns. Gives notes on what was left behind, for the report. Raises
-    StepFailed where a process failed or the end of the dump never arrived: then `dbname` is
-    unusable and the caller drops it. Counts are compared by the caller (`snapshot.differences`).
+    caller until this returns. The rows come in so many `streams` side by side. Gives notes on what
+    was left behind, for the report. Raises StepFailed where a process failed or the end of the dump
+    never arrived: then `dbname` is unusable and the caller drops it. Counts are compared by the
+    caller (`snapshot.differences`).
     """
     what = content(snapshot)
     made = make_extensions(target, dbname, what.extensions, untrusted)
     nonce = f"biso-tasks {secrets.token_hex(16)}"
-    stage = target.at(dbname)
-    dump = _dump(source, snapshot, what, [*made, *present], exclude_tables, schema_only)
     tail = (
         "SET client_encoding = 'UTF8';\n"
         + compose("COMMENT ON DATABASE {} IS {}", name(dbname), nonce)
         + ";\n"
     )
-    from_leg = Leg(
-        source.host, client_command(source, DUMP, tail, *dump), password_line(source.dsn)
-    )
-    load = client_command(stage, LOAD, HEAD, *stage.client_words("psql"))
-    to_leg = Leg(target.host, load, password_line(target.dsn))
-    legs = packed(from_leg, wire), unpacked(to_leg, wire)
-    transfer(*legs, f"copying {source}", route=route, cancel=cancel, timeout=timeout)
+    stage = target.at(dbname)
+    omit = left_out(what, [*made, *present])
+    road = _Road(source, snapshot, stage, omit, tuple(exclude_tables), route, wire, timeout)
+    objects = what.large_objects and not schema_only
+    if streams > 1 and not schema_only:
+        road.send(cancel, "pre-data")
+        road.send_rows(cancel, streams)
+        road.send(cancel, "post-data", tail=tail, objects=objects)
+    else:
+        rows = () if schema_only else ("data",)
+        road.send(cancel, "pre-data", *rows, "post-data", tail=tail, objects=objects)
     with connect(stage, autocommit=True) as connection:
         found = connection.execute(
             """SELECT shobj_description(oid, 'pg_database') FROM pg_database
@@ -98,28 +105,61 @@ def copy(
     return [*left_behind(what), *lost]
 
 
-def _dump(
-    source: Server,
-    snapshot: Snapshot,
-    what: Content,
-    there: Sequence[str],
-    exclude_tables: Sequence[str],
-    schema_only: bool,
-) -> tuple[str, ...]:
-    """The words of `DUMP` behind its first; `there` are the extensions that the target has."""
-    return (
-        left_out(what, there),
-        source.program("pg_restore"),
-        "none" if schema_only else "all",
-        "yes" if what.large_objects and not schema_only else "no",
-        *source.client_words(
+@dataclass(frozen=True, slots=True)
+class _Road:
+    """From the source's database into the stage's: each `send` is one pg_dump after the other into
+    one session of psql, one transaction."""
+
+    source: Server
+    snapshot: Snapshot
+    stage: Server
+    omit: str
+    exclude: tuple[str, ...]
+    route: Route
+    wire: Wire
+    timeout: float | None
+
+    def send(
+        self,
+        cancel: threading.Event,
+        *sections: str,
+        tables: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        tail: str = "",
+        objects: bool = False,
+    ) -> None:
+        """These sections, of these `tables` alone, or without the rows of those in `exclude`; the
+        contents of large objects and `tail` behind the COMMIT."""
+        source, stage = self.source, self.stage
+        dump = source.client_words(
             "pg_dump",
-            f"--snapshot={snapshot.id}",
+            f"--snapshot={self.snapshot.id}",
             *("--no-owner", "--no-privileges", "--no-tablespaces"),
             *("--no-publications", "--no-subscriptions", "--lock-wait-timeout=60s"),
-            *(f"--exclude-table-data={table}" for table in exclude_tables),
-        ),
-    )
+            *(f"--table={table}" for table in tables),
+            *(f"--exclude-table-data={table}" for table in (*self.exclude, *exclude)),
+        )
+        with_objects = "yes" if objects else "no"
+        program = source.program("pg_restore")
+        words = (tail, self.omit, program, " ".join(sections), with_objects, *dump)
+        send = client_command(source, DUMP, *words)
+        load = client_command(stage, LOAD, HEAD, *stage.client_words("psql"))
+        legs = (
+            packed(Leg(source.host, send, password_line(source.dsn)), self.wire),
+            unpacked(Leg(stage.host, load, password_line(stage.dsn)), self.wire),
+        )
+        what = f"copying {source}"
+        transfer(*legs, what, route=self.route, cancel=cancel, timeout=self.timeout)
+
+    def send_rows(self, cancel: threading.Event, streams: int) -> None:
+        """Side by side. That one is cut shows: it has not committed, and the rows are missing."""
+        others = shares(self.snapshot, streams, self.exclude)
+        large = [table for share in others for table in share]
+
+        def one(share: Sequence[str], stop: threading.Event) -> None:
+            self.send(stop, "data", tables=share, exclude=() if share else large)
+
+        at_once([partial(one, share) for share in ([], *others)], cancel)
 
 
 # Sent before the dump. set_config over pg_settings: not every version has every timeout. An index
@@ -139,13 +179,12 @@ SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_t
 BEGIN;
 """
 
-# "$1" SQL for the end, "$2" pattern of entries to leave out, "$3" pg_restore, "$4" rows: all or
-# none, "$5" large objects: yes or no, then pg_dump and its words. pg_restore only turns the
-# schema's archive into SQL; it must seek in it, so that lies on disk without a name, and holds no
-# rows.
+# "$1" SQL for the end, "$2" pattern of entries to leave out, "$3" pg_restore, "$4" the sections,
+# "$5" large objects: yes or no, then pg_dump and its words. pg_restore only turns the schema's
+# archive into SQL; it must seek in it, so that lies on disk without a name, and holds no rows.
 DUMP = (
     PREAMBLE
-    + r"""tail=$1 omit=$2 restore=$3 rows=$4 objects=$5
+    + r"""tail=$1 omit=$2 restore=$3 sections=$4 objects=$5
 shift 5
 exec </dev/null
 schema() {
@@ -164,11 +203,12 @@ schema() {
     "$restore" --use-list=/proc/self/fd/8 --no-owner --no-privileges --file=- /proc/self/fd/6
     exec 6<&- 8<&-
 }
-schema pre-data "$@"
-if [ "$rows" = all ]; then
-    "$@" --section=data --no-blobs
-fi
-schema post-data "$@"
+for one in $sections; do
+    case $one in
+        data) "$@" --section=data --no-blobs ;;
+        *) schema "$one" "$@" ;;
+    esac
+done
 printf 'COMMIT;\n'
 if [ "$objects" = yes ]; then
     "$@" --section=data --blobs --exclude-table-data='*.*'

@@ -29,6 +29,7 @@ from biso_tasks.host.protocol import CommandFailed
 
 __all__ = ["Dumped", "dump", "dump_rows", "load", "load_rows", "verify"]
 
+_ALL = "pre-data data post-data"
 _MARK = "-- biso-tasks: this dump is complete\n"
 _TRAILER = b"-- PostgreSQL database dump complete"
 
@@ -113,7 +114,7 @@ def dump(
     ).fetchone()
     objects = "yes" if found and found[0] else "no"
     program = server.program("pg_restore")
-    source = client_command(server, DUMP, _MARK, omit, program, "all", objects, *words)
+    source = client_command(server, DUMP, _MARK, omit, program, _ALL, objects, *words)
     return _out(server, source, path, snapshot.bytes(), user, cancel, timeout)
 
 

@@ -102,9 +102,9 @@ def prints(server: Any, dbname: str | None = None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("route", "wire"),
-    [("local", PLAIN), ("relay", PLAIN), ("direct", PLAIN), ("relay", Wire("zstd", 3)),
-     ("direct", Wire("gzip", 1))],
+    ("route", "wire", "streams"),
+    [("local", PLAIN, 1), ("relay", PLAIN, 1), ("direct", PLAIN, 1), ("local", PLAIN, 3),
+     ("relay", Wire("zstd", 3), 1), ("direct", Wire("gzip", 1), 2)],
 )  # fmt: skip
 def test_everything_comes_through_and_belongs_to_the_application(
     one: Any,
@@ -114,12 +114,13 @@ def test_everything_comes_through_and_belongs_to_the_application(
     cancel: threading.Event,
     route: str,
     wire: Wire,
+    streams: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # in the place of `ssh … host --`: a shell that is given the same one word of shell text
     monkeypatch.setattr(f"{transfer.__module__}.remote_words", lambda _: ("bash", "-c"))
     source, target = one.server(rich, name="prod"), two.server(fresh(two, "o'test $(x)"))
-    stage, notes = build(source, target, cancel, route=route, wire=wire)
+    stage, notes = build(source, target, cancel, route=route, wire=wire, streams=streams)
     assert prints(source) == prints(target, stage)
     assert notes == ["left behind: publication 'raus'"]
     with connect(source) as a, connect(target, stage) as b:
@@ -235,7 +236,10 @@ def cut(server: Any, how: str, directory: Path) -> Any:
 
 
 @pytest.mark.parametrize("how", ["truncated", "killed"])
-@pytest.mark.parametrize("wire", [PLAIN, Wire("zstd", 3)], ids=["plain", "packed"])
+@pytest.mark.parametrize(
+    ("wire", "streams"), [(PLAIN, 1), (Wire("zstd", 3), 1), (PLAIN, 3)],
+    ids=["plain", "packed", "in streams"],
+)  # fmt: skip
 @pytest.mark.parametrize("route", ["relay", "direct"])
 def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     one: Any,
@@ -247,6 +251,7 @@ def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     how: str,
     route: str,
     wire: Wire,
+    streams: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{transfer.__module__}.remote_words", lambda _: ("bash", "-c"))
@@ -262,11 +267,13 @@ def test_a_dump_that_ends_inside_its_rows_is_not_taken_over(
     with export(source) as snapshot, pytest.raises(StepFailed):
         copy(
             cut(source, how, tmp_path), snapshot, target, stage,
-            route=route, wire=wire, cancel=cancel,
+            route=route, wire=wire, streams=streams, cancel=cancel,
         )  # fmt: skip
     time.sleep(0.2)
     with connect(target, stage) as connection:
-        assert count(connection).tables == {}
+        there = count(connection).tables
+        assert there.get('"public"."viel"', 0) == 0
+        assert not there or streams > 1, "then a stream is a transaction of its own"
 
 
 def test_without_the_gate_a_cut_dump_loads_with_exit_0_and_some_rows(

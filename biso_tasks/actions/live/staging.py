@@ -15,6 +15,7 @@ from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.snapshot import count, differences, export
+from biso_tasks.database.streams import how_many
 from biso_tasks.database.wire import PLAIN
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.space import human
@@ -78,6 +79,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     size = sum(work.source_facts(number).bytes for number in copied)
     hosts = work.source_server(0).host, work.filled_server(0).host
     wire = work.wire(*hosts, size, context.cancel)
+    streams = how_many(*hosts, size)
     limits: list[Limits] = []
     for number, database in enumerate(work.stage.databases):
         source, target = work.source_server(number), work.filled_server(number)
@@ -104,13 +106,14 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
                 database.stage,
                 route=facts.route if number in copied else "local",
                 wire=wire if number in copied else PLAIN,
+                streams=streams,
                 cancel=context.cancel,
                 schema_only=database.content != "copy",
                 untrusted=work.untrusted(number),
             )
         for note in notes:
             context.note(f"{database.stage}: {note}")
-    return {"bytes": size, "wire": str(wire)} | limited_by(limits)
+    return {"bytes": size, "wire": str(wire), "streams": streams} | limited_by(limits)
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:
