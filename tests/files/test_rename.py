@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError, list_tree
 from biso_tasks.files.rename import rename_entries
 
@@ -32,6 +33,37 @@ def data(places: tuple[Path, Path]) -> Path:
         os.chown(path, web.pw_uid, web.pw_gid, follow_symlinks=False)
     shutil.chown(root / "fremd", "root", "root")
     return root
+
+
+@pytest.mark.parametrize("perl", [True, False])
+def test_names_are_read_where_there_is_perl_and_the_outcome_is_the_same_without(
+    here: Access,
+    data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    perl: bool,
+) -> None:
+    """Whoever lists the host's processes reads the words of mv."""
+    programs = tmp_path_factory.mktemp("bin")
+    noted, real = programs / "noted", shutil.which("mv")
+    (programs / "mv").write_text(f'#!/bin/sh\necho "$*" >>{noted}\nexec {real} "$@"\n')
+    (programs / "mv").chmod(0o755)
+    for folder in ("/usr/bin", "/bin"):
+        for file in Path(folder).iterdir():
+            if (perl or file.name != "perl") and not (programs / file.name).exists():
+                (programs / file.name).symlink_to(file)
+    monkeypatch.setenv("PATH", str(programs))
+    listing = list_tree(here, str(data), exclude=())
+    target = "../ordner-1/datei-1.pdf"
+    assert rename_entries(here, listing, NAMES, {LINK: target}) == 4
+    assert (data / LINK).read_text() == "Müller Anna/Müller Anna.pdf"
+    assert (data / "ordner-1/datei-1.pdf").is_file() and (data / "fremd/datei-1.pdf").is_file()
+    assert noted.exists() != perl
+    there = list_tree(here, str(data), exclude=())
+    (data / "ordner-1/datei-2.pdf").write_text("x")
+    with pytest.raises(FilesError):
+        rename_entries(here, there, {"datei-1.pdf": "datei-2.pdf"}, {})
+    assert (data / "ordner-1/datei-2.pdf").read_text() == "x", "never over something"
 
 
 def test_what_the_user_may_not_rename_is_renamed_as_root(lab: Any, data: Path) -> None:
@@ -73,6 +105,6 @@ def test_sudo_is_not_asked_for_what_the_user_may_do(lab: Any, data: Path) -> Non
 
     watched = type(access)(Watched(), access.user, access.root)
     assert rename_entries(watched, listing, NAMES, {}) == 2
-    moves = [words for words in asked if "mv -T" in words]
+    moves = [words for words in asked if "mv" in words and "-T" in words]
     assert len(moves) == 1
     assert moves[0].startswith("sudo -n -u www-data")
