@@ -31,8 +31,7 @@ def discard(access: Access, path: str, *, inside: str) -> None:
             f"{access.host.name}: {path} is not removed: its place is not certain",
             hint="look at it there, and remove it by hand",
         )
-    (folder,) = _resolved(access, (inside,))
-    (real,) = _resolved(access, (path,))
+    folder, real = _resolved(access, (inside, path))
     if not real.startswith(folder + "/"):
         raise Refused(
             f"{access.host.name}: {path} is not removed: it is not inside {inside}",

@@ -58,23 +58,22 @@ class Owners:
 def owners_for(target: Access, entries: Iterable[Entry], fallback: str | None) -> Owners:
     """Ask the target which owners of `entries` it knows. `fallback` is `user:group` or `user`
     (CONTRACT §4 `owner`). Raises ConfigError when that is not a name which exists there."""
-    users = {entry.owner for entry in entries}
-    groups = {entry.group for entry in entries}
+    users = frozenset(entry.owner for entry in entries)
+    groups = frozenset(entry.group for entry in entries)
     user, _, group = (fallback or "").partition(":")
-    for kind, name in (("passwd", user), ("group", group)):
-        if name.isdigit() and not target.knows_owners:
-            continue  # a user of the container
-        if name and (not _NAME.fullmatch(name) or _unknown(target, kind, [name])):
+    unknown = []
+    for kind, names, name in (("passwd", users, user), ("group", groups, group)):
+        # a number may be a user of the container
+        own = frozenset([name] if name and (target.knows_owners or not name.isdigit()) else ())
+        asked = names | own if target.knows_owners else own
+        answer = _unknown(target, kind, asked) if asked else frozenset()
+        if any(not _NAME.fullmatch(name) or name in answer for name in own):
             raise ConfigError(
                 f"{target.host.name}: owner = {fallback!r}: {name!r} does not exist there",
                 hint='set `owner` of the environment to "user:group" as they are on that host',
             )
-    return Owners(
-        _unknown(target, "passwd", users) if target.knows_owners else frozenset(users),
-        _unknown(target, "group", groups) if target.knows_owners else frozenset(groups),
-        user or None,
-        group or None,
-    )
+        unknown.append(answer if target.knows_owners else names)
+    return Owners(unknown[0], unknown[1], user or None, group or None)
 
 
 def _unknown(target: Access, kind: str, names: Iterable[str]) -> frozenset[str]:

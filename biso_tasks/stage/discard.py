@@ -9,7 +9,7 @@ from biso_tasks.database.create import drop, exists
 from biso_tasks.database.stage_role import drop_role, left_role
 from biso_tasks.database.template import drop_template, unfinished_template
 from biso_tasks.files.discard import discard
-from biso_tasks.host.command import Command
+from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import Layout
 from biso_tasks.stage.exchange import data_places, previous_webroot, webroot_places
@@ -39,10 +39,9 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
             left = drop_role(role, database.server)
             gone += [f"role {left}"] if left else []
     layout = instance.layout
-    for path in _paths(instance, kept):
-        if _there(instance, path):
-            discard(access(instance), path, inside=layout.stage_dir)
-            gone.append(path)
+    for path in _there(instance, _paths(instance, kept)):
+        discard(access(instance), path, inside=layout.stage_dir)
+        gone.append(path)
     # Made for a swap that did not come about; a previous instance in it stays.
     folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
     empty = Command(("rmdir", "--", *folders, layout.previous))
@@ -63,7 +62,7 @@ def left_of_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
             found += [f"database {one}" for one in (*names, *([half] if half else []))]
             left = left_role(role, database.server)
             found += [f"role {left}"] if left else []
-    return (*found, *(path for path in _paths(instance, kept) if _there(instance, path)))
+    return (*found, *_there(instance, _paths(instance, kept)))
 
 
 def _names(database: StagedDatabase, kept: Collection[Area]) -> tuple[str, ...]:
@@ -76,9 +75,10 @@ def _paths(instance: Instance, kept: Collection[Area]) -> tuple[str, ...]:
     return (layout.stage, *moving, layout.in_place, *_outdated(layout, kept))
 
 
-def _there(instance: Instance, path: str) -> bool:
-    there = Command(("test", "-e", path)).as_user(instance.environment.host_user)
-    return instance.host.run(there, ok=(0, 1)).code == 0
+def _there(instance: Instance, paths: Sequence[str]) -> list[str]:
+    text = r"""for path; do [ ! -e "$path" ] || printf '%s\0' "$path"; done"""
+    look = script(text, *paths).as_user(instance.environment.host_user)
+    return [path for path in instance.host.run(look).text.split("\0") if path]
 
 
 def _kept(instance: Instance) -> frozenset[Area]:
