@@ -10,6 +10,7 @@ from typing import Any
 from biso_tasks.actions.own import OwnWork, held_by
 from biso_tasks.cli.backing import backup
 from biso_tasks.cli.baselines import baseline, reset_test
+from biso_tasks.cli.bench import bench
 from biso_tasks.cli.call import Call, Options, run_command
 from biso_tasks.cli.demo import demo
 from biso_tasks.cli.examining import doctor
@@ -128,5 +129,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "hooks": _hooks,
     "schedule": schedule,
     "demo": demo,
+    "bench": bench,
     "test": selftest,
 }

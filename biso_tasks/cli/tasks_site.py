@@ -64,4 +64,23 @@ def schedule(kind: str = "", user: bool = False, remove: bool = False) -> None:
     """Show the timers for backup, prune, verify and refresh; --yes installs them here."""
 
 
-TASKS = (init, runs, report, plugins, hooks, schedule, demo)
+@declare(
+    database="megabytes of database",
+    files="how many files",
+    files_mb="megabytes of files",
+    rounds="how often each is measured; medians of all are told",
+    only="some figures: refresh, backup, growth, restore, reset, verify, start, wide, privacy",
+    clean="remove what a run that was killed has left",
+)
+def bench(
+    database: str = "100",
+    files: str = "4000",
+    files_mb: str = "100",
+    rounds: str = "5",
+    only: str = "",
+    clean: bool = False,
+) -> None:
+    """Measure refresh, backup, restore ... against the documented procedure, in a checkout."""
+
+
+TASKS = (init, runs, report, plugins, hooks, schedule, demo, bench)

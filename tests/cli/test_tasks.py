@@ -29,7 +29,7 @@ run = ["echo", "all is well"]
 TASKS = (
     "refresh-test", "rollback", "recover", "anonymize", "doctor", "init", "runs", "report",
     "plugins", "hooks", "demo", "test", "backup", "list", "show", "pin", "unpin", "verify",
-    "restore", "baseline", "reset-test", "release", "prune", "schedule",
+    "restore", "baseline", "reset-test", "release", "prune", "schedule", "bench",
 )  # fmt: skip
 
 

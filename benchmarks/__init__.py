@@ -1,0 +1,1 @@
+"""The benchmarks: `invoke bench`. docs/benchmarks.md says what is measured and how."""
