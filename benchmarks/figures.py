@@ -85,9 +85,9 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """What `per` more of `by` add to `over`, 0 for all that lies between its least and its most: the
-    best guess or, with `surely`, the lower end of its 95 % interval. Where that end is at most zero,
-    the slope is not distinguishable from zero."""
+    """What `per` more of `by` add to `over` (0: all that lies between its least and its most), as
+    the best guess or, with `surely`, the lower end of its 95 % interval. Where that end is at most
+    zero, the slope is not distinguishable from zero."""
 
     over: str
     by: str

@@ -69,11 +69,12 @@ def run(
                     raise StepFailed(f"{_shown(argv)} did not end within {limit:.0f} seconds")
                 time.sleep(0.01)
             seconds = time.monotonic() - begin
-            reader.join(10)
         finally:
             # a second Ctrl-C must not keep the first one from ending it
             with interruptible(threading.Event(), lambda text: None):
                 _end(child)
+                reader.join(10)
+                child.stdout.close()
     if code != 0:
         end = log.read_text("utf-8", "replace").strip().splitlines()[-4:]
         raise StepFailed(f"{_shown(argv)} ended with code {code}: {' · '.join(end)}")

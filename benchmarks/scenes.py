@@ -201,11 +201,11 @@ def _grown(play: Play, times: int) -> None:
 
 
 def start(play: Play) -> None:
-    """Naming the tasks of the site; ten times each round."""
+    """Naming the tasks of the site; five times each round."""
     bare = play.bench.root / "bare"
     bare.mkdir()
     (bare / "tasks.py").write_text(_BARE, "utf-8")
-    for _ in range(play.rounds * 10):
+    for _ in range(play.rounds * 5):
         for name, folder in (("start.bare", bare), ("start.list", play.bench.root)):
             play.add(name, _listed(folder, play.bench.env))
     shutil.rmtree(bare)

@@ -22,30 +22,29 @@ _ASKS: Final = 0.010
 Span = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Client:
-    """How a client of the test instance gets in."""
+    """A client of the test instance, logged in like the application; it connects anew where it
+    must."""
 
     settings: Mapping[str, Any] = field(repr=False)
+    _line: psycopg.Connection[Any] | None = field(default=None, repr=False)
 
-    def asks(self) -> Callable[[], bool]:
-        """A function that says whether the database answered; it connects anew where it must."""
-        line: psycopg.Connection[Any] | None = None
-
-        def ask() -> bool:
-            nonlocal line
-            try:
-                if line is None:
-                    line = psycopg.connect(**self.settings, autocommit=True, connect_timeout=5)
-                line.execute("SELECT 1 FROM params LIMIT 1")
-            except psycopg.Error:
-                if line is not None:
-                    line.close()
-                line = None
-                return False
+    def refused(self) -> bool:
+        """Whether its database gives no answer now."""
+        try:
+            if self._line is None:
+                self._line = psycopg.connect(**self.settings, autocommit=True, connect_timeout=5)
+            self._line.execute("SELECT 1 FROM params LIMIT 1")
+        except psycopg.Error:
+            self.close()
             return True
+        return False
 
-        return ask
+    def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
 
 def flagged(datadir: Path) -> bool:
@@ -72,13 +71,13 @@ class Watch:
     def __init__(self, production: Path, test: Path, client: Client | None) -> None:
         self._over = threading.Event()
         self._seen: list[list[Span]] = [[], [], []]
-        ask = client.asks() if client is not None else None
+        self._client = client
         looks: list[tuple[Callable[[], bool], float]] = [
             (lambda: flagged(production), _EVERY),
             (lambda: flagged(test), _EVERY),
         ]
-        if ask is not None:
-            looks.append((lambda: not ask(), _ASKS))
+        if client is not None:
+            looks.append((client.refused, _ASKS))
         self._threads = [
             threading.Thread(target=self._look, args=(away, every, spans), daemon=True)
             for (away, every), spans in zip(looks, self._seen, strict=False)
@@ -98,6 +97,8 @@ class Watch:
         self._over.set()
         for thread in self._threads:
             thread.join(10)
+        if self._client is not None:
+            self._client.close()
 
     @property
     def production(self) -> float:
