@@ -18,6 +18,7 @@ from benchmarks.command import Asked, asked, outlook, play
 from benchmarks.figures import FIGURES
 from benchmarks.scenes import PLAYED
 from benchmarks.site import Volume
+from biso_tasks.cli.tasks_site import TASKS
 from biso_tasks.errors import Locked, Refused, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,11 @@ def test_the_plan_says_what_would_be_measured_and_where():
     for word in ("100 MB", "4000 files", "3 rounds", "refresh-first", "away-refresh", "start"):
         assert word in text
     assert "verify" not in text
+
+
+def test_the_help_names_every_figure_that_only_can_choose():
+    found = next(one for one in TASKS if one.name == "bench").help["only"]
+    assert set(found.partition(": ")[2].split(", ")) == set(PLAYED)
 
 
 @pytest.mark.parametrize(

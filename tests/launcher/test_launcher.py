@@ -82,6 +82,11 @@ def test_demo_and_test_bring_their_packages_and_other_tasks_leave_them(checkout)
     assert checkout.facts("test", "-k", "x")["found"] == ["tiny_core", "tiny_demo", "tiny_dev"]
 
 
+def test_bench_brings_the_demos_packages_for_it_builds_such_a_site(checkout):
+    checkout.use_uv()
+    assert checkout.facts("bench", "--plan")["found"] == ["tiny_core", "tiny_demo"]
+
+
 def test_a_changed_lock_file_makes_a_new_venv_with_all_that_was_there(checkout):
     checkout.use_uv()
     checkout.facts("demo")
