@@ -27,6 +27,8 @@ __all__ = ["HOME", "Asked", "asked", "outlook", "play", "tidy"]
 HOME: Final = CHECKOUT / ".biso" / "bench"
 """Where the site stands while it is measured, and where results stay."""
 
+_NEEDED: Final = ("rsync", "gzip", "gunzip", "sha256sum", "find", "xargs", "bash")
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -86,7 +88,9 @@ def outlook(one: Asked) -> list[str]:
 def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
     """Measure; gives what came out and the Markdown file that holds it, its JSON beside. A scene
     that fails is told in it and does not keep the others from being played. Raises Locked, Refused
-    where there is no room, DemoError where the site cannot be built."""
+    where there is no room, UsageError where a program is missing, DemoError where the site cannot
+    be built."""
+    _require_programs()
     with _held(one.home):
         _require_room(one)
         begin = time.monotonic()
@@ -96,7 +100,7 @@ def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
             scene = Play(bench, one.volume, one.rounds, say)
             report = Report(
                 one.volume, one.rounds, one.command, machine, versions(bench.demo), scene.samples,
-                scene.notes,
+                scene.stages, scene.notes,
             )  # fmt: skip
             scene.notes += bench.demo.notes
             for name in one.scenes:
@@ -129,6 +133,15 @@ def _written(report: Report, home: Path) -> Path:
     text = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
     page.with_suffix(".json").write_text(text + "\n", "utf-8")
     return page
+
+
+def _require_programs() -> None:
+    missing = [name for name in _NEEDED if shutil.which(name) is None]
+    if missing:
+        raise UsageError(
+            f"the documented procedure needs what is not on this machine: {', '.join(missing)}",
+            hint="apt install rsync gzip coreutils findutils",
+        )
 
 
 def _require_room(one: Asked) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.figures import Outcome, outcomes
 from benchmarks.site import Volume
+from benchmarks.stages import Stages
 
 __all__ = ["Report"]
 
@@ -22,6 +23,7 @@ class Report:
     machine: Mapping[str, str]
     versions: Mapping[str, str]
     samples: Mapping[str, Sequence[float]]
+    stages: Stages = field(default_factory=Stages)
     notes: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -38,6 +40,7 @@ class Report:
             "versions": dict(self.versions),
             "figures": [one.as_json() for one in outcomes(self.samples)],
             "samples": {name: [round(x, 4) for x in xs] for name, xs in self.samples.items()},
+            "steps": self.stages.as_json(),
             "notes": self.notes,
             "failed": self.failed,
             "seconds": round(self.seconds, 1),
@@ -49,22 +52,33 @@ class Report:
             f"{volume.database:g} MB of database, {volume.files:,} files with "
             f"{volume.files_mb:g} MB"
         )
-        parts = [
-            f"`{self.command}`: {size}; {_count(self.rounds, 'round')}, "
-            f"{self.seconds / 60:.0f} minutes.\n",
-            _list("Machine", self.machine),
-            _list("Versions", self.versions),
-            "\n| figure | value | to reach | | slowest stage alone |\n|---|---|---|---|---|\n",
-            *(_row(one) for one in outcomes(self.samples)),
-        ]
-        notes = [*self.notes, *(f"{name} was not finished: {why}" for name, why in
-                                self.failed.items())]  # fmt: skip
-        if notes:
-            parts += ["\n", *(f"- {note}\n" for note in notes)]
-        return "".join(parts)
+        return "".join(
+            (
+                f"`{self.command}`: {size}; {_count(self.rounds, 'round')}, "
+                f"{_count(max(1, round(self.seconds / 60)), 'minute')}.\n",
+                _facts("Machine", self.machine),
+                _facts("Versions", self.versions),
+                "\n| figure | value | to reach | | slowest stage alone |\n|---|---|---|---|---|\n",
+                *(_row(one) for one in outcomes(self.samples)),
+                _points(
+                    "Where the time goes: our own runs, median seconds, and their longest steps, "
+                    "of which some run beside each other",
+                    self.stages.lines(),
+                ),
+                _points(
+                    "To be known",
+                    [*self.notes, *(f"{name}: not finished: {why}" for name, why in
+                                    self.failed.items())],
+                ),
+            )
+        )  # fmt: skip
 
 
-def _list(title: str, facts: Mapping[str, str]) -> str:
+def _points(title: str, lines: Sequence[str]) -> str:
+    return f"\n{title}:\n\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
+
+
+def _facts(title: str, facts: Mapping[str, str]) -> str:
     return f"{title}: " + ", ".join(f"{name} {fact}" for name, fact in facts.items()) + ".\n"
 
 

@@ -17,6 +17,7 @@ from benchmarks import tree
 from benchmarks.line import Line
 from benchmarks.run import Ended
 from benchmarks.site import Bench, Volume
+from benchmarks.stages import Stages
 from biso_tasks.errors import StepFailed
 
 __all__ = ["PLAYED", "Play"]
@@ -38,6 +39,7 @@ class Play:
     say: Callable[[str], None]
     samples: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    stages: Stages = field(default_factory=Stages)
     turn: int = 0
 
     def add(self, name: str, *values: float) -> None:
@@ -57,7 +59,10 @@ class Play:
         return self._told(f"documented {what}", name, done)
 
     def ours(self, *words: str, name: str = "") -> Ended:
-        return self._told(" ".join(words), name, self.bench.biso(*words))
+        done = self.bench.biso(*words)
+        if name:
+            self.stages.add(name, done, self.bench.root / ".biso" / "runs")
+        return self._told(" ".join(words), name, done)
 
     def refreshed(self, name: str = "", *words: str) -> Ended:
         """Our refresh without anonymisation; what it left was compared with production."""

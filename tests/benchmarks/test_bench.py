@@ -100,6 +100,18 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_built(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_that_the_documented_procedure_needs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("bash", "gzip", "gunzip", "find", "xargs", "sha256sum"):
+        (tmp_path / name).symlink_to("/bin/sh")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="not on this machine: rsync") as caught:
+        play(Asked(TINY, 1, ("start",), home=tmp_path / "home"), lambda text: None)
+    assert "apt install rsync" in caught.value.hint
+    assert not (tmp_path / "home").exists()
+
+
 @pytest.mark.real
 @pytest.mark.needs("postgresql", "php", "rsync")
 def test_a_small_run_measures_both_ways_writes_it_down_and_leaves_nothing(tmp_path: Path):

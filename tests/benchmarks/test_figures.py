@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,8 +13,10 @@ from hypothesis import strategies as st
 from benchmarks.figures import FIGURES, SCENES, Difference, Median, Ratio, Slope, outcomes
 from benchmarks.numbers import slope_at_least, slope_of
 from benchmarks.report import Report
+from benchmarks.run import Ended
 from benchmarks.scenes import PLAYED
 from benchmarks.site import Volume
+from benchmarks.stages import Stages
 
 FIRST = {
     "refresh.first.ours": [4.0, 9.0, 5.0],
@@ -93,8 +97,9 @@ def test_the_page_names_what_was_missed_and_what_was_not_finished():
     page = report.markdown()
     assert "| 0.90 | ≤ 0.50 | **missed** | dump and load: 0.30 |" in page
     assert "`pg_dump \\| psql` | 0.67 | ≤ 1.15 | reached |" in page
-    assert "20 MB of database, 4,000 files with 1.5 MB; 3 rounds, 1 minutes" in page
-    assert "- no SSH\n- wide was not finished: no line\n" in page
+    assert "20 MB of database, 4,000 files with 1.5 MB; 3 rounds, 1 minute." in page
+    assert "To be known:\n\n- no SSH\n- wide: not finished: no line\n" in page
+    assert "Where the time goes" not in page
     told = report.as_json()
     first = told["figures"][0]
     assert (first["key"], first["value"], first["target"], first["reached"]) == (
@@ -102,3 +107,29 @@ def test_the_page_names_what_was_missed_and_what_was_not_finished():
     )  # fmt: skip
     assert told["samples"]["pipe"] == [3.0]
     assert told["asked"] == {"database_mb": 20, "files": 4000, "files_mb": 1.5, "rounds": 3}
+
+
+def test_where_the_time_goes_is_told_by_steps_and_what_is_around_them(tmp_path: Path):
+    stages = Stages()
+    for number, seconds in enumerate((9.0, 10.0, 13.0)):
+        steps = [
+            {"name": "stage-database", "seconds": seconds / 2, "status": "ok"},
+            {"name": "swap", "seconds": 0.5, "status": "ok"},
+            {"name": "prove", "seconds": 0.0, "status": "skipped"},
+        ]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        ends = {"event": "run_finished", "seconds": seconds - 4}
+        (folder / "journal.jsonl").write_text(f'{{"event": "plan"}}\n{json.dumps(ends)}\n')
+        run = Ended(seconds, 0, {"run": str(number), "steps": steps})
+        stages.add("refresh.first.ours", run, tmp_path)
+    assert stages.lines() == [
+        "refresh.first.ours: 10.0 s; stage-database 5.0; start, plan and report 4.0; swap 0.5"
+    ]
+    assert stages.as_json() == {
+        "refresh.first.ours": {
+            "whole": 10.0, "stage-database": 5.0, "start, plan and report": 4.0, "swap": 0.5,
+        }
+    }  # fmt: skip
+    stages.add("verify.ours", Ended(3.0, 0, {}), tmp_path)
+    assert stages.lines()[1] == "verify.ours: 3.0 s"
