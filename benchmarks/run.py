@@ -22,7 +22,8 @@ from biso_tasks.flow.interrupt import interruptible
 
 __all__ = ["Ended", "run"]
 
-_LADDER: Final = ((signal.SIGINT, 60.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+# Not SIGINT: what was started by nohup or in the background inherits that it is ignored.
+_LADDER: Final = ((signal.SIGTERM, 60.0), (signal.SIGKILL, 10.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,9 +64,9 @@ class Play:
             self.stages.add(name, done, self.bench.root / ".biso" / "runs")
         return self._told(" ".join(words), name, done)
 
-    def refreshed(self, name: str = "", *words: str) -> Ended:
-        """Our refresh without anonymisation; what it left was compared with production."""
-        done = self.ours("refresh-test", "--no-anonymize", *words, name=name)
+    def refreshed(self, name: str = "") -> Ended:
+        """Our refresh, not anonymised; what it left was compared with production."""
+        done = self.ours("refresh-test", name=name)
         self.require_same()
         return done
 
@@ -261,10 +261,12 @@ def wide(play: Play) -> None:
 
 def privacy(play: Play) -> None:
     """A refresh with anonymisation and proof: its own steps against its dump and load."""
+    play.bench.anonymise(True)
     for _ in range(play.rounds):
         done = play.ours("refresh-test", name="privacy.refresh")
         for name in ("stage-database", "originals", "rename-files", "anonymize", "scrub", "prove"):
             play.add(f"privacy.{name}", done.step(name))
+    play.bench.anonymise(False)
 
 
 def _need_set(play: Play) -> None:

@@ -66,6 +66,7 @@ keep = {{ last = 1, daily = 0, weekly = 0, monthly = 0 }}
 from = "prod"
 to = "test"
 keep_previous = "1s"
+anonymize = {anonymize}
 """
 _DSN: Final = """\
 require 'lib/Config.php'; require 'config.php';
@@ -130,6 +131,13 @@ class Bench:
     def watch(self) -> Watch:
         return Watch(self.demo.prod.datadir, self.demo.test.datadir, self.client)
 
+    def anonymise(self, wanted: bool) -> None:
+        """Whether this site anonymises what comes into test. Ratios are taken without: the
+        documented procedure, which they are taken against, proves nothing."""
+        prod, test = self.demo.prod.ssh, self.demo.test.ssh
+        text = _CONFIG.format(prod_ssh=prod, test_ssh=test, anonymize=str(wanted).lower())
+        (self.root / "biso.toml").write_text(text, "utf-8")
+
     def through(self, line: Line | None) -> None:
         """Production is reached through that line from now on, or as it was."""
         text = (self.demo.home / "ssh" / "config").read_text("utf-8") if self.demo.ssh else ""
@@ -183,10 +191,9 @@ def standing(root: Path, *, ssh: bool | None = None) -> Iterator[Bench]:
     root.mkdir(parents=True)
     try:
         built = demo.build(root, ssh=ssh, scale=0.01)
-        text = _CONFIG.format(prod_ssh=built.prod.ssh, test_ssh=built.test.ssh)
-        (root / "biso.toml").write_text(text, "utf-8")
         (root / "tasks.py").write_bytes((CHECKOUT / "tasks.py").read_bytes())
         bench = Bench(built, root, *_ways_in(built, root))
+        bench.anonymise(False)
         bench.through(None)
         shutil.copytree(built.test.datadir, root / _SMALL, symlinks=True)
         yield bench

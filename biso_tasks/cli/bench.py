@@ -10,7 +10,7 @@ from typing import Any
 import biso_tasks
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.output import say
-from biso_tasks.errors import StepFailed, UsageError
+from biso_tasks.errors import Interrupted, StepFailed, UsageError
 
 __all__ = ["bench"]
 
@@ -32,7 +32,10 @@ def bench(
     if call.options.plan:
         call.outlook("bench", changes=command.outlook(asked))
         return
-    report, page = command.play(asked, say)
+    try:
+        report, page = command.play(asked, say)
+    except KeyboardInterrupt:
+        raise Interrupted("the benchmarks were interrupted; what they had built is gone") from None
     call.document["bench"] = report.as_json()
     call.document["written"] = [str(page), str(page.with_suffix(".json"))]
     call.text(f"{report.markdown()}\n{page}\n{page.with_suffix('.json')}")

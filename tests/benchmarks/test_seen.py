@@ -94,12 +94,18 @@ def running(pid: int) -> bool:
     return False
 
 
-def test_ctrl_c_ends_what_was_started(tmp_path: Path):
-    """The program of a run has a session of its own: no terminal reaches it."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_was_started(tmp_path: Path, number: signal.Signals):
+    """The program of a run has a session of its own: no terminal reaches it. In the background both
+    have SIGINT ignored."""
     script = (
-        "import os, sys; from pathlib import Path; from benchmarks.run import run;"
-        "run(['sh', '-c', 'echo $$ > pid; exec sleep 60'], env=dict(os.environ), cwd=Path('.'),"
-        "log=Path('log'))"
+        "import os, sys, signal; from pathlib import Path; from benchmarks.run import run\n"
+        "from biso_tasks.flow.interrupt import raising\n"
+        f"signal.signal({int(signal.SIGINT)}, signal.default_int_handler if {int(number)} == 2"
+        " else signal.SIG_IGN)\n"
+        "with raising(lambda: False):\n"
+        "    run(['sh', '-c', 'echo $$ > pid; exec sleep 60'], env=dict(os.environ),"
+        " cwd=Path('.'), log=Path('log'))"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.DEVNULL,
@@ -109,7 +115,7 @@ def test_ctrl_c_ends_what_was_started(tmp_path: Path):
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     child.wait(20)
     assert not running(int((tmp_path / "pid").read_text()))
 
