@@ -94,6 +94,7 @@ def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
     with _held(one.home):
         _require_room(one)
         begin = time.monotonic()
+        page = one.home / f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}.md"
         say("Building a production and a test instance ...")
         machine = describe()
         with standing(one.home / "site", ssh=one.ssh) as bench:
@@ -112,8 +113,10 @@ def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
                 except BisoError as error:
                     report.failed[name] = error.message
                     say(f"  not finished: {error.message}")
-            report.seconds = time.monotonic() - begin
-            return report, _written(report, one.home)
+                report.seconds = time.monotonic() - begin
+                # after each: whoever is interrupted keeps what was measured
+                _write(report, page)
+            return report, page
 
 
 def tidy(home: Path = HOME) -> None:
@@ -126,13 +129,10 @@ def _about(name: str) -> str:
     return ", ".join(one.key for one in FIGURES if one.scene == name)
 
 
-def _written(report: Report, home: Path) -> Path:
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime())
-    page = home / f"{stamp}.md"
+def _write(report: Report, page: Path) -> None:
     page.write_text(report.markdown(), "utf-8")
     text = json.dumps(report.as_json(), indent=1, ensure_ascii=False)
     page.with_suffix(".json").write_text(text + "\n", "utf-8")
-    return page
 
 
 def _require_programs() -> None:
