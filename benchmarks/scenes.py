@@ -139,9 +139,11 @@ def restore(play: Play) -> None:
     play.documented("backup", keep=True)
     for _ in range(play.rounds):
         play.documented("restore", "restore.documented", keep=True)
+        play.require_same()
         with bench.watch() as watch:
             play.ours("restore", "latest", "--to", "test", name="restore.ours")
         play.add("restore.away", watch.test)
+        play.require_same()
         with bench.watch() as watch:
             play.ours("rollback")
         play.add("rollback.away", watch.test)
@@ -160,6 +162,7 @@ def reset(play: Play) -> None:
         with bench.watch() as watch:
             play.ours("reset-test", name="reset.ours")
         play.add("reset.away", watch.test)
+        play.require_same()
 
 
 def verify(play: Play) -> None:
