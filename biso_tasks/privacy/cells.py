@@ -15,6 +15,7 @@ from biso_tasks.privacy.paths import said_at
 from biso_tasks.privacy.sqltext import column_name
 
 __all__ = [
+    "FEW",
     "MUTE",
     "TREES",
     "Values",
@@ -33,6 +34,8 @@ __all__ = [
 TREES = frozenset(("json", "jsonb", "array", "composite", "hstore"))
 # Compared, but not searched: no name, number or text of a person stands in them.
 MUTE = frozenset(("date", "timestamp", "range", "network"))
+# Documents with a member of that name: one that more have is the software's own word.
+FEW = 9
 _SILENT = frozenset(("boolean", "time", "enum", "uuid", "number"))
 _PLAIN = frozenset(("number", "uuid", "timestamp", "date", "boolean", "enum", "time", "text"))
 _LONG_NUMBERS = frozenset(("int8", "numeric", "float8"))

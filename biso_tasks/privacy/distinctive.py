@@ -204,13 +204,20 @@ class Distinctive:
         """Whether a word of `name` is a given name of somebody learnt so far."""
         return not self._givens.isdisjoint(self._name_words(name).words)
 
-    def freeze(self, settings: Iterable[str] = ()) -> None:
+    def freeze(self, settings: Iterable[str] = (), own: Iterable[str] = ()) -> None:
         """Ends learning, once. What is the house's and not a client's is taken out; `settings`:
-        the texts of settings, look-up tables and templates of the source."""
+        the texts of settings, look-up tables and templates of the source; `own`: addresses and
+        numbers that the site calls the house's, whoever else holds them; an AHV number is not."""
         seen = Settings()
         for text in settings:
             self._see(text, seen)
         self._identifiers -= self._held.house(seen)
+        self._identifiers -= {
+            self._hash(kind, canonical)
+            for text in own
+            for kind, canonical in identifiers(text)
+            if kind != "ahv"
+        }
         self._held = Held()
         staff = self._staff - self._clients
         names = self._clients | {name for name in staff if hash(name) not in seen.names}

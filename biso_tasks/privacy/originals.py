@@ -156,9 +156,9 @@ class Originals:
         takes out of a text of which the rest is the house's."""
         return self.distinctive.find_spans(text)
 
-    def freeze(self, settings: Iterable[str] = ()) -> None:
-        """Ends learning. `settings`: see `Distinctive.freeze`."""
-        self.distinctive.freeze(settings)
+    def freeze(self, settings: Iterable[str] = (), own: Iterable[str] = ()) -> None:
+        """Ends learning. `settings` and `own`: see `Distinctive.freeze`."""
+        self.distinctive.freeze(settings, own)
 
     def __repr__(self) -> str:
         return f"Originals({self.values} values)"
@@ -180,11 +180,12 @@ def collect(
     *,
     bound: int = _BOUND,
     keep: Collection[str] = (),
+    own: Collection[str] = (),
 ) -> Originals:
     """Hashes every personal value of `source` under a key that is drawn now and held nowhere else.
     Above `bound` values (by estimate: personal columns times rows) the larger tables are sampled,
-    and `sampled` says so. `keep`: tables whose rows stay the test instance's own. Raises StepFailed
-    where rows cannot be read."""
+    and `sampled` says so. `keep`: tables whose rows stay the test instance's own; `own`: the
+    house's contacts. Raises StepFailed where rows cannot be read."""
     originals = Originals()
     groups = [g for g in tables(inventory) if g[0].column.relation not in keep]
     doing = "reading the originals"
@@ -211,5 +212,5 @@ def collect(
             quiet(where, learn_table, source, originals, group, share)
         if any(one.personal and one.column.kind == "large objects" for one in inventory):
             quiet(f"{doing}: large objects", learn_objects, source, originals)
-        quiet(doing, originals.freeze, settings_texts(source, groups))
+        quiet(doing, originals.freeze, settings_texts(source, groups), own)
     return originals

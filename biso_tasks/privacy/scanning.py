@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 from biso_tasks.privacy.bound import Cells
 from biso_tasks.privacy.cells import (
+    FEW,
     MUTE,
     Values,
     expression,
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     import psycopg
 
 __all__ = ["Leak", "Scan"]
-
-_FEW: Final = 9  # documents with a key of that name: a key that more have is the software's
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -161,7 +160,7 @@ class Scan:
     def rare(self, one: _Asked) -> None:
         """Names of members of JSON documents that are data: a family name that few have."""
         for name, count in one.names.items():
-            if count < _FEW and name[:1].isupper() and self.originals.holds_surname(name):
+            if count < FEW and name[:1].isupper() and self.originals.holds_surname(name):
                 self.leaks.add(Leak(one.column.label, "name"))
 
     def stored(

@@ -61,6 +61,15 @@ def test_a_number_is_the_houses_by_who_holds_it(
     assert found(learnt, settings, f"siehe {PHONE}") == kinds
 
 
+def test_what_the_site_calls_its_own_is_nobodys_but_for_an_ahv_number() -> None:
+    ahv = "756.9217.0769.85"
+    for own, kinds in (((), {"phone", "ahv"}), ((PHONE, ahv), {"ahv"})):
+        known = Distinctive(Hasher())
+        known.learn_cells([PHONE, ahv], [1, 1], ["Großkopf", "Großkopf"])
+        known.freeze((), own)
+        assert known.find(f"{PHONE}; {ahv}") == kinds
+
+
 @pytest.mark.parametrize(
     ("mail", "settings", "kinds"),
     [

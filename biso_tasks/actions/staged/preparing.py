@@ -37,8 +37,8 @@ def _originals(context: Context[StageWork]) -> dict[str, Any]:
         with work.original(number) as connection:
             inventory = judge_source(work, connection, number)
             keep = _kept(work) if number == 0 else ()
-            bound = context.site.privacy.bound
-            found.append(collect(connection, inventory, bound=bound, keep=keep))
+            said = context.site.privacy
+            found.append(collect(connection, inventory, bound=said.bound, keep=keep, own=said.own))
             inventories.append(inventory)
     work.inventories, work.originals = tuple(inventories), tuple(found)
     if any(one.sampled for one in found):

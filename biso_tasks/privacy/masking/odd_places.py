@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from biso_tasks.privacy.cells import numbers
+from biso_tasks.privacy.cells import FEW, numbers
 from biso_tasks.privacy.classify import Classified
 from biso_tasks.privacy.columns import Column
 from biso_tasks.privacy.detect import spoken
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mask_odd_places"]
 
-_FEW: Final = 9  # documents, as the proof counts: what more have is the software's own word
 _WORDS: Final = "(SELECT w FROM pg_temp.biso_key)"
 _NAMED: Final = (
     "CASE WHEN e.key = ANY (w) THEN pg_temp.biso_name(e.key, k, 1000000, 0, w) ELSE e.key END"
@@ -135,7 +134,7 @@ def _members(stage: psycopg.Connection[Any], column: Column, originals: Original
         keys = f"{objects}, jsonb_object_keys(o) k"
         made = f"pg_temp.biso_members({name}::jsonb, {KEY}, {_WORDS})::{column.type.sql}"
     counted = (
-        f"SELECT k FROM {only} AS t, {keys} WHERE length(k) > 2 GROUP BY k HAVING count(*) < {_FEW}"
+        f"SELECT k FROM {only} AS t, {keys} WHERE length(k) > 2 GROUP BY k HAVING count(*) < {FEW}"
     )
     with all_rows(stage, column):
         words = [
