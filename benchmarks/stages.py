@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.numbers import median
 from benchmarks.run import Ended
 
-__all__ = ["Stages"]
+__all__ = ["Stages", "moved"]
 
 _AROUND = "start, plan and report"
 _SHOWN = 6
@@ -61,11 +62,20 @@ class Stages:
         return sorted(found, key=lambda one: -one[1])
 
 
+def moved(done: Ended, step: str, runs: Path) -> float:
+    """The bytes that a step of that run says it moved; 0 where it does not say."""
+    ends = _events(runs / str(done.document.get("run", "")) / "journal.jsonl", "step_finished")
+    return sum(float(one["facts"].get("bytes", 0)) for one in ends if one["name"] == step)
+
+
 def _seconds(journal: Path) -> float:
     """How long the steps of a run took together; 0 where it has no journal."""
+    return sum(float(one["seconds"]) for one in _events(journal, "run_finished"))
+
+
+def _events(journal: Path, kind: str) -> list[dict[str, Any]]:
     try:
         lines = journal.read_text("utf-8").splitlines()
     except OSError:
-        return 0.0
-    ends = [event for event in map(json.loads, lines) if event["event"] == "run_finished"]
-    return float(ends[-1]["seconds"]) if ends else 0.0
+        return []
+    return [event for event in map(json.loads, lines) if event["event"] == kind]

@@ -16,7 +16,7 @@ from benchmarks.report import Report
 from benchmarks.run import Ended
 from benchmarks.scenes import PLAYED
 from benchmarks.site import Volume
-from benchmarks.stages import Stages
+from benchmarks.stages import Stages, moved
 
 FIRST = {
     "refresh.first.ours": [4.0, 9.0, 5.0],
@@ -120,7 +120,9 @@ def test_where_the_time_goes_is_told_by_steps_and_what_is_around_them(tmp_path: 
         folder = tmp_path / str(number)
         folder.mkdir()
         ends = {"event": "run_finished", "seconds": seconds - 4}
-        (folder / "journal.jsonl").write_text(f'{{"event": "plan"}}\n{json.dumps(ends)}\n')
+        step = {"event": "step_finished", "name": "stage-data", "facts": {"bytes": 70 + number}}
+        lines = ({"event": "plan"}, step, ends)
+        (folder / "journal.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
         run = Ended(seconds, 0, {"run": str(number), "steps": steps})
         stages.add("refresh.first.ours", run, tmp_path)
     assert stages.lines() == [
@@ -131,5 +133,7 @@ def test_where_the_time_goes_is_told_by_steps_and_what_is_around_them(tmp_path: 
             "whole": 10.0, "stage-database": 5.0, "start, plan and report": 4.0, "swap": 0.5,
         }
     }  # fmt: skip
+    assert moved(Ended(9.0, 0, {"run": "2"}), "stage-data", tmp_path) == 72
+    assert moved(Ended(9.0, 0, {"run": "2"}), "swap", tmp_path) == 0
     stages.add("verify.ours", Ended(3.0, 0, {}), tmp_path)
     assert stages.lines()[1] == "verify.ours: 3.0 s"
