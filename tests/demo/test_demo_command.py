@@ -81,7 +81,7 @@ def python_for(become: tuple[str, ...]) -> str:
     pytest.fail(f"no Python {wanted} that other users can start: apt install python{wanted}")
 
 
-@pytest.fixture(params=["root", "ordinary"])
+@pytest.fixture(params=["ordinary", pytest.param("root", marks=pytest.mark.whole)])
 def checkout(request: pytest.FixtureRequest) -> Iterator[Checkout]:
     top = Path(tempfile.mkdtemp(prefix="biso demo ", dir="/var/tmp"))
     top.chmod(0o755)
