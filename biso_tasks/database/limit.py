@@ -22,6 +22,7 @@ Part = Literal["source", "link", "target", "disk", "file"]
 
 _BLOCKED: Final = "Client/ClientWrite"
 _EVERY: Final = 0.25  # seconds between two looks
+_PATIENCE: Final = 2.0  # seconds
 _SMALL: Final = 33_554_432  # bytes of a database below which nobody asks where the time went
 _SAID: Final[dict[Part, str]] = {
     "source": "reading at the source",
@@ -90,7 +91,8 @@ def watch(source: Server | None, target: Server | None, size: int) -> Iterator[L
         yield limits
     finally:
         over.set()
-        thread.join()
+        # Behind a link that was cut it may wait for an answer; nobody waits for that.
+        thread.join(_PATIENCE)
 
 
 def _look(

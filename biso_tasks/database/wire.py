@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from biso_tasks.database.transfer import Leg, Route, transfer
+from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
@@ -105,12 +106,16 @@ def measured(
     source: Host, target: Host, size: int, *, route: Route, cancel: threading.Event
 ) -> Wire:
     """What is best for a database of `size` bytes from one host to the other. Sends 16 MiB of
-    noise, or for 0.4 s. Raises StepFailed, HostError, Interrupted."""
+    noise, or for 0.4 s. Where that cannot be told nothing is packed: the transfer itself will say
+    what is wrong. Raises HostError, Interrupted."""
     if route == "local" or source is target or size < _SMALL:
         return PLAIN
     what = f"measuring the link from {source.name} to {target.name}"
     legs = Leg(source, script(_SEND), b"\n"), Leg(target, script(_TAKE), b"\n")
-    ends = transfer(*legs, what, route=route, cancel=cancel)
+    try:
+        ends = transfer(*legs, what, route=route, cancel=cancel)
+    except StepFailed:
+        return PLAIN
     said = re.search(rb"biso-link (\d+) (\d+)", ends.source_err + ends.target_err)
     if said is None:
         return PLAIN
@@ -119,9 +124,9 @@ def measured(
         return choose(link, {}, ())
     packers = {
         tool: int(rate) * 1000.0
-        for tool, rate in re.findall(r"(\w+) (\d+)", source.run(script(_PACKERS)).text)
+        for tool, rate in re.findall(r"(\w+) (\d+)", source.run(script(_PACKERS), ok=None).text)
     }
-    there = target.run(script(_UNPACKERS)).text.split()
+    there = target.run(script(_UNPACKERS), ok=None).text.split()
     return choose(link, packers, {one.rpartition("/")[2] for one in there})
 
 

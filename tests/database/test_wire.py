@@ -106,6 +106,18 @@ def test_nothing_is_asked_within_one_host_nor_for_a_small_database(local: Any) -
 
 
 @pytest.mark.real
+def test_where_the_link_cannot_be_measured_nothing_is_packed(monkeypatch: Any) -> None:
+    """A host without what it takes can still be refreshed from."""
+    here, there = LocalHost("a"), LocalHost("b")
+    monkeypatch.setattr(f"{measured.__module__}._SEND", "exit 3")
+    try:
+        assert measured(here, there, BIG, route="relay", cancel=threading.Event()) == PLAIN
+    finally:
+        here.close()
+        there.close()
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("tool", ["zstd", "lz4", "gzip"])
 def test_a_source_that_fails_is_named_though_it_is_packed(local: Any, tool: str) -> None:
     wire = Wire(tool, 1)

@@ -200,7 +200,7 @@ class StageWork(TargetWork, ABC):
 
     def wire(self, source: Host, target: Host, size: int, cancel: threading.Event) -> Wire:
         """What `size` bytes are packed with on their way between the two hosts. The link is
-        measured once: steps side by side would see half of it each. Raises StepFailed, HostError,
+        measured once: steps side by side would see half of it each. Raises HostError,
         Interrupted."""
         with self._measuring:
             if self._wire is not None:
