@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,16 @@ from biso_tasks.errors import BisoError, Refused
 from biso_tasks.hooks.loader import attempt, line_of
 from biso_tasks.hooks.specs import POLICY, HookPolicy
 
-__all__ = ["Implementation", "PluginError", "call", "explain", "failed", "implementation", "policy"]
+__all__ = [
+    "Implementation",
+    "PluginError",
+    "call",
+    "explain",
+    "failed",
+    "implementation",
+    "policy",
+    "told",
+]
 
 
 class PluginError(BisoError):
@@ -116,3 +126,12 @@ def explain(hook: str, one: Implementation, error: Exception) -> str:
     else:
         what = f"{type(error).__name__}: {error}"
     return f'plugin "{one.plugin}" ({place}): {hook}: {what}'
+
+
+def told(value: Any) -> str:
+    """What came back, for a trace: "3 Change", "Secret", "nothing". Never a value."""
+    if value is None or value == ():
+        return "nothing"
+    if not isinstance(value, tuple):
+        return _type(value)
+    return ", ".join(f"{count} {name}" for name, count in Counter(map(_type, value)).items())

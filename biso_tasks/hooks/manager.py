@@ -1,8 +1,9 @@
 """The plugin manager: loads plugins, gives each its section, calls hooks by their failure policy.
 
 Order of calls: site plugins (folder by folder, by name), installed ones by name, built-in ones;
-pluggy's `tryfirst` and `trylast` change it. BISO_TRACE=hooks tells every call on stderr: names and
-times, never arguments or results, which may be secret.
+pluggy's `tryfirst` and `trylast` change it. BISO_TRACE=hooks tells every call on stderr: hook,
+plugin, time, and of the result how many of which types; never an argument or a value, which may be
+personal or secret.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from biso_tasks.hooks.calls import (
     failed,
     implementation,
     policy,
+    told,
 )
 from biso_tasks.hooks.inspection import inspect_plugin
 from biso_tasks.hooks.loader import Candidate, attempt, in_folders, installed, line_of
@@ -197,8 +199,7 @@ class PluginManager:
             value, error = call(hook, one, given)
         if self._trace:
             took = (time.monotonic() - began) * 1000
-            result = "nothing" if value is None else type(value).__name__
-            ended = f"raised {type(error).__name__}" if error is not None else f"gave {result}"
+            ended = f"raised {type(error).__name__}" if error is not None else f"gave {told(value)}"
             _to_stderr(f"hooks: {hook} ← {one.plugin} {ended} after {took:.1f} ms")
         return value, error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -266,13 +267,20 @@ def test_the_trace_names_calls_and_nothing_that_was_passed(
 ) -> None:
     monkeypatch.setenv("BISO_TRACE", "sql,hooks")
     write("one", implementation("biso_file_policy", "return 'copy'"))
-    write("two", implementation("biso_run_started", "1 / 0"))
+    write("two", implementation("biso_run_started", "raise ValueError('Müller')"))
+    columns = "PersonalColumn('person', 'Müller', 'name')"
+    given = f"return [{columns}, {columns}, HarmlessFiles('Müller/**', 'none')]"
+    write("three", implementation("biso_inventory", given))
+    write("four", implementation("biso_inventory", "return []"))
     manager = load()
     manager.first("biso_file_policy", path="Müller.pdf", site=None)
     manager.observe("biso_run_started", plan=None)
+    manager.collect("biso_inventory", site=None)
     err = capsys.readouterr().err
-    assert "hooks: biso_file_policy ← one gave str after" in err
-    assert "hooks: biso_run_started ← two raised ZeroDivisionError" in err
+    assert re.search(r"hooks: biso_file_policy ← one gave str after \d+\.\d ms\n", err)
+    assert "hooks: biso_run_started ← two raised ValueError" in err
+    assert "biso_inventory ← three gave 2 PersonalColumn, 1 HarmlessFiles after" in err
+    assert "biso_inventory ← four gave nothing after" in err
     assert "Müller" not in err
 
 
