@@ -18,8 +18,8 @@ FLOORS = {
     "config": 2, "host": 2, "flow": 2, "hooks": 2,
     "instance": 3, "database": 3, "files": 3,
     "stage": 4, "privacy": 4, "backup": 4, "session": 4, "ui": 4,
-    "api": 5,
-    "actions": 6, "demo": 6, "testing": 6,
+    "api": 5, "demo": 5,
+    "actions": 6, "testing": 6,
     "cli": 7,
 }  # fmt: skip
 # What flow must not know, so that it could be lifted out whole.
