@@ -16,6 +16,7 @@ from biso_tasks.cli.demo import demo
 from biso_tasks.cli.examining import doctor
 from biso_tasks.cli.init import init
 from biso_tasks.cli.keeping import prune, verify
+from biso_tasks.cli.plugin_new import plugin_new
 from biso_tasks.cli.privacy import privacy_scan
 from biso_tasks.cli.recovering import recover
 from biso_tasks.cli.refreshing import anonymize, refresh_test, rollback
@@ -127,6 +128,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "report": _report,
     "plugins": _plugins,
     "hooks": _hooks,
+    "plugin-new": plugin_new,
     "schedule": schedule,
     "demo": demo,
     "bench": bench,

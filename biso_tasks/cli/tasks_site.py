@@ -46,6 +46,11 @@ def hooks() -> None:
     """List the hooks with their signatures."""
 
 
+@declare(name="the plugin's name: letters, digits and _")
+def plugin_new(name: str) -> None:
+    """Write a plugin that works, with its test, to be changed into what this site needs."""
+
+
 @declare(
     stop="stop the demo's servers",
     clean="stop them and remove everything the demo made",
@@ -83,4 +88,4 @@ def bench(
     """Measure refresh, backup, restore ... against the documented procedure, in a checkout."""
 
 
-TASKS = (init, runs, report, plugins, hooks, schedule, demo, bench)
+TASKS = (init, runs, report, plugins, hooks, plugin_new, schedule, demo, bench)

@@ -113,7 +113,7 @@ def _files(folder: Path) -> list[Path]:
     """Modules and packages; what starts with "_" is private, and tests may lie beside plugins."""
     found: list[Path] = []
     for entry in folder.iterdir():
-        if entry.name.startswith(("_", ".", "test_")) or entry.name == "conftest.py":
+        if entry.name.startswith(("_", ".", "test_")) or entry.name in ("conftest.py", "tests"):
             continue
         if entry.suffix == ".py" and entry.is_file():
             found.append(entry)

@@ -30,6 +30,7 @@ TASKS = (
     "refresh-test", "rollback", "recover", "anonymize", "doctor", "init", "runs", "report",
     "plugins", "hooks", "demo", "test", "backup", "list", "show", "pin", "unpin", "verify",
     "restore", "baseline", "reset-test", "release", "prune", "schedule", "bench",
+    "plugin-new",
 )  # fmt: skip
 
 

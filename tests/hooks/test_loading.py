@@ -38,6 +38,7 @@ def test_modules_and_packages_of_a_folder_are_plugins(
     write("_private", "raise SystemExit(1)")
     write("test_one", "raise SystemExit(1)")
     write("conftest", "raise SystemExit(1)")
+    write("tests/__init__", "raise SystemExit(1)")
     (folder / "notes").mkdir()
     manager = load()
     assert [name for name, _, _ in names(manager)] == ["my-plugin", "one", "two"]
