@@ -1,7 +1,7 @@
 """The one module that a plugin imports: what it marks its functions with, what hooks receive and
 give, what it may raise, and two helpers that keep plugins to the core's own meaning of things.
 
-- `hookimpl` marks a function as the implementation of the hook of its name (docs/hooks.md).
+- `hookimpl` marks a function as the implementation of the hook of its name (docs/plugins.md).
 - Received: Site, BackupStore, Environment, Instance, Stage, StepContext, RecipeView, PlanView,
   PlannedStep, Report with StepReport and ErrorReport; SecretFinder, which every hook may take as
   `secret`.

@@ -24,7 +24,7 @@ FLOORS = {
 }  # fmt: skip
 # What flow must not know, so that it could be lifted out whole.
 FLOW_KNOWS = {"errors"}
-HEAVY = ("paramiko", "fabric", "psycopg", "pypdf", "rich")
+HEAVY = ("paramiko", "fabric", "psycopg", "pypdf", "rich", "pytest")
 
 
 def modules() -> list[Path]:

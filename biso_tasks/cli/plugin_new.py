@@ -70,7 +70,7 @@ def biso_checks(site: Site, config: Settings) -> list[Check]:
             name="@NAME@: room for reports",
             ok=free >= config.free_gb,
             detail=f"{free:.1f} GB are free in {site.root}, {config.free_gb:g} are wanted",
-            remedy="make room, or lower @NAME@.free_gb",
+            remedy="make room, or lower plugins.@NAME@.free_gb",
         )
     ]
 '''

@@ -1,81 +1,75 @@
-"""Writes docs/hooks.md from the specifications: `python -m biso_tasks.hooks.reference`."""
+"""The reference of the hooks: for `biso hooks`, and in docs/plugins.md, whose chapters of hooks and
+types `python -m biso_tasks.hooks.reference docs/plugins.md` writes anew. Examples there stay.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.hooks import types
 from biso_tasks.hooks.specs import POLICY, sentence, signature
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "page"]
 
-HEAD: Final = '''# Hooks
+_HOOKS: Final = "\n## The hooks\n"
+_WRITTEN: Final = """
+<!-- From here on written by `python -m biso_tasks.hooks.reference docs/plugins.md`, from specs.py
+     and types.py: change those. The examples are kept as they stand. -->
+"""
+_KINDS: Final = """
+Every hook but `biso_config` may also take `config`, the plugin's own section, and every hook but
+`biso_config` and `biso_secret` may take `secret`, a `SecretFinder`.
 
-<!-- Written by `python -m biso_tasks.hooks.reference` from specs.py and types.py: change those. -->
-
-A plugin is a module in a folder named by `site.plugins` in `biso.toml`, or an installed package
-with an entry point in the group `biso_tasks`. It imports `biso_tasks.api` and nothing else of this
-package.
-
-```python
-"""plugins/rooms.py: room numbers are personal here."""
-
-from dataclasses import dataclass
-
-from biso_tasks.api import Change, hookimpl
-
-
-@dataclass(frozen=True)
-class Settings:
-    placeholder: str = ""
-
-
-@hookimpl
-def biso_config():
-    return Settings
-
-
-@hookimpl
-def biso_scrub(stage, config):
-    with stage.connect() as connection:
-        done = connection.execute("UPDATE room SET number = %s", [config.placeholder])
-    return [Change("room numbers replaced", done.rowcount)]
-```
-
-- A function takes the arguments that it needs, by name. Every hook but `biso_config` may also take
-  `config`: the plugin's own section `[plugins.<name>]` of `biso.toml` as the dataclass that its
-  `biso_config` gave, with types checked and defaults filled in; None for a plugin without one.
-- Every hook but `biso_config` and `biso_secret` may also take `secret`: `secret("smtp")` gives the
-  `Secret` of that name, `.reveal()` its text (see `SecretFinder`). A section names secrets and
-  holds none.
-- **collect** hooks ask every plugin, **first** hooks ask until one answers, **observe** hooks tell
-  each plugin by itself. The order: site plugins (folder by folder, by name), installed plugins by
-  name, the built-in ones; `@hookimpl(tryfirst=True)` and `trylast=True` change it.
-- A misspelt hook or argument is an error that names file and line. A `biso_…` function without
-  `@hookimpl` is never called, and a warning says so.
-- What a plugin prints goes to stderr.
-- A plugin's name is its file's name, or its entry point's. `site.disable` turns plugins off;
-  `invoke plugins` lists all; `BISO_TRACE=hooks` tells every call on stderr.
-'''
+**collect** hooks ask every plugin, **first** hooks ask until one answers, **observe** hooks tell
+each plugin by itself. The order: site plugins (folder by folder, by name), installed plugins by
+name, the built-in ones; `@hookimpl(tryfirst=True)` and `trylast=True` change it.
+"""
+_EXAMPLES: Final = """
+Each example is a plugin and its test, which stands in `plugins/tests` below the line
+`pytest_plugins = ["biso_tasks.testing"]`. Our own tests run all of them.
+"""
 
 
 def markdown() -> str:
-    """The whole page: each hook with signature, purpose and failure policy, then the types."""
-    parts = [HEAD, "## The hooks\n"]
-    for hook, policy in POLICY.items():
-        shown = signature(hook)
-        if len(shown) > 96:
-            shown = shown.replace(" -> ", "\n    -> ", 1)
-        parts.append(
-            f"### {hook}\n\n```python\n{shown}\n```\n\n{sentence(hook)}\n\n"
-            f"Kind: {policy.kind}. When it raises: {policy.failure}.\n"
-        )
-    parts.append("## The types\n")
-    parts += [_type(name) for name in types.__all__]
-    return "\n".join(parts)
+    """The reference alone: each hook with signature, purpose and failure policy, then the types."""
+    hooks = "\n".join(map(_hook, POLICY))
+    return f"# The hooks\n{_KINDS}\n{hooks}\n{_types()}"
+
+
+def page(text: str) -> str:
+    """docs/plugins.md with what the specifications say now; the guide and the examples are those of
+    `text`. A hook that has no example yet is there without one."""
+    guide, _, rest = text.partition(_HOOKS)
+    hooks = "".join(f"\n{_hook(one)}{_example(rest, one)}" for one in POLICY)
+    return f"{guide}{_HOOKS}{_WRITTEN}{_KINDS}{_EXAMPLES}{hooks}\n{_types()}"
+
+
+def _hook(hook: str) -> str:
+    shown = signature(hook)
+    if len(shown) > 96:
+        shown = shown.replace(" -> ", "\n    -> ", 1)
+    policy = POLICY[hook]
+    return (
+        f"### {hook}\n\n```python\n{shown}\n```\n\n{sentence(hook)}\n\n"
+        f"Kind: {policy.kind}. When it raises: {policy.failure}.\n"
+    )
+
+
+def _example(rest: str, hook: str) -> str:
+    """What follows the policy of the hook in the page, up to the next heading."""
+    found = re.search(
+        rf"^### {hook}\n.*?^Kind: [^\n]*\n(.*?)\n?^##", rest, re.DOTALL | re.MULTILINE
+    )
+    return found[1] if found else ""
+
+
+def _types() -> str:
+    return "## The types\n\n" + "\n".join(_type(name) for name in types.__all__)
 
 
 def _type(name: str) -> str:
@@ -125,4 +119,5 @@ def _shown(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(markdown())
+    file = Path(sys.argv[1])
+    file.write_text(page(file.read_text("utf-8")), "utf-8")

@@ -285,12 +285,26 @@ def test_the_trace_names_calls_and_nothing_that_was_passed(
 
 
 def test_the_reference_in_docs_is_what_the_specifications_say() -> None:
-    from biso_tasks.hooks.reference import markdown
+    from biso_tasks.hooks.reference import markdown, page
 
-    page = Path(__file__).parents[2] / "docs/hooks.md"
-    assert page.read_text() == markdown(), (
-        "run: python -m biso_tasks.hooks.reference > docs/hooks.md"
-    )
-    for hook in POLICY:
-        assert sentence(hook) in page.read_text()
+    text = (Path(__file__).parents[2] / "docs/plugins.md").read_text()
+    assert page(text) == text, "run: python -m biso_tasks.hooks.reference docs/plugins.md"
+    for hook, policy in POLICY.items():
+        for told in (text, markdown()):
+            assert f"### {hook}\n" in told
+            assert sentence(hook) in told
+            assert f"Kind: {policy.kind}. When it raises: {policy.failure}." in told
     assert issubclass(PluginError, BisoError)
+
+
+def test_the_reference_is_written_anew_around_the_examples() -> None:
+    from biso_tasks.hooks.reference import page
+
+    text = (Path(__file__).parents[2] / "docs/plugins.md").read_text()
+    worse = text.replace(sentence("biso_scrub"), "Nonsense.").replace("stage: Stage", "stage: Any")
+    worse = worse.replace("### biso_actions\n", "### biso_deeds\n")
+    again = page(worse)
+    assert again.count("### biso_actions\n") == 1, "a hook that the page lacks is put there"
+    assert "biso_deeds" not in again, "one that does not exist is taken out"
+    assert sentence("biso_scrub") in again
+    assert "UPDATE bf_termin SET ort" in again, "examples are kept"
