@@ -29,6 +29,9 @@ Every hook but `biso_config` may also take `config`, the plugin's own section, a
 each plugin by itself. The order: site plugins (folder by folder, by name), installed plugins by
 name, the built-in ones; `@hookimpl(tryfirst=True)` and `trylast=True` change it.
 """
+_ELSEWHERE: Final = """
+docs/plugins.md has an example of each with its test; `biso plugin-new NAME` writes one.
+"""
 _EXAMPLES: Final = """
 Each example is a plugin and its test, which stands in `plugins/tests` below the line
 `pytest_plugins = ["biso_tasks.testing"]`. Our own tests run all of them.
@@ -38,7 +41,7 @@ Each example is a plugin and its test, which stands in `plugins/tests` below the
 def markdown() -> str:
     """The reference alone: each hook with signature, purpose and failure policy, then the types."""
     hooks = "\n".join(map(_hook, POLICY))
-    return f"# The hooks\n{_KINDS}\n{hooks}\n{_types()}"
+    return f"# The hooks\n{_KINDS}{_ELSEWHERE}\n{hooks}\n{_types()}"
 
 
 def page(text: str) -> str:

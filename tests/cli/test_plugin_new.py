@@ -126,6 +126,21 @@ def test_as_json_it_gives_what_was_written_and_with_plan_it_writes_nothing(
     assert "Next:" in err
 
 
+@pytest.mark.parametrize("program", ["biso_tasks.cli.main", "invoke"])
+def test_the_name_is_given_as_it_is(site: Path, program: str) -> None:
+    (site / "tasks.py").write_text((ROOT / "tasks.py").read_text())
+    done = subprocess.run(
+        [sys.executable, "-m", program, "plugin-new", "rooms", "--json"],
+        cwd=site,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["plugin"] == "rooms"
+
+
 def test_the_first_folder_of_the_site_is_taken_wherever_one_stands(
     site: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,16 @@ def example(hook: str) -> tuple[str, str, str]:
     return name[1], plugin, test
 
 
+def written(folder: Path) -> Path:
+    """All examples and their tests, as they lie in a site."""
+    (folder / "plugins/tests").mkdir(parents=True)
+    for hook in POLICY:
+        name, plugin, test = example(hook)
+        (folder / f"plugins/{name}.py").write_text(plugin)
+        (folder / f"plugins/tests/test_{name}.py").write_text(f"{PYTEST}\n\n{test}")
+    return folder
+
+
 @dataclass(frozen=True)
 class Ran:
     """How the tests of the examples ended, by the plugin's name."""
@@ -61,12 +71,7 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """All examples and their tests in one site, run by one pytest, as their reader would."""
-    folder = tmp_path_factory.mktemp("examples")
-    (folder / "plugins/tests").mkdir(parents=True)
-    for hook in POLICY:
-        name, plugin, test = example(hook)
-        (folder / f"plugins/{name}.py").write_text(plugin)
-        (folder / f"plugins/tests/test_{name}.py").write_text(f"{PYTEST}\n{test}")
+    folder = written(tmp_path_factory.mktemp("examples"))
     words = ["-p", "no:cacheprovider", "-W", "error", "--junitxml=out.xml", "plugins/tests"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *words],
@@ -92,6 +97,18 @@ def test_every_hook_has_an_example_that_implements_it(hook: str, tmp_path: Path)
     assert (looked_at.errors, looked_at.warnings) == ((), ())
     assert hook in looked_at.hooks
     assert re.search(rf'"{hook}"|biso_site\.run\("|\.config\b', test), "its test uses the hook"
+
+
+def test_the_examples_are_written_as_we_write_ourselves(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    assert len(list(folder.rglob("*.py"))) == 2 * len(POLICY), "two examples have one name"
+    words = [sys.executable, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml")]
+    # A test's imports stand in the page without the line above them.
+    ignored = ["--ignore", "E402,I001"]
+    done = subprocess.run(
+        [*words, *ignored, "."], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.real

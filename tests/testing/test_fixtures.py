@@ -129,6 +129,21 @@ def test_the_fixture_finds_a_plugin_above_the_test(biso_plugin: Any) -> None:
         biso_plugin("mails")
 
 
+def test_an_installed_plugin_is_found_by_the_name_of_its_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mails_module.py").write_text(PLUGIN)
+    info = tmp_path / "mails-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mails\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[biso_tasks]\nmails = mails_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugin = load_plugin("mails", {"status": "x"}, folders=[tmp_path / "tests"])
+    assert (plugin.source, plugin.config.status) == ("mails 1.0", "x")
+    assert plugin.call("biso_confirm", plan=SimpleNamespace(name="prune")).reason == "no"
+    sys.modules.pop("mails_module")
+
+
 # -- biso_stage --
 
 
@@ -216,3 +231,32 @@ def test_it(biso_site, biso_stage):
     assert not list((tmp_path / "base").rglob("demo"))
     running = [one.read_bytes() for one in Path("/proc").glob("[0-9]*/cmdline") if one.exists()]
     assert not [one for one in running if str(tmp_path / "base").encode() in one]
+
+
+def test_without_its_parts_a_test_is_skipped_and_says_what_is_missing(tmp_path: Path) -> None:
+    test = """
+import pytest
+from biso_tasks import testing
+from biso_tasks.demo.process import DemoError
+
+pytest_plugins = ["biso_tasks.testing"]
+
+@pytest.fixture(scope="session", autouse=True)
+def bare():
+    def missing():
+        raise DemoError("no PostgreSQL", hint="apt install postgresql")
+    testing.find_binaries = missing
+
+def test_it(biso_site):
+    pass
+
+def test_that(biso_plugin):
+    pass
+"""
+    (tmp_path / "test_it.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", "-W", "error", "-p", "no:cacheprovider"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout
+    assert "no PostgreSQL. apt install postgresql" in done.stdout
