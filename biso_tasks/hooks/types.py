@@ -153,6 +153,11 @@ class Stage(Protocol):
     def databases(self) -> Mapping[str, str]:
         """All databases of the stage by the config.php key that names them, stand-ins included."""
 
+    @property
+    def neutralized(self) -> bool:
+        """Whether the step `neutralize` has run: it does wherever a copy is made to be served on
+        test or handed out, not in a drill, nor where a production environment is restored."""
+
     def host_run(self, argv: Sequence[str], *, stdin: bytes = b"") -> bytes:
         """Run a command on the host, as the owner of the stage; what it printed. Nothing goes
         through a shell. Raises StepFailed when it ends with another code than 0."""

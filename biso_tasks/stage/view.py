@@ -50,6 +50,7 @@ class StageView:
     """Implements the `Stage` of `biso_tasks.api` for one stage."""
 
     stage: Stage
+    neutralized: bool
 
     @property
     def name(self) -> str:

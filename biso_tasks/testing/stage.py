@@ -63,6 +63,6 @@ def raised_stage(stages: Stages, root: Path) -> Iterator[StageView]:
             run(["rmdir", "--", stage.datadir])
             clone(access(instance), str(prod.datadir), stage.datadir, exclude=DATA_EXCLUDES)
             stages.fill(stage.main.stage)
-            yield StageView(stage)
+            yield StageView(stage, neutralized=True)
         finally:
             discard_stage(instance, stage.databases)

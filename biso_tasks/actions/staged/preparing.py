@@ -152,11 +152,9 @@ def _neutralize(context: Context[StageWork]) -> dict[str, Any]:
                     value=config.value,
                 )
             mark(connection, f"{what} copy of {work.origin}, run {work.run_id}")
-    return {
-        "statements": len(config.sql),
-        "params": len(config.params),
-        **_by_plugins(context, "biso_neutralize"),
-    }
+    done = _by_plugins(context, "biso_neutralize")
+    work.neutralized = True
+    return {"statements": len(config.sql), "params": len(config.params), **done}
 
 
 def _describe_neutralize(context: Context[StageWork]) -> Effects:

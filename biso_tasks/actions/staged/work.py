@@ -109,6 +109,7 @@ class StageWork(TargetWork, ABC):
     originals: tuple[Originals, ...] = ()
     proof: Proof | None = None
     staged: bool = False
+    neutralized: bool = False
     handed_over: bool = False
     swapped: Swapped | None = None
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -234,7 +235,7 @@ class StageWork(TargetWork, ABC):
         self.notes = list(self.facts.notes)
 
     def stage_view(self) -> StageView | None:
-        return StageView(self.stage) if self.staged else None
+        return StageView(self.stage, self.neutralized) if self.staged else None
 
 
 def identity(instance: Instance) -> dict[str, Any]:
