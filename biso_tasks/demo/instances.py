@@ -14,13 +14,23 @@ from biso_tasks.demo.process import DemoError, run
 from biso_tasks.demo.tree import write_tree
 from biso_tasks.values import Secret
 
-__all__ = ["ALIASES", "NAMES", "Instance", "Name", "find_instance", "raise_instance", "write"]
+__all__ = [
+    "ALIASES",
+    "NAMES",
+    "Instance",
+    "Name",
+    "add_log_database",
+    "find_instance",
+    "raise_instance",
+    "write",
+]
 
 Name = Literal["prod", "test"]
 NAMES: tuple[Name, Name] = ("prod", "test")
 ALIASES = ("biso-demo-prod", "biso-demo-test")
 
 _APP = Path(__file__).parent / "bisoapp"
+_NO_LOG = "// Config::set('log.db', ['dbname' => 'biso_log']);"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,17 @@ def raise_instance(
         )
 
 
+def add_log_database(instance: Instance, entries: int = 20) -> None:
+    """Give an instance that was built without one a log database `biso_log`. Raises DemoError."""
+    instance.psql(f"CREATE DATABASE biso_log OWNER {instance.user}", dbname="postgres")
+    instance.psql(
+        f"SET ROLE {instance.user};\n{log_database_sql(entries=entries)}", dbname="biso_log"
+    )
+    config = instance.webroot / "config.php"
+    named = "Config::set('log.db', ['dbname' => 'biso_log'] + Config::get('gaia.db'));"
+    config.write_text(config.read_text("utf-8").replace(_NO_LOG, named), "utf-8")
+
+
 def find_instance(demo: Path, name: Name, over_ssh: bool) -> Instance:
     """The instance as it was built below the folder `demo`. Raises DemoError when it is gone."""
     place = demo / name
@@ -122,7 +143,7 @@ def _copy_webroot(instance: Instance) -> None:
 
 def _write_config(instance: Instance, password: Secret, log_database: bool) -> None:
     text = (_APP / f"config.{instance.name}.php").read_text("utf-8")
-    log = "// Config::set('log.db', ['dbname' => 'biso_log']);"
+    log = _NO_LOG
     if log_database:
         log = (
             "Config::set('log.db', ['dbname' => 'biso_log'] + "

@@ -193,7 +193,8 @@ class StepContext(Protocol):
     @property
     def values(self) -> Mapping[str, str]:
         """What `{set.path}` and its like stand for in a site's own commands, as far as the run has
-        come. The recipe `backup` has `set.id`, `set.path` and `set.store`."""
+        come. The recipe `backup` has `set.id`, `set.path` and `set.store`, `release` the first two.
+        """
 
     @property
     def stage(self) -> Stage | None:

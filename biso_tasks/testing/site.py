@@ -15,7 +15,7 @@ import tomli_w
 from biso_tasks.config.load import FILE, load
 from biso_tasks.config.model import Site
 from biso_tasks.demo import site as demo_site
-from biso_tasks.demo.instances import Instance
+from biso_tasks.demo.instances import Instance, add_log_database
 from biso_tasks.errors import StepFailed
 from biso_tasks.testing.plugin import Plugin
 from biso_tasks.testing.pristine import Pristine
@@ -89,12 +89,21 @@ class ThrowawaySite:
         self.touched.add("test")
         return self.pristine.demo.test
 
+    def add_log_database(self) -> None:
+        """Give both instances a log database, with production's entries in production's. A backup
+        then needs the plugin log_database, as it does in a site."""
+        for instance in (self.prod, self.test):
+            add_log_database(instance)
+
     def use(self, plugin: Plugin) -> None:
-        """From here on, tasks of this site run with the plugin and its section."""
+        """From here on, tasks of this site run with the plugin and its section; one that is in use
+        already gets this section."""
         source = Path(plugin.source)
         if source.exists():  # else it is installed, and found anyway
             source = source.parent if source.name == "__init__.py" else source
-            (self.root / "plugins" / source.name).symlink_to(source)
+            link = self.root / "plugins" / source.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(source)
         if plugin.section:
             self._sections[plugin.name] = plugin.section
         written(self.root, self.pristine, self._sections)
