@@ -84,6 +84,8 @@ PARTS = {
     "pigz": Part(_program("pigz"), "apt install pigz"),
     "poppler": Part(_program("pdftotext"), "apt install poppler-utils"),
     "openssl": Part(_program("openssl"), "apt install openssl"),
+    "zsh": Part(_program("zsh"), "apt install zsh"),
+    "fish": Part(_program("fish"), "apt install fish"),
     "zstd": Part(_program("zstd"), "apt install zstd"),
     "restic": Part(_program("restic"), "apt install restic"),
     "rclone": Part(_program("rclone"), "apt install rclone"),

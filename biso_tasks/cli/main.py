@@ -9,7 +9,8 @@ from typing import Final
 from invoke.exceptions import Exit, ParseError
 from invoke.program import Program
 
-from biso_tasks.cli.tasks import namespace
+from biso_tasks.cli.completion import SCRIPTS, candidates
+from biso_tasks.cli.tasks import namespace, site_here
 from biso_tasks.version import tool_version
 
 __all__ = ["main"]
@@ -26,6 +27,15 @@ class _Program(Program):
                 f"{error}\n  → biso --list shows the tasks, biso --help TASK its options", 2
             ) from error
 
+    def parse_core_args(self) -> None:
+        super().parse_core_args()
+        shell = self.args["print-completion-script"].value
+        if shell in SCRIPTS:
+            sys.stdout.write(SCRIPTS[shell])
+            raise Exit
+        if shell:
+            raise ParseError(f"no completion for {shell!r}: there are {', '.join(SCRIPTS)}")
+
     def parse_core(self, argv: list[str] | None) -> None:
         try:
             super().parse_core(argv)
@@ -39,8 +49,14 @@ _OURS: Final = ("--plan", "--yes", "--json")
 def main() -> None:
     """Exit codes are those of CONTRACT §3; a wrong command line is 2."""
     program = _Program(version=tool_version(), namespace=namespace(), name="biso", binary="biso")
+    given = sys.argv[1:]
     try:
-        program.run(["biso", *_arguments(sys.argv[1:])])
+        if given[:1] == ["--complete"]:
+            words = given[2:] if given[1:2] == ["--"] else given[1:]
+            found = candidates(words, namespace(), program.initial_context, site_here())
+            sys.stdout.write("".join(f"{one}\n" for one in found))
+            return
+        program.run(["biso", *_arguments(given)])
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -21,7 +21,7 @@ from biso_tasks.flow.recipe import parse
 from biso_tasks.hooks.loader import attempt
 from biso_tasks.hooks.manager import PluginManager
 
-__all__ = ["namespace"]
+__all__ = ["namespace", "site_here"]
 
 
 @declare(
@@ -87,7 +87,7 @@ def namespace() -> Collection:
     biso.toml costs only those: it says so when a task needs it."""
     own = (refresh_test, rollback, anonymize, privacy_scan, recover, doctor, run_tests)
     found = Collection(*own, *tasks_sets.TASKS, *tasks_site.TASKS)
-    site = _site()
+    site = site_here()
     if site is None:
         return found
     declared = [(change.name, change.help) for change in site.recipes if change.steps]
@@ -114,7 +114,8 @@ def _of_plugins(site: Site) -> list[tuple[str, str]]:
     return found or []
 
 
-def _site() -> Site | None:
+def site_here() -> Site | None:
+    """The site of the working directory; None where there is none, or a broken one."""
     try:
         file = find(Path.cwd(), os.environ)
         return None if file is None or not file.exists() else load(file)

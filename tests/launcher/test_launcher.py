@@ -87,6 +87,14 @@ def test_bench_brings_the_demos_packages_for_it_builds_such_a_site(checkout):
     assert checkout.facts("bench", "--plan")["found"] == ["tiny_core", "tiny_demo"]
 
 
+def test_the_tab_key_installs_nothing(checkout):
+    checkout.use_uv()
+    assert checkout.run("--complete", "--", "test", "").stdout == ""
+    assert not (checkout.root / ".venv").exists()
+    checkout.facts("list")
+    assert checkout.facts("--complete", "--", "test", "")["found"] == ["tiny_core"]
+
+
 def test_a_changed_lock_file_makes_a_new_venv_with_all_that_was_there(checkout):
     checkout.use_uv()
     checkout.facts("demo")
