@@ -88,10 +88,13 @@ def test_a_verification_on_a_full_disk_says_nothing_against_the_set(
 def test_a_set_of_which_a_file_cannot_be_read_is_damaged(world: World) -> None:
     """As of a disk that fails: that is no accident of the look at it."""
     world.reset("again")
+    # It is given descriptors, no names: as its words, or as its input.
     fails = (
-        'case "$*" in *index.php*) echo "sha256sum: index.php: Input/output error" >&2; "$real" '
+        'for one in "$@" /proc/self/fd/0; do case $(readlink "$one") in *index.php)\n'
+        'echo "sha256sum: index.php: Input/output error" >&2; "$real" "$@"; exit 1;; esac; done\n'
+        'exec "$real" "$@"'
     )
-    with instead(world, "sha256sum", fails + '"$@"; exit 1;; esac\nexec "$real" "$@"'):
+    with instead(world, "sha256sum", fails):
         run = world.run(world.spec(), *world.words("verify"))
     assert run.code == 4, f"exit {run.code}\n{run.err}"
     assert "Input/output error" in run.document["error"]["message"]
