@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.figures import FIGURES, SCENES
+from benchmarks.instances import CHECKOUT, Volume, clean, standing
 from benchmarks.machine import describe, versions
 from benchmarks.report import Report
 from benchmarks.scenes import PLAYED, Play
-from benchmarks.site import CHECKOUT, Volume, clean, standing
 from biso_tasks.errors import BisoError, Locked, Refused, UsageError
 
 __all__ = ["HOME", "Asked", "asked", "outlook", "play", "tidy"]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from benchmarks.numbers import median, slope_at_least, slope_of
+from benchmarks.medians import median, slope_at_least, slope_of
 
 __all__ = ["FIGURES", "SCENES", "Figure", "Outcome", "outcomes"]
 

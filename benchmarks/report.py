@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.figures import Outcome, outcomes
-from benchmarks.site import Volume
+from benchmarks.instances import Volume
 from benchmarks.stages import Stages
 
 __all__ = ["Report"]

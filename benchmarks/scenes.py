@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import tree
+from benchmarks.instances import Bench, Volume
 from benchmarks.line import Line
 from benchmarks.run import Ended
-from benchmarks.site import Bench, Volume
 from benchmarks.stages import Stages, moved
 from biso_tasks.errors import StepFailed
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.numbers import median
+from benchmarks.medians import median
 from benchmarks.run import Ended
 
 __all__ = ["Stages", "moved"]

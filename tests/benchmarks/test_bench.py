@@ -16,8 +16,8 @@ import pytest
 
 from benchmarks.command import Asked, asked, outlook, play
 from benchmarks.figures import FIGURES
+from benchmarks.instances import Volume
 from benchmarks.scenes import PLAYED
-from benchmarks.site import Volume
 from biso_tasks.cli.tasks_site import TASKS
 from biso_tasks.errors import Locked, Refused, UsageError
 
@@ -160,7 +160,7 @@ _RUN = """
 import sys
 from pathlib import Path
 from benchmarks.command import Asked, play
-from benchmarks.site import Volume
+from benchmarks.instances import Volume
 def say(text): print(text, flush=True)
 play(Asked(Volume(3, 100, 1), 1, ("refresh",), home=Path(sys.argv[1])), say)
 """

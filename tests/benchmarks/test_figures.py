@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import benchmarks
 from benchmarks.figures import FIGURES, SCENES, Difference, Median, Ratio, Slope, outcomes
-from benchmarks.numbers import slope_at_least, slope_of
+from benchmarks.instances import Volume
+from benchmarks.medians import slope_at_least, slope_of
 from benchmarks.report import Report
 from benchmarks.run import Ended
 from benchmarks.scenes import PLAYED
-from benchmarks.site import Volume
 from benchmarks.stages import Stages, moved
 
 FIRST = {
@@ -137,3 +139,9 @@ def test_where_the_time_goes_is_told_by_steps_and_what_is_around_them(tmp_path: 
     assert moved(Ended(9.0, 0, {"run": "2"}), "swap", tmp_path) == 0
     stages.add("verify.ours", Ended(3.0, 0, {}), tmp_path)
     assert stages.lines()[1] == "verify.ours: 3.0 s"
+
+
+def test_no_module_is_called_like_one_of_pythons_own() -> None:
+    """A script of this folder has it first on its path: Python's `numbers` would be ours."""
+    ours = {path.stem for path in Path(benchmarks.__file__).parent.glob("*.py")}
+    assert not ours & sys.stdlib_module_names
