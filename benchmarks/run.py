@@ -54,17 +54,23 @@ def run(
     argv = [str(word) for word in words]
     with log.open("ab") as said:
         begin = time.monotonic()
-        child = subprocess.Popen(
-            argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=said, start_new_session=True,
-        )  # fmt: skip
         printed: list[bytes] = []
-        assert child.stdout is not None
-        reader = threading.Thread(target=_drain, args=(child.stdout, printed), daemon=True)
-        reader.start()
         memory = 0
+        child: subprocess.Popen[bytes] | None = None
+        stop = threading.Event()
         try:
+            # a Ctrl-C while it is started would find nothing to end
+            with interruptible(stop, lambda text: None):
+                child = subprocess.Popen(
+                    argv, cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE, stderr=said, start_new_session=True,
+                )  # fmt: skip
+                assert child.stdout is not None
+                reader = threading.Thread(target=_drain, args=(child.stdout, printed), daemon=True)
+                reader.start()
             while (code := child.poll()) is None:
+                if stop.is_set():
+                    raise KeyboardInterrupt
                 memory = max(memory, _peak(child.pid))
                 if time.monotonic() - begin > limit:
                     raise StepFailed(f"{_shown(argv)} did not end within {limit:.0f} seconds")
@@ -73,9 +79,10 @@ def run(
         finally:
             # a second Ctrl-C must not keep the first one from ending it
             with interruptible(threading.Event(), lambda text: None):
-                _end(child)
-                reader.join(10)
-                child.stdout.close()
+                if child is not None and child.stdout is not None:
+                    _end(child)
+                    reader.join(10)
+                    child.stdout.close()
     if code != 0:
         end = log.read_text("utf-8", "replace").strip().splitlines()[-4:]
         raise StepFailed(f"{_shown(argv)} ended with code {code}: {' · '.join(end)}")
