@@ -28,7 +28,7 @@ BEGIN = STEPS.index("begin")
 SEALED = {step["name"] for step in RECIPE["steps"] if step.get("sealed")}
 
 
-USUAL = ("keep-aside", "replace-database", "verify")
+USUAL = ("keep-aside", "replace-database", "replace-data", "anonymize", "verify")
 """tests/faults kills a refresh in place at every step; that it fails is tried at these in a usual
 run, and at every one in a whole."""
 

@@ -12,8 +12,6 @@ EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
 PLENTY = 100_000
 """Bytes that are enough for what a late step of a backup has still to write, but not for an early
 one's."""
-USUAL = 3
-"""A usual run takes every third of the steps, and every step that changes what is served."""
 SHARES = 8
 """The verbs of an exchange are dealt to so many cases; each takes every eighth."""
 
@@ -82,9 +80,9 @@ class ExchangeCase:
 
 
 def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe that builds a stage, in each manner; in a usual run every third step
-    of the main job in one, the manners taking turns, of the others what no recipe before them does,
-    and each swap."""
+    """Each step of each recipe that builds a stage, in each manner; in a usual run each step of the
+    main job in one, the manners taking turns, and of the others the swap and what no recipe before
+    them does."""
     cases = []
     known: set[str] = set()
     staging = [name for name, steps in recipes().items()
@@ -94,7 +92,7 @@ def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
         for number, step in enumerate(steps):
             if everything:
                 cases += _all_manners(recipe, step.name, (("prod",), ("test",)))
-            elif step.uses in SWAPS or (step.uses not in known and number % USUAL == 1):
+            elif step.uses not in known or step.uses in SWAPS:
                 manner = STEP_MANNERS[number % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
         known |= {step.uses for step in steps}
@@ -102,8 +100,8 @@ def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
 
 
 def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe that seals a set, in each manner; in a usual run every third step of
-    `backup` in one, and the middle of those in which most is under way."""
+    """Each step of each recipe that seals a set, in each manner; in a usual run each step of
+    `backup` in one, with the middle of those in which most is under way."""
     cases = []
     for recipe, steps in recipes().items():
         if not any(step.uses == "set-seal" for step in steps):
@@ -113,7 +111,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
                 where = "prod" if recipe == "backup" else "test"
                 cases += _all_manners(recipe, step.name, ((where,),))
                 cases += [StepCase(recipe, step.name, manner) for manner in SERVER_MANNERS]
-            elif recipe == "backup" and number % USUAL == 1:
+            elif recipe == "backup":
                 # Shifted, so that the window is killed in its middle.
                 manner = STEP_MANNERS[(number + 4) % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
@@ -128,8 +126,8 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
 
 def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     """Each step of a refresh in place, in each manner; in a usual run each from taking the site
-    away on (what is before it is as in any refresh) every third one, killed before, in the middle
-    or after its work by turns."""
+    away on (what is before it is as in any refresh), killed before, in the middle or after its work
+    by turns."""
     kills = [manner for manner in STEP_MANNERS if manner.act == "kill"]
     cases = []
     steps = recipes(without=())[IN_PLACE]
@@ -137,9 +135,8 @@ def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     for number, step in enumerate(steps):
         if everything:
             cases += _all_manners(IN_PLACE, step.name, (("prod",), ("test",)))
-        elif number >= away and (number - away) % USUAL == 0:
-            turn = (number - away) // USUAL
-            cases.append(StepCase(IN_PLACE, step.name, kills[turn % len(kills)]))
+        elif number >= away:
+            cases.append(StepCase(IN_PLACE, step.name, kills[number % len(kills)]))
     return cases
 
 
@@ -155,7 +152,8 @@ def program_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, str]]:
 def full_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, int]]:
     """Each step of `backup` before which the disk gets full, and how many bytes are left."""
     if not everything:
-        return [("copy-files", 20_000), ("window", 4_096), ("seal", 4_096)]
+        return [("guard", 0), ("copy-files", 20_000), ("window", 4_096), ("dump", 8_192),
+                ("seal", 4_096)]  # fmt: skip
     steps = [step.name for step in recipes()["backup"]]
     return [(step, left) for step in steps for left in (0, 4_096, 20_000, PLENTY)]
 
@@ -207,10 +205,6 @@ def exchange_cases(*, everything: bool = EVERYTHING) -> list[ExchangeCase]:
                 if everything:
                     shares = range(SHARES) if over == "local" else (number,)
                     cases += [ExchangeCase(recipe, manner, share, over) for share in shares]
-                elif (
-                    recipe == "rollback"
-                    and number in (0, 1, 3, 5)
-                    and over == ("ssh" if number == 5 else "local")
-                ):
+                elif recipe == "rollback" and over == ("ssh" if number % 3 == 2 else "local"):
                     cases.append(ExchangeCase(recipe, manner, number, over))
     return cases

@@ -1,7 +1,7 @@
 """A refresh in place, killed or failing at every single step: nobody is ever served what is not
 whole, and `recover`, run on another machine, makes it the old instance or the complete new one.
 
-The cases come from the recipe. Every third step in one manner in a usual run; everything with
+The cases come from the recipe. One manner a step in a usual run; everything with
 
     BISO_FAULTS=all pytest tests/faults -n 2
 """

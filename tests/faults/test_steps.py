@@ -1,8 +1,7 @@
 """Killed or failing at every single step: the served test instance is the old one or the complete
 new one, and nothing is left behind once `recover` has run on another machine.
 
-The cases come from the recipes themselves: in a usual run every third step in one manner, and
-everything with
+The cases come from the recipes themselves. One manner a step in a usual run; everything with
 
     BISO_FAULTS=all pytest tests/faults -n 2
 

@@ -397,14 +397,12 @@ def test_direct_the_target_pulls_with_the_keys_of_its_login(
         shutil.rmtree(ssh)
 
 
-@pytest.mark.parametrize("folders", [20, pytest.param(200, marks=pytest.mark.whole)])
-def test_thousands_of_small_files_go_by_relay_in_seconds(
-    lab: Any, places: tuple[Path, Path], folders: int
+def test_forty_thousand_small_files_go_by_relay_in_seconds(
+    lab: Any, places: tuple[Path, Path]
 ) -> None:
-    """200 in each: a round trip a file would take minutes."""
     prod, test = places
     root = prod / "src"
-    for number in range(folders):
+    for number in range(200):
         folder = root / f"folder {number}"
         folder.mkdir(parents=True)
         for name in range(200):
@@ -415,12 +413,12 @@ def test_thousands_of_small_files_go_by_relay_in_seconds(
     started = time.monotonic()
     done = transfer(reader, listing.root, writer, str(test / "dst"), listing.entries)
     seconds = time.monotonic() - started
-    assert done.files == 200 * folders
-    assert seconds < 10 + folders / 4
+    assert done.files == 40_000
+    assert seconds < 60
     again = transfer(
         reader, listing.root, writer, str(test / "st"), listing.entries, basis=str(test / "dst")
     )
-    assert again.files == 200 * folders
+    assert again.files == 40_000
     assert again.bytes_sent < done.bytes_sent
 
 
@@ -449,9 +447,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20) -> bool:
     return bool(condition())
 
 
-@pytest.mark.parametrize(
-    "what", ["target", "cancel", pytest.param("source", marks=pytest.mark.whole)]
-)
+@pytest.mark.parametrize("what", ["source", "target", "cancel"])
 def test_a_relay_that_is_cut_is_an_error_and_leaves_no_process(
     lab: Any, places: tuple[Path, Path], what: str
 ) -> None:
@@ -494,7 +490,7 @@ def test_a_relay_that_is_cut_is_an_error_and_leaves_no_process(
     assert wait_for(lambda: not processes_below(prod, test)), processes_below(prod, test)
 
 
-@pytest.mark.parametrize("how", ["direct-less", pytest.param("local", marks=pytest.mark.whole)])
+@pytest.mark.parametrize("how", ["local", "direct-less"])
 def test_a_cancelled_copy_on_a_remote_host_leaves_no_process(
     lab: Any, places: tuple[Path, Path], how: str
 ) -> None:
