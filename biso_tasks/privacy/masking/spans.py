@@ -26,51 +26,13 @@ Span = tuple[int, int, str]  # from, to, kind
 Replaced = Callable[[str, str], str]  # kind, original → pseudonym
 
 _TAG: Final = re.compile(r"<[^<>]{1,400}>")
-_WORD: Final = re.compile(r"[^\W_]+")
-_MAIL: Final = re.compile(r"[^\s@<>\"'(),:;\[\]{}|=]+@[\w-]+(?:\.[\w-]+)+")
-_NUMBER: Final = re.compile(r"[+(]?\d[\d \t./()'\u00a0\u2011-]{7,24}\d")
-_IBAN: Final = re.compile(r"[A-Za-z]{2}\d\d[ \u00a0A-Za-z0-9]{11,40}")
-_NAME: Final = 5  # words of a full name, at most
-_PASSAGE: Final = 7  # words that nobody else wrote in a row, at least
 
 
 def find_spans(originals: Originals, text: str) -> list[Span]:
     """Where originals stand in `text`, in order and without overlap."""
-    find = originals.distinctive.find
-    kinds = find(text)
-    if not kinds:
-        return []
     found: list[Span] = []
-    for kind, pattern in (("mail", _MAIL), ("iban", _IBAN), ("ahv", _NUMBER), ("phone", _NUMBER)):
-        if kind in kinds:
-            found += [
-                (match.start(), match.end(), kind)
-                for match in pattern.finditer(text)
-                if kind in find(match.group())
-            ]
-    if {"name", "text"} & kinds:
-        shown = _TAG.sub(lambda match: " " * len(match.group()), text)
-        words = [(match.start(), match.end()) for match in _WORD.finditer(shown)]
-
-        def held(kind: str, at: int, size: int) -> bool:
-            return kind in find(shown[words[at][0] : words[at + size - 1][1]])
-
-        def windows(kind: str, sizes: range) -> Iterator[Span]:
-            for at in range(len(words)):
-                for size in sizes:
-                    if at + size > len(words):
-                        break
-                    # The shortest: what begins later and ends here belongs to that word.
-                    if held(kind, at, size):
-                        if size == sizes.start or not held(kind, at + 1, size - 1):
-                            yield words[at][0], words[at + size - 1][1], kind
-                        break
-
-        if "name" in kinds:
-            for start, end, kind in windows("name", range(2, _NAME + 1)):
-                found += _between_tags(text, start, end, kind)
-        if "text" in kinds:
-            found += windows("text", range(_PASSAGE, _PASSAGE + 3))
+    for start, end, kind in originals.find_spans(text):
+        found += _between_tags(text, start, end, kind) if kind == "name" else [(start, end, kind)]
     return _joined(found)
 
 
