@@ -7,6 +7,8 @@ Traps, and what answers them
   after errors. So the source's script prints COMMIT and a nonce (as the database's comment) only
   after every pg_dump ended well, the loading session begins with BEGIN, and the nonce is asked for
   afterwards: a cut dump cannot commit, and nothing is believed that lacks the nonce.
+- In several streams each is such a transaction of its own: one that is cut has not committed, and
+  its rows are missing when they are counted.
 - Where there are large objects, plain pg_dump writes BEGIN and COMMIT of its own, which would end
   our transaction early (`psql -1` has that hole): their contents come last, behind our COMMIT, and
   the nonce behind them.

@@ -207,7 +207,7 @@ printf 'biso-dumped - %s\n' "$bytes" >&2
 """
 )
 
-_WRITERS: Final[dict[Format, str]] = {
+_WRITERS: Final[Mapping[Format, str]] = {
     "plain": _PLAIN,
     "custom": _CUSTOM,
     "directory": _DIRECTORY,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from biso_tasks.database.packer import TRIAL
 from biso_tasks.database.transfer import Leg, Route, transfer
 from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import script
@@ -37,17 +38,16 @@ start=${EPOCHREALTIME/[.,]/}
 bytes=$(wc -c)
 printf 'biso-link %s %s\n' "$bytes" "$((${EPOCHREALTIME/[.,]/} - start))" >&2
 """
-# Rates in bytes a millisecond; what is packed is a list of words, as a dump is.
-_PACKERS: Final = r"""[ -n "${EPOCHREALTIME-}" ] || exit 0
-text=$(printf '%s\t' {10000..99999})
-text=$text$text$text$text
+_PACKERS: Final = (
+    TRIAL
+    + r"""[ -n "${EPOCHREALTIME-}" ] || exit 0
+sample
 for tool in zstd lz4 gzip; do
     command -v "$tool" >/dev/null || continue
-    start=${EPOCHREALTIME/[.,]/}
-    printf %s "$text" | "$tool" -1 -c >/dev/null
-    printf '%s %s\n' "$tool" "$((${#text} * 1000 / (${EPOCHREALTIME/[.,]/} - start + 1)))"
+    printf '%s %s\n' "$tool" "$(rate "$tool" -1 -c)"
 done
 """
+)
 _UNPACKERS: Final = 'for tool in zstd lz4 gzip; do command -v "$tool" || true; done'
 
 # The first line of each leg's input is its password: read by bash byte by byte, so nothing else is.

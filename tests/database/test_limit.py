@@ -113,9 +113,9 @@ def test_a_dump_into_a_file_is_limited_by_reading_or_by_the_file(
         source = replace(source, bindir=str(tmp_path))
     else:
         held = "packer() { pack=(bash -c 'sleep 3; exec gzip -1'); }"
-        monkeypatch.setitem(
-            _WRITERS, "plain", _WRITERS["plain"].replace("packer ", f"{held}\npacker ", 1)
-        )
+        text = _WRITERS["plain"].replace('packer "$1"', f'{held}\npacker "$1"')
+        assert held in text
+        monkeypatch.setattr(f"{dump.__module__}._WRITERS", {"plain": text})
     with export(source) as snapshot, watch(source, None, BIG) as limits:
         dump(source, snapshot, str(tmp_path), "x", format="plain", cancel=cancel)
     [(part, _)] = limits.seen.most_common(1)

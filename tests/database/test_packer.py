@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ assert PATIENT != PACKER
 
 
 @pytest.fixture
-def chosen(tmp_path: Path) -> object:
+def chosen(tmp_path: Path) -> Callable[..., str]:
     """What is taken for a database of so many bytes, of programs with these bodies by name."""
     bins = tmp_path / "bin"
     bins.mkdir()
@@ -56,7 +57,6 @@ def chosen(tmp_path: Path) -> object:
     ],
 )
 def test_the_smallest_that_keeps_up_is_taken(
-    chosen: object, size: int, programs: dict[str, str], pack: str
+    chosen: Callable[..., str], size: int, programs: dict[str, str], pack: str
 ) -> None:
-    assert callable(chosen)
     assert chosen(size, **programs) == pack

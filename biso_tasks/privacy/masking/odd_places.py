@@ -4,7 +4,7 @@ stay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from biso_tasks.privacy.cells import FEW, numbers
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import psycopg
 
 __all__ = ["mask_odd_places"]
+
+_Change = Callable[["psycopg.Connection[Any]", Column, Originals], int]
 
 _WORDS: Final = "(SELECT w FROM pg_temp.biso_key)"
 _NAMED: Final = (
@@ -75,7 +77,7 @@ def mask_odd_places(
 
 
 def _column(
-    stage: psycopg.Connection[Any], column: Column, originals: Originals, change: Any
+    stage: psycopg.Connection[Any], column: Column, originals: Originals, change: _Change
 ) -> int | Left:
     from psycopg.errors import CheckViolation, NumericValueOutOfRange, UniqueViolation
 
@@ -84,8 +86,7 @@ def _column(
             with stage.transaction():
                 settle(stage)
                 set_attempt(stage, attempt)
-                done: int = change(stage, column, originals)
-                return done
+                return change(stage, column, originals)
         except (CheckViolation, NumericValueOutOfRange):
             break
         except UniqueViolation:
