@@ -4,13 +4,10 @@ what came out, removes the site.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,13 +17,16 @@ from benchmarks.instances import CHECKOUT, Volume, clean, standing
 from benchmarks.machine import describe, versions
 from benchmarks.report import Report
 from benchmarks.scenes import PLAYED, Play
-from biso_tasks.errors import BisoError, Locked, Refused, UsageError
+from biso_tasks.demo.site import alone
+from biso_tasks.errors import BisoError, Refused, UsageError
 
 __all__ = ["HOME", "Asked", "asked", "outlook", "play", "tidy"]
 
 HOME: Final = CHECKOUT / ".biso" / "bench"
 """Where the site stands while it is measured, and where results stay."""
 
+# Two at once would measure each other.
+_ITSELF: Final = "`bench`"
 _NEEDED: Final = ("rsync", "gzip", "gunzip", "sha256sum", "find", "xargs", "bash")
 
 
@@ -91,7 +91,7 @@ def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
     where there is no room, UsageError where a program is missing, DemoError where the site cannot
     be built."""
     _require_programs()
-    with _held(one.home):
+    with alone(one.home, _ITSELF):
         _require_room(one)
         begin = time.monotonic()
         page = one.home / f"{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}.md"
@@ -121,7 +121,7 @@ def play(one: Asked, say: Callable[[str], None]) -> tuple[Report, Path]:
 
 def tidy(home: Path = HOME) -> None:
     """Remove what a run that was killed has left. Results stay."""
-    with _held(home):
+    with alone(home, _ITSELF):
         clean(home / "site")
 
 
@@ -162,20 +162,3 @@ def _number(option: str, text: str, takes: str, least: float, *, whole: bool = F
     if not least <= number < 1e9:
         raise UsageError(f"{option} {text!r}: {takes}", hint=f"{option} {least:g}, for example")
     return number
-
-
-@contextmanager
-def _held(home: Path) -> Iterator[None]:
-    """One run at a time: two would measure each other."""
-    home.mkdir(parents=True, exist_ok=True)
-    handle = os.open(home, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise Locked(
-                f"another `bench` is at work in {home}", hint="wait until it has ended"
-            ) from error
-        yield
-    finally:
-        os.close(handle)

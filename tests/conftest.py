@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -181,3 +182,19 @@ def _found(config: pytest.Config, name: str) -> bool:
     if name not in known:
         known[name] = PARTS[name].found()
     return known[name]
+
+
+@pytest.fixture
+def holding() -> Callable[[Path], list[str]]:
+    """Command lines of running processes that name a path."""
+
+    def find(path: Path) -> list[str]:
+        found = []
+        for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = cmdline.read_bytes()
+                if os.fsencode(path) in words:
+                    found.append(words.replace(b"\0", b" ").decode("utf-8", "replace"))
+        return found
+
+    return find

@@ -33,7 +33,7 @@ from biso_tasks.demo.process import DemoError
 from biso_tasks.demo.programs import CLIENT, write_wrappers
 from biso_tasks.errors import Locked, Refused
 
-__all__ = ["ALIASES", "DemoSite", "Instance", "build", "clean", "home", "load", "stop"]
+__all__ = ["ALIASES", "DemoSite", "Instance", "alone", "build", "clean", "home", "load", "stop"]
 
 _MARKER = "MADE_BY_BISO_DEMO"
 _STATE = "state.json"
@@ -114,7 +114,7 @@ def build(
         "source": source,
         "log_database": log_database,
     }
-    with _locked(root):
+    with alone(home(root).parent, "demo command"):
         _check_place(root)
         state = _state(root)
         fits = state is not None and all(state.get(key) == value for key, value in wanted.items())
@@ -141,14 +141,14 @@ def load(root: Path) -> DemoSite | None:
 
 def stop(root: Path) -> None:
     """End every process of the demo; the site stays and `build` brings it back."""
-    with _locked(root):
+    with alone(home(root).parent, "demo command"):
         _stop(root)
 
 
 def clean(root: Path) -> None:
     """End the demo and remove what it made, nothing else. Raises Refused where the folder that
     should be the demo's was not made by it."""
-    with _locked(root):
+    with alone(home(root).parent, "demo command"):
         _check_place(root)
         _clean(root)
     with contextlib.suppress(OSError):
@@ -276,17 +276,17 @@ def _fingerprint() -> str:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    """One demo command at a time: an flock on `.biso` itself leaves no lock file behind."""
-    state = home(root).parent
-    state.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state, os.O_RDONLY)
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """One `what` at a time: an flock on the folder itself, which is made, leaves no lock file
+    behind. Raises Locked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Locked(
-                f"another demo command is at work in {state}", hint="wait until it has ended"
+                f"another {what} is at work in {folder}", hint="wait until it has ended"
             ) from error
         yield
     finally:

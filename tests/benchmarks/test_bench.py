@@ -25,17 +25,6 @@ ROOT = Path(__file__).parents[2]
 TINY = Volume(3, 100, 1)
 
 
-def holding(path: Path) -> list[str]:
-    """Command lines of running processes that name a path."""
-    found = []
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            words = cmdline.read_bytes()
-            if os.fsencode(path) in words:
-                found.append(words.replace(b"\0", b" ").decode("utf-8", "replace"))
-    return found
-
-
 def biso(*words: str, path: str = str(ROOT)) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "biso_tasks.cli.main", "bench", *words], cwd="/", text=True,
@@ -115,7 +104,7 @@ def test_a_program_that_the_documented_procedure_needs_is_named(
 @pytest.mark.real
 @pytest.mark.needs("postgresql", "php", "rsync")
 @pytest.mark.timeout(900)
-def test_a_small_run_measures_both_ways_writes_it_down_and_leaves_nothing(tmp_path: Path):
+def test_a_small_run_measures_both_ways_writes_it_down_and_leaves_nothing(tmp_path: Path, holding):
     said: list[str] = []
     report, page = play(Asked(TINY, 1, ("backup", "start"), home=tmp_path), said.append)
     assert report.failed == {}
@@ -169,13 +158,13 @@ play(Asked(Volume(3, 100, 1), 1, ("refresh",), home=Path(sys.argv[1])), say)
 @pytest.mark.real
 @pytest.mark.needs("postgresql", "php", "rsync")
 @pytest.mark.timeout(900)
-def test_ctrl_c_in_the_middle_leaves_no_server_and_no_file(tmp_path: Path):
+def test_ctrl_c_in_the_middle_leaves_no_server_and_no_file(tmp_path: Path, holding):
     child = subprocess.Popen(
         [sys.executable, "-c", _RUN, tmp_path], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert child.stdout is not None
-    with play_refused(tmp_path, child.stdout):
+    with play_refused(tmp_path, child.stdout, holding):
         child.send_signal(signal.SIGINT)
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)  # a person's second one, while it cleans up
@@ -187,7 +176,7 @@ def test_ctrl_c_in_the_middle_leaves_no_server_and_no_file(tmp_path: Path):
 
 
 @contextlib.contextmanager
-def play_refused(home: Path, out):
+def play_refused(home: Path, out, holding):
     """Waits until ours is at work, where a second run is turned away."""
     for line in out:
         if "documented refresh" in line:
@@ -203,7 +192,7 @@ def play_refused(home: Path, out):
 @pytest.mark.real
 @pytest.mark.needs("postgresql", "php")
 @pytest.mark.timeout(900)
-def test_what_a_killed_run_left_is_removed_by_clean(tmp_path: Path):
+def test_what_a_killed_run_left_is_removed_by_clean(tmp_path: Path, holding):
     child = subprocess.Popen(
         [sys.executable, "-c", _RUN, tmp_path], stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)},

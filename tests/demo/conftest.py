@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,19 +27,3 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoSite]:
     folder.mkdir()
     yield site.build(folder, ssh=False, scale=0.02, log_database=True)
     site.clean(folder)
-
-
-@pytest.fixture
-def holding() -> Callable[[Path], list[str]]:
-    """Command lines of running processes that name a path."""
-
-    def find(path: Path) -> list[str]:
-        found = []
-        for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                words = cmdline.read_bytes()
-                if os.fsencode(path) in words:
-                    found.append(words.replace(b"\0", b" ").decode("utf-8", "replace"))
-        return found
-
-    return find

@@ -140,7 +140,10 @@ def test_a_build_that_fails_leaves_nothing(root: Path, monkeypatch, holding):
 
 
 def test_of_two_at_once_the_second_is_turned_away(root: Path):
-    with site._locked(root), pytest.raises(Locked, match="another demo command"):
+    with (
+        site.alone(root / ".biso", "demo command"),
+        pytest.raises(Locked, match="another demo command"),
+    ):
         site.build(root)
 
 
