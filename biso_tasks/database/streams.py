@@ -12,7 +12,7 @@ from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.host.command import command
 from biso_tasks.host.protocol import Host
 
-__all__ = ["at_once", "how_many", "shares"]
+__all__ = ["at_once", "how_many", "shares", "worth_parting"]
 
 _LARGE: Final = 1 << 30  # bytes of a database from which more streams are worth their start
 _MOST: Final = 4
@@ -25,10 +25,15 @@ _BY_SIZE: Final = """SELECT format('%I.%I', n.nspname, c.relname), pg_catalog.pg
  ORDER BY 2 DESC, 1"""
 
 
+def worth_parting(size: int) -> bool:
+    """Whether a database of `size` bytes comes in several streams where the hosts allow it."""
+    return size >= _LARGE
+
+
 def how_many(source: Host, target: Host, size: int) -> int:
     """Streams for a database of `size` bytes: half the cores of the host that has fewer, as each
     has two processes there, and no more than four."""
-    if size < _LARGE:
+    if not worth_parting(size):
         return 1
     cores = [host.run(command("nproc"), ok=None).text for host in {source, target}]
     return max(1, min(_MOST, *(int(one) // 2 if one.isdigit() else 1 for one in cores)))

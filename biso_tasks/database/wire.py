@@ -16,7 +16,7 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
-__all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked"]
+__all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked", "worth_measuring"]
 
 _LOAD: Final = 40e6  # bytes a second of plain SQL that a session loads, at best
 _SMALL: Final = 33_554_432  # bytes of a database below which asking takes longer than it saves
@@ -102,13 +102,18 @@ def choose(link: float, packers: Mapping[str, float], unpackers: Collection[str]
     return Wire(link=link)
 
 
+def worth_measuring(size: int, route: Route) -> bool:
+    """Whether a database of `size` bytes is large enough for its link to be measured first."""
+    return route != "local" and size >= _SMALL
+
+
 def measured(
     source: Host, target: Host, size: int, *, route: Route, cancel: threading.Event
 ) -> Wire:
     """What is best for a database of `size` bytes from one host to the other. Sends 16 MiB of
     noise, or for 0.4 s. Where that cannot be told nothing is packed: the transfer itself will say
     what is wrong. Raises HostError, Interrupted."""
-    if route == "local" or source is target or size < _SMALL:
+    if source is target or not worth_measuring(size, route):
         return PLAIN
     what = f"measuring the link from {source.name} to {target.name}"
     legs = Leg(source, script(_SEND), b"\n"), Leg(target, script(_TAKE), b"\n")

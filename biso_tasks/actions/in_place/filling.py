@@ -64,6 +64,7 @@ def _describe_database(context: Context[Refresh]) -> Effects:
         destroys.append(
             f"everything in the database {database.live} of {work.target.name}, where it stands"
         )
+    changes += work.describe_link(sum(one.bytes for one in facts.source_facts))
     return Effects(tuple(changes), tuple(destroys))
 
 

@@ -15,7 +15,7 @@ from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.snapshot import count, differences, export
-from biso_tasks.database.streams import how_many
+from biso_tasks.database.streams import how_many, worth_parting
 from biso_tasks.database.wire import PLAIN
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.space import human
@@ -127,6 +127,10 @@ def _describe_database(context: Context[Refresh]) -> Effects:
             f"makes database {database.stage}, {how[database.content]} {source}"
             + (f" ({size}, route {work.facts.route})" if size else "")
         )
+    copied = sum(work.source_facts(number).bytes for number in work.copied)
+    changes += work.describe_link(copied)
+    if worth_parting(copied):
+        changes.append("in up to four streams, as the cores of both hosts allow")
     return Effects(changes=tuple(changes))
 
 
