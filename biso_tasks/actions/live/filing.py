@@ -106,11 +106,12 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
 def _describe(context: Context[Refresh]) -> Effects:
     work = context.work
     rest = "placeholders" if work.anonymize else "copies"
+    packed = "" if work.facts.route == "local" else " and packed where the link is slow"
     return Effects(
         changes=(
             f"fills {work.stage.datadir} from {work.source.name} by {work.facts.method}, route "
-            f"{work.facts.route}: what [refresh.files] says is copied, the rest becomes {rest}; "
-            f"unchanged files are copied from {work.target.layout.datadir}",
+            f"{work.facts.route}{packed}: what [refresh.files] says is copied, the rest becomes "
+            f"{rest}; unchanged files are copied from {work.target.layout.datadir}",
         )
     )
 
