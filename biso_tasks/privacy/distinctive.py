@@ -285,7 +285,8 @@ class Distinctive:
         """From and to which word a name of more than two words stands."""
         for at in range(len(hashes) - 2):
             if (hashes[at], hashes[at + 1]) in self._heads:
-                for size in range(3, _NAME + 1):
+                # A slice that runs past the end would be a shorter name, found twice.
+                for size in range(3, min(_NAME, len(hashes) - at) + 1):
                     if tuple(hashes[at : at + size]) in self._names:
                         yield at, at + size
 

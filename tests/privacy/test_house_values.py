@@ -198,3 +198,12 @@ def test_spans_say_what_a_mask_must_take_out_of_a_text_of_the_house() -> None:
     ]
     assert {kind for _, _, kind in spans} == known.find(text)
     assert known.find_spans("nichts als 3011 Bern") == []
+
+
+def test_a_long_name_at_the_end_of_a_text_is_one_span() -> None:
+    known = Distinctive(Hasher())
+    known.learn_name("Änne", "von Großkopf")
+    known.freeze()
+    for text in ("Änne von Großkopf", "Gespräch mit Von Grosskopf, Änne"):
+        (span,) = known.find_spans(text)
+        assert (span[1], span[2]) == (len(text), "name")
