@@ -198,3 +198,22 @@ def holding() -> Callable[[Path], list[str]]:
         return found
 
     return find
+
+
+@pytest.fixture
+def hidden(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
+    """Hide a program of the machine from what this test starts here: PATH is a folder of links to
+    all the others, which is given back."""
+
+    def hide(name: str) -> Path:
+        folder = tmp_path_factory.mktemp("programs")
+        for place in ("/usr/bin", "/bin", "/usr/local/bin"):
+            for file in Path(place).iterdir() if Path(place).is_dir() else ():
+                if file.name != name and not os.path.lexists(folder / file.name):
+                    (folder / file.name).symlink_to(file)
+        monkeypatch.setenv("PATH", str(folder))
+        return folder
+
+    return hide

@@ -9,7 +9,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Final
 
 from biso_tasks.backup.ids import BadSet
@@ -81,7 +80,7 @@ def decode(content: bytes) -> dict[str, tuple[Entry, ...]]:
         before = raw
     areas: dict[str, list[Entry]] = {}
     for area, entry in found.values():
-        whole = entry if names[entry.inode] == 1 else replace(entry, links=names[entry.inode])
+        whole = entry if names[entry.inode] == 1 else entry._replace(links=names[entry.inode])
         areas.setdefault(area, []).append(whole)
     return {area: tuple(sorted(all_, key=lambda e: e.path)) for area, all_ in areas.items()}
 

@@ -178,7 +178,7 @@ def finish(target: Access, target_root: str, listing: Listing) -> None:
     give_times(target, target_root, late)
     top = listing.top
     if not keeps_owners(target):
-        top = replace(top, mode=top.mode | 0o700)
+        top = top._replace(mode=top.mode | 0o700)
     finish_root(target, target_root, top)
 
 
@@ -212,7 +212,7 @@ def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entr
         owner, group = target.host.run(script("id -un; id -gn")).text.split("\n")
     more = {"dir": 0o700, "file": 0o600}
     return [
-        replace(entry, mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
+        entry._replace(mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
         for entry in entries
     ]
 

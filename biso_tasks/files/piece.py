@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from biso_tasks.errors import Refused, UsageError
 from biso_tasks.files.access import Access
@@ -46,7 +45,7 @@ def piece_of(entries: Sequence[Entry], path: str) -> tuple[Entry, ...]:
     folder = posixpath.dirname(path)
     cut = len(folder) + 1 if folder else 0
     return tuple(
-        replace(entry, path=entry.path[cut:])
+        entry._replace(path=entry.path[cut:])
         for entry in entries
         if entry.path == path or entry.path.startswith(f"{path}/")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
 import threading
 import zlib
@@ -67,7 +66,7 @@ def write_placeholders(
                 + " / ".join(crew.messages("target")[-3:])
             )
     # setuid and setgid bits are for programs; a placeholder is none
-    plain = [dataclasses.replace(entry, mode=entry.mode & 0o1777) for entry in entries]
+    plain = [entry._replace(mode=entry.mode & 0o1777) for entry in entries]
     give(target, root, plain, owners)
     return len(entries)
 

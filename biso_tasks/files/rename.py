@@ -6,7 +6,6 @@ thrown away.
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -98,7 +97,7 @@ def rename_entries(
     if links:
         access.host.run(access.writer(command("rm", "-rf", "--", scratch)), timeout=300)
     _verify(access, listing, names, exclude)
-    again = [dataclasses.replace(entry, path=_final(entry.path, names)) for entry in links]
+    again = [entry._replace(path=_final(entry.path, names)) for entry in links]
     give(access, listing.root, again, _NOBODY)
     return len(renamed.keys() | targets.keys())
 

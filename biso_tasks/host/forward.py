@@ -16,7 +16,7 @@ from biso_tasks.host.explain import LOST
 from biso_tasks.host.protocol import Endpoint, Host, HostError
 from biso_tasks.host.resolve import CONNECT_TIMEOUT, ssh_environment
 
-__all__ = ["check_target", "forward"]
+__all__ = ["check_target", "forward", "require_forwarding"]
 
 _PROBE = 0.25  # seconds in which a server that forbids forwarding says so
 
@@ -41,7 +41,8 @@ def check_target(on: Host, host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def forward(name: str, control: Path, host: str, port: int) -> Iterator[Endpoint]:
-    """A forward of the master that listens on `control`, usable when it is given."""
+    """A forward of the master that listens on `control`. Whether the server carries it is asked by
+    `require_forwarding`, where its first use failed."""
     # in the master's own directory, which the lifeline removes if we cannot
     directory = Path(tempfile.mkdtemp(prefix="t", dir=control.parent))
     with contextlib.ExitStack() as stack:
@@ -54,7 +55,6 @@ def forward(name: str, control: Path, host: str, port: int) -> Iterator[Endpoint
                 f"{name}: the tunnel to {_place(host, port)} did not open: {said}", hint=LOST
             )
         stack.callback(_ask, control, "cancel", spec)
-        _probe(name, local, _place(host, port))
         yield Endpoint(str(directory), port)
 
 
@@ -77,7 +77,11 @@ def _ask(control: Path, what: str, spec: str) -> str | None:
     return None if done.returncode == 0 else done.stderr.decode("utf-8", "replace").strip()
 
 
-def _probe(name: str, local: Path, place: str) -> None:
+def require_forwarding(name: str, end: Endpoint, host: str, port: int) -> None:
+    """Raises HostError where the server takes the forward `end`, and lets nothing through: to whom
+    uses it that looks like a database that closes the connection. Takes a quarter of a second when
+    all is well."""
+    local = Path(end.host, f".s.PGSQL.{port}")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(CONNECT_TIMEOUT)
         try:
@@ -88,7 +92,7 @@ def _probe(name: str, local: Path, place: str) -> None:
             closed = True
     if closed:
         raise HostError(
-            f"{name}: the SSH server does not forward to {place}",
+            f"{name}: the SSH server does not forward to {_place(host, port)}",
             hint="its sshd_config needs AllowTcpForwarding (for a port) or "
             "AllowStreamLocalForwarding (for a socket), and the login access to the socket",
         )

@@ -9,6 +9,7 @@ alias, a tunnel or a copied config.php must not lead a refresh to production.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -108,9 +109,10 @@ def distinct(
             f"{source.name} and {target.name} are not two instances: {why}",
             hint="correct their `ssh`, `webroot` or config.php; nothing was touched",
         )
-    with ExitStack() as stack:
-        theirs = list(_connected(stack, source_servers))
-        ours = list(_connected(stack, target_servers))
+    with ExitStack() as one, ExitStack() as other, ThreadPoolExecutor(1) as pool:
+        # Beside each other: a first connection opens a tunnel on the way.
+        connecting = pool.submit(lambda: list(_connected(other, target_servers)))
+        theirs, ours = list(_connected(one, source_servers)), connecting.result()
         for left, left_connection in theirs:
             for right, right_connection in ours:
                 if left.dsn.dbname == right.dsn.dbname and same_cluster(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,9 +56,9 @@ def listings(draw: st.DrawFn) -> Listing:
         by_inode.setdefault((entry.device, entry.inode), []).append(entry)
     for same in by_inode.values():
         for entry in same:
-            found[entry.path] = replace(same[0], path=entry.path, links=len(same))
+            found[entry.path] = same[0]._replace(path=entry.path, links=len(same))
     entries = tuple(sorted(found.values(), key=lambda entry: entry.path))
-    top = replace(TOP, mtime=draw(st.integers(-(10**10), 10**10)))
+    top = TOP._replace(mtime=draw(st.integers(-(10**10), 10**10)))
     return Listing("/tree", top, entries, 0, ())
 
 
@@ -73,7 +72,7 @@ def groups(entries: tuple[Entry, ...]) -> set[frozenset[str]]:
 
 def bare(entry: Entry) -> Entry:
     links = entry.links if entry.kind == "file" else 1
-    return replace(entry, device=0, inode=0, links=links, size=0)
+    return entry._replace(device=0, inode=0, links=links, size=0)
 
 
 @given(listings(), listings())

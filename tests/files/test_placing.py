@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from pathlib import Path
@@ -25,9 +24,9 @@ MODEL = Entry("", "file", 5, 1_600_000_000_987_654_321, 0o640, "root", "root", 1
 
 def test_hostile_names_and_attributes_survive(here: Access, tmp_path: Path) -> None:
     odd = [b"new\nline.pdf", b"-rf", b"\xff\xfe.png", b"d/" + b"x" * 200 + b"/y.txt", b"\\n.txt"]
-    entries = [dataclasses.replace(MODEL, path=os.fsdecode(name)) for name in odd]
-    entries.append(dataclasses.replace(MODEL, path="www.txt", owner="www-data", group="www-data"))
-    entries.append(dataclasses.replace(MODEL, path="empty.pdf", size=0))
+    entries = [MODEL._replace(path=os.fsdecode(name)) for name in odd]
+    entries.append(MODEL._replace(path="www.txt", owner="www-data", group="www-data"))
+    entries.append(MODEL._replace(path="empty.pdf", size=0))
     root = tmp_path / "dst"
     assert write_placeholders(here, str(root), entries) == len(entries)
     for entry in entries:
@@ -43,8 +42,7 @@ def test_hostile_names_and_attributes_survive(here: Access, tmp_path: Path) -> N
 
 def test_a_hundred_thousand_take_seconds(here: Access, tmp_path: Path) -> None:
     entries = [
-        dataclasses.replace(MODEL, path=f"anhang/{number % 300}/{number}.pdf")
-        for number in range(100_000)
+        MODEL._replace(path=f"anhang/{number % 300}/{number}.pdf") for number in range(100_000)
     ]
     started = time.monotonic()
     write_placeholders(here, str(tmp_path / "dst"), entries)

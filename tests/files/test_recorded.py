@@ -10,7 +10,6 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +226,7 @@ def test_an_owner_unknown_here_becomes_the_configured_one(here: Access, tmp_path
     os.chown(tmp_path / "src/f", 54321, 54322)
     (tmp_path / "src/f").chmod(0o6755)
     entries, top = entries_of(here, tmp_path / "src")
-    entries = tuple(replace(e, owner="biso-nobody-here") if e.path == "f" else e for e in entries)
+    entries = tuple(e._replace(owner="biso-nobody-here") if e.path == "f" else e for e in entries)
     notes = apply_recorded(
         here, str(tmp_path / "dst"), entries, top, fallback_owner="www-data:www-data"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,16 @@ def data(places: tuple[Path, Path]) -> Path:
 def test_names_are_read_where_there_is_perl_and_the_outcome_is_the_same_without(
     here: Access,
     data: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
+    hidden: Callable[[str], Path],
     perl: bool,
 ) -> None:
     """Whoever lists the host's processes reads the words of mv."""
-    programs = tmp_path_factory.mktemp("bin")
-    noted, real = programs / "noted", shutil.which("mv")
+    real = shutil.which("mv")
+    programs = hidden("" if perl else "perl")
+    noted = programs / "noted"
+    (programs / "mv").unlink()
     (programs / "mv").write_text(f'#!/bin/sh\necho "$*" >>{noted}\nexec {real} "$@"\n')
     (programs / "mv").chmod(0o755)
-    for folder in ("/usr/bin", "/bin"):
-        for file in Path(folder).iterdir():
-            if (perl or file.name != "perl") and not (programs / file.name).exists():
-                (programs / file.name).symlink_to(file)
-    monkeypatch.setenv("PATH", str(programs))
     listing = list_tree(here, str(data), exclude=())
     target = "../ordner-1/datei-1.pdf"
     assert rename_entries(here, listing, NAMES, {LINK: target}) == 4

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,7 @@ SECOND = 10**9
 FILE = Entry(
     "a", "file", 5, 7 * SECOND, 0o640, "w", "w", 1, 42, 1, "", True, ctime=100 * SECOND
 )  # fmt: skip
-TOP = replace(FILE, path="", kind="dir")
+TOP = FILE._replace(path="", kind="dir")
 
 
 def listing(*entries: Entry, began: int = 200 * SECOND) -> Listing:
@@ -27,11 +26,11 @@ def listing(*entries: Entry, began: int = 200 * SECOND) -> Listing:
 def test_a_file_is_the_same_by_inode_and_ctime_and_alike_by_size_and_mtime() -> None:
     known = seen(listing(FILE))
     assert known.same(FILE)
-    assert known.same(replace(FILE, mode=0o600, device=9)), "a device has another number next time"
-    for other in (replace(FILE, ctime=FILE.ctime + 1), replace(FILE, inode=43)):
+    assert known.same(FILE._replace(mode=0o600, device=9)), "a device has another number next time"
+    for other in (FILE._replace(ctime=FILE.ctime + 1), FILE._replace(inode=43)):
         assert not known.same(other)
         assert known.alike(other)
-    for other in (replace(FILE, size=6), replace(FILE, mtime=8 * SECOND), replace(FILE, path="b")):
+    for other in (FILE._replace(size=6), FILE._replace(mtime=8 * SECOND), FILE._replace(path="b")):
         assert not known.same(other)
         assert not known.alike(other)
 
@@ -40,7 +39,7 @@ def test_a_file_is_the_same_by_inode_and_ctime_and_alike_by_size_and_mtime() -> 
 def test_what_changed_just_before_it_was_listed_may_have_changed_again_at_the_same_tick(
     age: float,
 ) -> None:
-    late = replace(FILE, ctime=int((200 - age) * SECOND))
+    late = FILE._replace(ctime=int((200 - age) * SECOND))
     known = seen(listing(late))
     assert not known.same(late)
     assert known.alike(late)
@@ -51,7 +50,7 @@ def test_what_will_be_removed_is_not_remembered_nor_what_lies_in_it() -> None:
     paths = ("a", "a b", "b/c", "bc", "d")
     known = seen(
         listing(
-            *(replace(FILE, path=path) for path in paths), replace(FILE, path="e", kind="link")
+            *(FILE._replace(path=path) for path in paths), FILE._replace(path="e", kind="link")
         ),
         without=["a", "b"],
     )
@@ -61,8 +60,8 @@ def test_what_will_be_removed_is_not_remembered_nor_what_lies_in_it() -> None:
 names = st.binary(min_size=1, max_size=8).filter(lambda b: b"\0" not in b).map(os.fsdecode)
 numbers = st.integers(0, 2**63)
 entries = st.builds(
-    lambda path, size, mtime, ctime, inode: replace(
-        FILE, path=path, size=size, mtime=mtime, ctime=ctime, inode=inode
+    lambda path, size, mtime, ctime, inode: FILE._replace(
+        path=path, size=size, mtime=mtime, ctime=ctime, inode=inode
     ),
     names, numbers, st.integers(-(2**40), 2**63), numbers, numbers,
 )  # fmt: skip

@@ -181,9 +181,9 @@ def test_a_server_that_forbids_forwarding_is_said_so(
     host = connect_to(start_sshd(extra="AllowTcpForwarding no"))
     with (
         pytest.raises(HostError, match="does not forward") as failure,
-        host.tunnel("127.0.0.1", echo_server),
+        host.tunnel("127.0.0.1", echo_server) as end,
     ):
-        pass
+        assert asked(end.host, end.port) == b"hello"
     assert "AllowTcpForwarding" in failure.value.hint
 
 

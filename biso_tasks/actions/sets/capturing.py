@@ -208,7 +208,7 @@ def _take_as_copied(context: Context[Backup], area: str, place: str) -> None:
             and copied.kind == entry.kind == "file"
             and (copied.size, copied.mtime) != (entry.size, entry.mtime)
         ):
-            entries.append(replace(entry, size=copied.size, mtime=copied.mtime))
+            entries.append(entry._replace(size=copied.size, mtime=copied.mtime))
             late += 1
         else:
             entries.append(entry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -168,7 +167,7 @@ def _recorded(work: FromSet, area: str) -> Listing:
         entry.path: entry.size
         for entry in list_tree(work.keeper, path, exclude=(), empty_ok=True).entries
     }
-    whole = tuple(replace(one, size=sizes.get(one.path, 0)) for one in entries)
+    whole = tuple(one._replace(size=sizes.get(one.path, 0)) for one in entries)
     return Listing(path, top, whole, 0, ())
 
 
