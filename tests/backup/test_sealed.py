@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from biso_tasks.backup.ids import BadSet
-from biso_tasks.backup.sealed import sealed_file, sealed_sums, sealed_tree
+from biso_tasks.backup.sealed import Sealed, sealed_file, sealed_sums, sealed_tree
 from biso_tasks.backup.store import Store
 
 
@@ -23,6 +24,27 @@ def test_documents_and_trees_are_what_was_sealed(store: Store, sealed: tuple[str
     top, *entries = sealed_tree(store, backup, "data")
     assert (top.kind, top.path) == ("dir", "")
     assert "inner/line\nbreak\\n" in {entry.path for entry in entries}
+
+
+def test_documents_are_read_once_however_many_steps_ask(
+    store: Store, sealed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = Store.read_file
+
+    def noted(self: Store, id: str, name: str) -> bytes | None:
+        read.append(name)
+        return real(self, id, name)
+
+    monkeypatch.setattr(Store, "read_file", noted)
+    known = Sealed(store, store.read(sealed[0]))
+    with ThreadPoolExecutor(3) as pool:
+        asked = list(pool.map(known.tree, ["data", "webroot", "data"]))
+    assert asked[0] == asked[2] == sealed_tree(store, known.backup, "data")
+    read.clear()
+    assert known.sums() == sealed_sums(store, known.backup)
+    assert known.tree("webroot") == asked[1]
+    assert read == ["SHA256SUMS"], "by sealed_sums alone"
 
 
 def _change(path: Path) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.restore import FromSet
-from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.keep import is_kept
 from biso_tasks.files.listing import Entry, list_tree
@@ -74,7 +73,7 @@ def _sample(work: FromSet) -> list[str]:
     """Some files of the data dir, spread over it, a letter template among them. What the
     application could not read where it was backed up is none of them."""
     listing = list_tree(access(work.target), work.stage.datadir, exclude=(), empty_ok=True)
-    closed = _closed(sealed_tree(work.facts.store, work.backup, "data"))
+    closed = _closed(work.sealed.tree("data"))
     files = [
         one.path
         for one in listing.entries
@@ -114,7 +113,7 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
     program = _HASH.replace(b"@NAMES@", b" ".join(names))
     out = work.stage.app.php("--", stdin=program, timeout=600).out
     sums = json.loads(out.rpartition(b"\n@biso-sums ")[2] or b"[]")
-    expected = sealed_sums(work.facts.store, work.backup)
+    expected = work.sealed.sums()
     # Files that an instance keeps as its own whatever comes.
     own = work.backup.manifest.environment != work.target.name
     kept = work.config.keep_files if own else ()

@@ -4,10 +4,11 @@ the steps hand on.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from biso_tasks.actions.staged.absent import absent_note, part_absent
@@ -20,7 +21,7 @@ from biso_tasks.actions.staged.work import (
     url_note,
 )
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
-from biso_tasks.backup.sealed import sealed_file
+from biso_tasks.backup.sealed import Sealed, sealed_file
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.backup.verify import Problem
 from biso_tasks.database import grantfile
@@ -116,6 +117,8 @@ class FromSet(StageWork):
     fetching: bool = False
     decided_on: BackupSet | None = None
     survey: SetSurvey | None = None
+    _sealed: Sealed | None = field(init=False, default=None)
+    _reading: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     @property
     def facts(self) -> SetSurvey:
@@ -125,6 +128,14 @@ class FromSet(StageWork):
     @property
     def backup(self) -> BackupSet:
         return self.facts.backup
+
+    @property
+    def sealed(self) -> Sealed:
+        """What was sealed of the set, read when it is first asked for."""
+        with self._reading:
+            if self._sealed is None or self._sealed.backup is not self.backup:
+                self._sealed = Sealed(self.facts.store, self.backup)
+            return self._sealed
 
     @property
     def origin(self) -> str:

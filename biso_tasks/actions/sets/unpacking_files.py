@@ -9,7 +9,6 @@ from biso_tasks.actions.live.filing import file_policy, own_scratch, scratch
 from biso_tasks.actions.sets.arriving import below, require_arrived
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.actions.staged.inventory import policy_rules, require_files
-from biso_tasks.backup.sealed import sealed_sums, sealed_tree
 from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import Listing, list_tree, named
 from biso_tasks.files.placing import write_placeholders
@@ -42,7 +41,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         stage.datadir,
         decision.copy,
         basis=target.layout.datadir,
-        sums=below(sealed_sums(work.facts.store, work.backup), "data"),
+        sums=below(work.sealed.sums(), "data"),
         route=work.facts.route,
         using=work.facts.method,
         compress=wire.slow,
@@ -130,7 +129,7 @@ def _webroot(context: Context[FromSet]) -> dict[str, Any]:
         stage.webroot,
         listing.entries,
         basis=target.layout.webroot,
-        sums=below(sealed_sums(work.facts.store, work.backup), "webroot"),
+        sums=below(work.sealed.sums(), "webroot"),
         route=work.facts.route,
         using=work.facts.method,
         recorded=True,
@@ -162,7 +161,7 @@ def _describe_webroot(context: Context[FromSet]) -> Effects:
 def _recorded(work: FromSet, area: str) -> Listing:
     """A tree of the set with what METADATA recorded of it, and the sizes that it has."""
     path = f"{work.backup.path}/{area}"
-    top, *entries = sealed_tree(work.facts.store, work.backup, area)
+    top, *entries = work.sealed.tree(area)
     sizes = {
         entry.path: entry.size
         for entry in list_tree(work.keeper, path, exclude=(), empty_ok=True).entries
