@@ -19,7 +19,8 @@ from biso_tasks.cli.installed import require_packages
 from biso_tasks.cli.memory import leave_no_core
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output, say
-from biso_tasks.cli.site import find_site, load_hooks
+from biso_tasks.cli.site import find_site, load_hooks, watching
+from biso_tasks.config.findings import BadConfig
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import (
     BisoError,
@@ -81,7 +82,12 @@ class Call:
         (`observed` is False). What is wrong in any recipe is told before anything is contacted, but
         to a command that runs none (`recipes` is False)."""
         leave_no_core()
-        site = find_site()
+        try:
+            site = find_site()
+        except BadConfig as error:
+            if observed and not self.options.plan:
+                self.observed = watching(error)
+            raise
         hooks = load_hooks(site)
         if observed and not self.options.plan:
             self.observed = hooks

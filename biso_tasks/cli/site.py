@@ -8,12 +8,13 @@ from pathlib import Path
 
 from biso_tasks.actions import builtin
 from biso_tasks.cli.output import say
+from biso_tasks.config.findings import BadConfig
 from biso_tasks.config.load import find, load
 from biso_tasks.config.model import Site
-from biso_tasks.errors import ConfigError
+from biso_tasks.errors import BisoError, ConfigError
 from biso_tasks.hooks.manager import PluginManager
 
-__all__ = ["demo_path", "find_site", "load_hooks"]
+__all__ = ["demo_path", "find_site", "load_hooks", "watching"]
 
 
 def find_site() -> Site:
@@ -40,6 +41,20 @@ def load_hooks(site: Site) -> PluginManager:
         sections=dict(site.plugin_sections),
         where=partial(_where, site),
     )
+    return hooks
+
+
+def watching(error: BadConfig) -> PluginManager | None:
+    """The plugins of a site whose config is wrong, to be told so; None where they cannot be
+    loaded."""
+    part = error.plugins
+    if part is None:
+        return None
+    hooks = PluginManager(say=say)
+    try:
+        hooks.load(part.folders, part.disable, [builtin], root=part.root, sections=part.sections)
+    except BisoError:
+        return None  # a plugin or its section is among what is wrong
     return hooks
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.errors import ConfigError
@@ -20,6 +21,7 @@ __all__ = [
     "Finding",
     "KeyPath",
     "Places",
+    "PluginsPart",
     "closest",
     "dotted",
     "finding",
@@ -59,11 +61,24 @@ class Finding:
         return f"{place}: {key}{self.cause}"
 
 
-class BadConfig(ConfigError):
-    """Every finding at once, one a line, in the order of the files. Exit 2."""
+@dataclass(frozen=True, slots=True)
+class PluginsPart:
+    """What a config says of plugins, as far as it can be read: whoever they tell of failures hears
+    of a wrong config as well. `root` is where relative `folders` start."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
+    root: Path
+    folders: tuple[str, ...]
+    disable: tuple[str, ...]
+    sections: Mapping[str, Mapping[str, Any]]
+
+
+class BadConfig(ConfigError):
+    """Every finding at once, one a line, in the order of the files. Exit 2. `plugins` is None where
+    it is no TOML."""
+
+    def __init__(self, findings: Iterable[Finding], plugins: PluginsPart | None = None) -> None:
         self.findings = tuple(dict.fromkeys(findings))
+        self.plugins = plugins
         super().__init__("\n".join(str(finding) for finding in self.findings))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from biso_tasks.config.findings import BadConfig, Finding, KeyPath, Places, dotted
+from biso_tasks.config.findings import BadConfig, Finding, KeyPath, Places, PluginsPart, dotted
 from biso_tasks.config.lines import lines_of
 from biso_tasks.config.model import Document, Site
 from biso_tasks.config.rules import check, settle
@@ -79,7 +79,9 @@ def parse(text: bytes, file: Path, overlay: bytes | None = None) -> Site:
     check(document, walk)
     if found := [*roles, *walk.findings]:
         main = label_of(file)
-        raise BadConfig(sorted(found, key=lambda each: (each.file != main, each.line)))
+        general = document.site
+        part = PluginsPart(file.parent, general.plugins, general.disable, dict(document.plugins))
+        raise BadConfig(sorted(found, key=lambda each: (each.file != main, each.line)), part)
     return _site(document, file, places)
 
 

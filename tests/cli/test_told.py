@@ -147,6 +147,28 @@ def test_doctor_tells_nobody_of_what_it_finds(site: Path) -> None:
     assert told(site) == []
 
 
+WRONG = '[backup]\nkeep = { last = "seven" }\n[ssh]\nzzz = 1\n'
+
+
+def test_a_wrong_config_is_told_as_well(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A timer's run that cannot begin: nobody looks at its terminal."""
+    (site / "biso.toml").write_text(SITE + WRONG)
+    assert recipe("good", json=True) == 2
+    document = json.loads(capfd.readouterr().out)
+    (report,) = told(site)
+    assert (report["task"], report["exit_code"]) == ("good", 2)
+    assert report["error"] == document["error"]
+    assert "ssh.zzz" in report["error"]["message"]
+    assert recipe("good", plan=True) == 2
+    assert len(told(site)) == 1, "who only looks is at the terminal"
+
+
+def test_of_a_config_that_is_no_toml_nobody_can_be_told(site: Path) -> None:
+    (site / "biso.toml").write_text(SITE + "[backup\n")
+    assert recipe("good") == 2
+    assert told(site) == []
+
+
 def test_nobody_is_there_to_be_told_where_plugins_cannot_be_loaded(site: Path) -> None:
     (site / "plugins/broken.py").write_text("1 / 0\n")
     assert recipe("good") == 2
