@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from biso_tasks.hooks.manager import PluginManager
 from biso_tasks.session import Session
 from biso_tasks.ui import errors as error_text
 from biso_tasks.ui.confirm import confirm_all, must_ask
+from biso_tasks.ui.history import Last, last_time, past_runs
 from biso_tasks.ui.plan import render
 from biso_tasks.ui.progress import choose
 from biso_tasks.ui.report import load as load_report
@@ -171,7 +172,7 @@ class Call:
         spec = self.recipe(recipe or work.task)
         plan = bind_recipe(spec, work, self.book.actions, confirm=confirm)
         plan.order()
-        self._show(plan, header)
+        self._show(plan, header, last_time(session.site.state, plan))
         if self.options.plan:
             return None
         vetoes = [
@@ -195,9 +196,9 @@ class Call:
         finally:
             work.open.close()
 
-    def _show(self, plan: Plan, header: tuple[tuple[str, str], ...]) -> None:
+    def _show(self, plan: Plan, header: tuple[tuple[str, str], ...], last: Last | None) -> None:
         stream = sys.stdout if self.options.plan and not self.options.json else sys.stderr
-        Stream(stream).write(render(plan, header=header, colour=can_colour(stream)))
+        Stream(stream).write(render(plan, header=header, last=last, colour=can_colour(stream)))
         self.document["plan"] = plan.as_json()
 
     def _execute(
@@ -247,6 +248,7 @@ class Call:
     def _report(self, session: Session, plan: Plan, outcome: Outcome, observers: Observers) -> None:
         folder = session.site.state / "runs" / plan.run_id
         report = load_report(folder / "journal.jsonl")
+        report = replace(report, past=past_runs(session.site.state, report))
         _write(folder / "report.html", html(report))
         _write(folder / "report.md", markdown(report))
         observers.run_finished(plan, outcome, folder / "report.html")

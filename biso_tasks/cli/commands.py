@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import webbrowser
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from biso_tasks.actions.own import OwnWork, held_by
@@ -30,6 +31,7 @@ from biso_tasks.errors import UsageError
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference
 from biso_tasks.ui import runs as runs_text
+from biso_tasks.ui.history import past_runs
 from biso_tasks.ui.report import as_json as report_json
 from biso_tasks.ui.report import load as load_report
 from biso_tasks.ui.report_markdown import markdown as report_markdown
@@ -73,8 +75,10 @@ def _runs(call: Call, number: str) -> None:
 
 
 def _report(call: Call, run: str, open_: bool) -> None:
-    path = journal.find(find_site().state, run)
+    state = find_site().state
+    path = journal.find(state, run)
     report = load_report(path)
+    report = replace(report, past=past_runs(state, report))
     call.document["report"] = report_json(report)
     call.text(report_markdown(report))
     page = path.parent / "report.html"

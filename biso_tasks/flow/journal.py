@@ -18,7 +18,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ __all__ = [
     "Null",
     "RunInfo",
     "find",
+    "journals",
     "new_run_id",
     "read",
     "runs",
@@ -205,12 +206,17 @@ class RunInfo:
 
 def runs(state: Path) -> list[RunInfo]:
     """The runs below `state`, newest first. A damaged journal is listed as unreadable."""
+    return [_info(path) for path in journals(state)]
+
+
+def journals(state: Path, task: str = "") -> Iterator[Path]:
+    """The journals below `state`, of all tasks or of one, newest first; none is opened."""
     folder = state / "runs"
-    if not folder.is_dir():
-        return []
-    names = (entry.name for entry in folder.iterdir() if RUN_ID.fullmatch(entry.name))
-    paths = [folder / name / FILE for name in sorted(names, reverse=True)]
-    return [_info(path) for path in paths if path.is_file()]
+    found = [RUN_ID.fullmatch(one.name) for one in folder.iterdir()] if folder.is_dir() else []
+    names = [one[0] for one in found if one is not None and task in ("", one["task"])]
+    for name in sorted(names, reverse=True):
+        if (folder / name / FILE).is_file():
+            yield folder / name / FILE
 
 
 def find(state: Path, run: str = "latest") -> Path:

@@ -20,7 +20,7 @@ from biso_tasks.flow.journal import JournalError, read
 from biso_tasks.ui.report_privacy import PersonalData, personal_data
 from biso_tasks.ui.report_step import ReportError, ReportStep
 
-__all__ = ["Report", "ReportError", "ReportStep", "as_json", "from_events", "load"]
+__all__ = ["Past", "Report", "ReportError", "ReportStep", "as_json", "from_events", "load"]
 
 # Facts that a reader asks for first, in this order.
 RUN_FACTS: Final = ("source", "downtime_seconds", "maintenance_seconds", "previous", "proof")
@@ -29,12 +29,23 @@ PROOF: Final = ("columns", "values", "files", "leaks")
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """A run of the same task, this one or one before it; `bytes` that it moved, 0 for none."""
+
+    run: str
+    started: datetime
+    seconds: float
+    status: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A run. `status` is ok, failed, interrupted or unfinished (the journal has no end: the run is
     going on, or was cut off; `exit_code` is None then). `facts` are those of the run as a whole,
     `risks` what a reader must know although all went well. `observers` are the listeners that
     failed. `seconds` of an unfinished run reach to its last event. `personal` is None where no copy
-    of an instance was made."""
+    of an instance was made. `past` are the last runs of its task, itself first."""
 
     task: str
     run: str
@@ -50,6 +61,7 @@ class Report:
     observers: tuple[str, ...] = ()
     error: ReportError | None = None
     personal: PersonalData | None = None
+    past: tuple[Past, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -157,6 +169,16 @@ def as_json(report: Report) -> dict[str, Any]:
             for step in report.steps
         ],
         "error": _error_json(report.error),
+        "past": [
+            {
+                "run": one.run,
+                "started": one.started.isoformat().replace("+00:00", "Z"),
+                "seconds": one.seconds,
+                "status": one.status,
+                "bytes": one.bytes,
+            }
+            for one in report.past
+        ],
     }
 
 

@@ -11,7 +11,7 @@ from biso_tasks.ui.report import Report
 from biso_tasks.ui.report_privacy import PersonalData
 from biso_tasks.ui.report_step import ReportError, ReportStep
 from biso_tasks.ui.report_style import CSS
-from biso_tasks.ui.text import clean, clean_lines, duration, fact
+from biso_tasks.ui.text import clean, clean_lines, duration, fact, size
 
 __all__ = ["html"]
 
@@ -78,6 +78,7 @@ def _page(report: Report) -> Iterator[str]:
         yield "<h2>Notes</h2>"
         yield from _list(report.notes)
     yield from _gantt(report)
+    yield from _past(report)
     yield "<h2>Steps</h2>"
     for step in report.steps:
         yield from _step(step)
@@ -152,6 +153,29 @@ def _gantt(report: Report) -> Iterator[str]:
         f"<span>{duration(whole / 2)}</span><span>{duration(whole)}</span></span>"
         "<span></span></li>"
     )
+    yield "</ol>"
+
+
+def _past(report: Report) -> Iterator[str]:
+    """A bar for the time that each of the last runs took, this one first."""
+    if len(report.past) < 2:
+        return
+    longest = max(*(one.seconds for one in report.past), 0.001)
+    yield "<h2>The last runs</h2>"
+    yield '<ol class="gantt">'
+    for one in report.past:
+        moved = f" · {size(one.bytes)}" if one.bytes else ""
+        wide = max(one.seconds / longest * CHART, 3.0)
+        says = f"{one.started:%Y-%m-%d %H:%M}: {one.status}, takes {duration(one.seconds)}"
+        yield "<li>"
+        yield (
+            f'<span class="name">{one.started:%Y-%m-%d %H:%M} {_status(one.status)}</span>'
+            f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
+            f'aria-label="{_text(says)}"><rect class="{CLASSES.get(one.status, "")}" x="0" y="1" '
+            f'width="{wide:.1f}" height="8"></rect></svg>'
+            f'<span class="took">{duration(one.seconds)}{moved}</span>'
+        )
+        yield "</li>"
     yield "</ol>"
 
 

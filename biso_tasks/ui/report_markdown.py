@@ -9,7 +9,7 @@ from typing import Final
 from biso_tasks.ui.report import Report
 from biso_tasks.ui.report_privacy import PersonalData
 from biso_tasks.ui.report_step import ReportStep
-from biso_tasks.ui.text import clean, duration, fact
+from biso_tasks.ui.text import clean, duration, fact, size
 
 __all__ = ["markdown"]
 
@@ -53,6 +53,15 @@ def _lines(report: Report) -> Iterator[str]:
         details = list(_details(step))
         if details:
             yield from ("", f"### {_text(step.name)}", "", *details)
+    if len(report.past) > 1:
+        yield from ("", "## The last runs", "", "| started | status | took | moved |")
+        yield "|---|---|---:|---:|"
+        for one in report.past:
+            moved = size(one.bytes) if one.bytes else ""
+            yield (
+                f"| {one.started:%Y-%m-%d %H:%M} | {_text(one.status)} | {duration(one.seconds)} "
+                f"| {moved} |"
+            )
 
 
 def _personal(personal: PersonalData) -> Iterator[str]:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biso_tasks.flow.plan import CycleError, Plan, Scope, Step
+from biso_tasks.ui.history import Last
 from biso_tasks.ui.plan import render
 from biso_tasks.ui.text import cells
 
@@ -43,6 +45,19 @@ def nothing(scope: Scope) -> None:
 
 def test_a_plan_says_what_each_step_changes_and_destroys(refresh: Plan) -> None:
     assert render(refresh, header=HEADER) == EXPECTED
+
+
+def test_a_plan_says_how_long_it_took_last_time(refresh: Plan) -> None:
+    took = {("stage-database", "test"): 75.0, ("swap", "prod"): 9.0, ("probe", "prod"): 0.02,
+            ("unlock", "test"): 0.3, ("anonymize", "test"): 5.0}  # fmt: skip
+    last = Last(datetime(2026, 11, 20, 3, 15).astimezone(), 81.04, took)
+    text = render(refresh, header=HEADER, last=last)
+    expected = EXPECTED.replace("test   after 1\n", "test   after 1; 1 min 15 s last time\n")
+    expected = expected.replace("whatever happened", "whatever happened; 0.30 s last time")
+    expected = expected.replace(
+        "1 skipped.\n", "1 skipped.\nTook 1 min 21 s last time, on 2026-11-20 at 03:15.\n"
+    )
+    assert text == expected
 
 
 def test_a_plan_reads_the_same_with_colours(
