@@ -55,9 +55,11 @@ summary .soft { margin-left: .5rem; }
 table { border-collapse: collapse; margin: .4rem 0; max-width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .15rem .9rem .15rem 0;
   border-bottom: 1px solid var(--edge); overflow-wrap: anywhere; }
-th { font-weight: 500; color: var(--soft); }
+th { font-weight: 500; color: var(--soft); overflow-wrap: break-word; }
 footer { margin-top: 2.5rem; color: var(--soft); font-size: .85rem; }
 @media (max-width: 34rem) {
+  table, tbody, tr, th, td { display: block; }
+  th { border-bottom: 0; padding-bottom: 0; }
   .gantt { display: block; }
   .gantt li { display: grid; grid-template-columns: 1fr max-content; margin-bottom: .5rem; }
   .gantt svg, .gantt .scale { grid-column: 1 / -1; grid-row: 2; }
