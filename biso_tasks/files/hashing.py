@@ -40,7 +40,7 @@ hash_batch() {
 hash_names() {
   local code=0
   if type -P perl >/dev/null; then
-    perl -e '
+    env -u PERL5OPT -u PERL_UNICODE perl -e '
       use strict;
       my ($with, $cr) = @ARGV;
       sub fail { print STDERR @_, "\n"; exit 1 }

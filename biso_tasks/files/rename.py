@@ -24,7 +24,7 @@ __all__ = ["rename_entries"]
 # versions of mv then end well, so the tree is looked at afterwards.
 _MOVE: Final = r"""
 if [ $# = 0 ] && type -P perl >/dev/null; then
-  exec perl -e '
+  exec env -u PERL5OPT -u PERL_UNICODE perl -e '
     $/ = "\0";
     my $done = 0;
     while (defined(my $from = <STDIN>) and defined(my $to = <STDIN>)) {

@@ -28,8 +28,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["perl", "bash"])
-def by(request: pytest.FixtureRequest, hidden: Callable[[str], Path]) -> None:
-    """Who opens the files: bash is for where there is no perl."""
+def by(
+    request: pytest.FixtureRequest, hidden: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens the files: bash is for where there is no perl. That a login wants its perl to read
+    UTF-8 is its own affair."""
+    monkeypatch.setenv("PERL_UNICODE", "SDA")
     if request.param == "bash":
         hidden("perl")
 
