@@ -52,7 +52,7 @@ hash_names() {
         defined $child or fail("no new process: $!");
         if (!$child) {
           $input ? open(STDIN, "<&", $input) : open(STDIN, "<", "/dev/null");
-          open STDERR, ">", "/dev/null";
+          open STDERR, ">", "/dev/null" if !$input;  # of one file alone it says why
           exec @words, $input ? () : map { "/dev/fd/" . fileno $_ } @$files or exit 127;
         }
         local $/ = "\n";

@@ -238,13 +238,13 @@ def test_what_a_failing_disk_does_not_give_is_named(
         file = programs / program
         file.write_text(
             "#!/bin/sh\ncase $* in *dev/fd/*) exit 1 ;; esac\n"
-            "[ $# -gt 0 ] || ! head -c 6 | grep -q spoilt || exit 1\n"
+            "[ $# -gt 0 ] || ! head -c 6 | grep -q spoilt || { echo no luck >&2; exit 1; }\n"
             f'exec {shutil.which(program)} "$@"\n'
         )
         file.chmod(0o755)
     (folder / "data/Antrag Müller.pdf").write_text("spoilt")
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    with pytest.raises(Unreadable, match=r"Antrag Müller\.pdf cannot be read"):
+    with pytest.raises(Unreadable, match=r"no luck\n.*Antrag Müller\.pdf cannot be read"):
         hash_set(store, id)
 
 
