@@ -20,6 +20,25 @@ from biso_tasks.demo.php import find_php
 from biso_tasks.demo.postgres import find_binaries
 from biso_tasks.demo.process import DemoError
 
+TWO_RECIPES = """
+[site]
+name = "told"
+[environments.test]
+role = "test"
+webroot = "/nowhere/webroot"
+[recipes.good]
+help = "ends well"
+[[recipes.good.step]]
+name = "one"
+on = "test"
+run = ["true"]
+[recipes.bad]
+help = "a step fails"
+[[recipes.bad.step]]
+name = "one"
+on = "test"
+run = ["false"]
+"""
 _SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
@@ -217,3 +236,24 @@ def hidden(
         return folder
 
     return hide
+
+
+@pytest.fixture(params=["perl", "bash"])
+def hashed_by(
+    request: pytest.FixtureRequest, hidden: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens the files that are hashed: bash is for where there is no perl. That a login wants
+    its perl to read UTF-8 is its own affair."""
+    monkeypatch.setenv("PERL_UNICODE", "SDA")
+    if request.param == "bash":
+        hidden("perl")
+
+
+@pytest.fixture
+def two_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a site with a recipe that ends well and one that does not; one is in it."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "biso.toml").write_text(TWO_RECIPES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BISO_CONFIG", raising=False)
+    return tmp_path

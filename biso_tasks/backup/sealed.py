@@ -16,63 +16,48 @@ from biso_tasks.backup.sets import BackupSet
 from biso_tasks.backup.store import Store
 from biso_tasks.files.listing import Entry
 
-__all__ = ["Sealed", "sealed_file", "sealed_sums", "sealed_tree"]
-
-
-def sealed_sums(store: Store, backup: BackupSet) -> dict[str, str]:
-    """The SHA-256 of every file of the set, by its path. Raises BadSet."""
-    content = store.read_file(backup.id, SUMS)
-    if content is None or hashlib.sha256(content).hexdigest() != backup.status.sums:
-        raise _unreliable(backup, SUMS)
-    return parse_sums(content)
-
-
-def sealed_file(store: Store, backup: BackupSet, name: str) -> bytes:
-    """One document of the set. Raises BadSet where it is not what was sealed."""
-    return _checked(store, backup, name, sealed_sums(store, backup))
-
-
-def sealed_tree(store: Store, backup: BackupSet, area: str) -> tuple[Entry, ...]:
-    """What METADATA recorded of a tree, its root first. Raises BadSet."""
-    return Sealed(store, backup).tree(area)
+__all__ = ["Sealed"]
 
 
 @final
 class Sealed:
-    """The sums and trees of one set, read once for all steps that ask, also side by side: of a
-    large site each takes seconds. Raises BadSet as `sealed_sums` and `sealed_tree` do."""
+    """The documents of one set. Its sums and trees are read once for all that ask, also side by
+    side: of a large site each takes seconds. Raises BadSet for what is not what was sealed."""
 
     def __init__(self, store: Store, backup: BackupSet) -> None:
         self.backup = backup
         self._store = store
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a document asks for the sums
         self._sums: Mapping[str, str] | None = None
         self._trees: Mapping[str, tuple[Entry, ...]] | None = None
 
     def sums(self) -> Mapping[str, str]:
         """The SHA-256 of every file of the set, by its path."""
         with self._lock:
-            return self._known_sums()
+            if self._sums is None:
+                content = self._store.read_file(self.backup.id, SUMS)
+                if content is None or _sha256(content) != self.backup.status.sums:
+                    raise _unreliable(self.backup, SUMS)
+                self._sums = parse_sums(content)
+            return self._sums
+
+    def file(self, name: str) -> bytes:
+        """One document."""
+        content = self._store.read_file(self.backup.id, name)
+        if content is None or _sha256(content) != self.sums().get(name):
+            raise _unreliable(self.backup, name)
+        return content
 
     def tree(self, area: str) -> tuple[Entry, ...]:
         """What METADATA recorded of a tree, its root first."""
         with self._lock:
             if self._trees is None:
-                content = _checked(self._store, self.backup, METADATA, self._known_sums())
-                self._trees = decode(content)
+                self._trees = decode(self.file(METADATA))
             return self._trees[area]
 
-    def _known_sums(self) -> Mapping[str, str]:
-        if self._sums is None:
-            self._sums = sealed_sums(self._store, self.backup)
-        return self._sums
 
-
-def _checked(store: Store, backup: BackupSet, name: str, sums: Mapping[str, str]) -> bytes:
-    content = store.read_file(backup.id, name)
-    if content is None or hashlib.sha256(content).hexdigest() != sums.get(name):
-        raise _unreliable(backup, name)
-    return content
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _unreliable(backup: BackupSet, name: str) -> BadSet:

@@ -42,7 +42,11 @@ def tunnel(server: Server) -> AbstractContextManager[Endpoint]:
     """Where psycopg finds the server from this machine."""
     if server.prefix:
         return stdio_tunnel(server)
-    return server.host.tunnel(server.dsn.host or socket_dir(server), server.dsn.port)
+    return server.host.tunnel(_place(server), server.dsn.port)
+
+
+def _place(server: Server) -> str:
+    return server.dsn.host or socket_dir(server)
 
 
 @contextmanager
@@ -54,8 +58,8 @@ def connect(
     application_name: str = APPLICATION,
 ) -> Iterator[Connection]:
     """A psycopg connection as the application's role, UTF-8; committed on leaving unless the block
-    raised, then closed. Raises NotConnected, or DatabaseFailed for a statement of the block that
-    failed."""
+    raised, then closed. Raises NotConnected, HostError where the SSH server lets nothing through,
+    or DatabaseFailed for a statement of the block that failed."""
     import psycopg
 
     wanted = server if dbname is None else server.at(dbname)
@@ -80,7 +84,10 @@ def connect(
                 keepalives_count=6,
             )
         except psycopg.Error as error:
-            raise _explain(wanted, str(error)) from None
+            failed = _explain(wanted, str(error))
+            if failed.reason in ("unreachable", "other") and not wanted.prefix:
+                wanted.host.require_forwarding(_place(wanted), dsn.port)
+            raise failed from None
         try:
             with connection:
                 yield connection
@@ -146,8 +153,8 @@ _REASONS = (
     (
         "unreachable",
         r"Connection refused|could not connect|No such file or directory|timed? ?out|No route"
-        r"|could not translate|server closed the connection|Verbindungsaufbau abgelehnt"
-        r"|starting up",
+        r"|could not translate|server closed the connection|reset by peer|starting up"
+        r"|Verbindungsaufbau abgelehnt",
         "is PostgreSQL running there, and are host and port right?",
     ),
 )

@@ -16,7 +16,7 @@ from biso_tasks.host.explain import LOST
 from biso_tasks.host.protocol import Endpoint, Host, HostError
 from biso_tasks.host.resolve import CONNECT_TIMEOUT, ssh_environment
 
-__all__ = ["check_target", "forward", "require_forwarding"]
+__all__ = ["check_target", "forward", "require_carried"]
 
 _PROBE = 0.25  # seconds in which a server that forbids forwarding says so
 
@@ -41,8 +41,9 @@ def check_target(on: Host, host: str, port: int) -> None:
 
 @contextlib.contextmanager
 def forward(name: str, control: Path, host: str, port: int) -> Iterator[Endpoint]:
-    """A forward of the master that listens on `control`. Whether the server carries it is asked by
-    `require_forwarding`, where its first use failed."""
+    """A forward of the master that listens on `control`. Whether the server carries anything
+    through it is asked by `require_carried`, where its use failed: asking takes longer than
+    connecting."""
     # in the master's own directory, which the lifeline removes if we cannot
     directory = Path(tempfile.mkdtemp(prefix="t", dir=control.parent))
     with contextlib.ExitStack() as stack:
@@ -77,10 +78,9 @@ def _ask(control: Path, what: str, spec: str) -> str | None:
     return None if done.returncode == 0 else done.stderr.decode("utf-8", "replace").strip()
 
 
-def require_forwarding(name: str, end: Endpoint, host: str, port: int) -> None:
-    """Raises HostError where the server takes the forward `end`, and lets nothing through: to whom
-    uses it that looks like a database that closes the connection. Takes a quarter of a second when
-    all is well."""
+def require_carried(name: str, end: Endpoint, host: str, port: int) -> None:
+    """Raises HostError where the server took the forward `end` and lets nothing through. Takes a
+    quarter of a second where all is well."""
     local = Path(end.host, f".s.PGSQL.{port}")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(CONNECT_TIMEOUT)

@@ -128,6 +128,9 @@ class LocalHost:
     def tunnel(self, host: str, port: int) -> AbstractContextManager[Endpoint]:
         return contextlib.nullcontext(Endpoint(host, port))
 
+    def require_forwarding(self, host: str, port: int) -> None:
+        """Nothing is forwarded on this machine."""
+
     def reachable_from(self, other: Host) -> bool:
         """Only from itself: nothing says that this machine runs an SSH server."""
         return other.address == ""

@@ -88,6 +88,10 @@ class Host(Protocol):
         """Reach a database of this host. `host` is a name, an address, or a socket directory
         (starts with "/"). On this machine: the same place. Raises HostError."""
 
+    def require_forwarding(self, host: str, port: int) -> None:
+        """For whoever got no connection through a tunnel there: raises HostError where the SSH
+        server carries none, which looks like a database that closes the connection."""
+
     def reachable_from(self, other: Host) -> bool:
         """Whether `other` can open a batch-mode SSH connection to this host with a known key."""
 

@@ -20,7 +20,7 @@ from biso_tasks.errors import BisoError
 from biso_tasks.host.command import Command, Result, script
 from biso_tasks.host.control import ControlPlane, TimedOut
 from biso_tasks.host.explain import command_failed, ssh_failure, title
-from biso_tasks.host.forward import check_target, forward, require_forwarding
+from biso_tasks.host.forward import check_target, forward, require_carried
 from biso_tasks.host.process import Child, Lifeline, Tail, end_group, private_directory
 from biso_tasks.host.protocol import CommandFailed, Endpoint, Host, HostError
 from biso_tasks.host.resolve import (
@@ -73,7 +73,6 @@ class SshHost:
         self._opened: _Opened | None = None
         self._master: Child | None = None
         self._tunnel_lock = threading.Lock()
-        self._proven: set[Endpoint] = set()
         self._tunnels: dict[tuple[str, int], tuple[Child, Endpoint, contextlib.ExitStack]] = {}
 
     def __repr__(self) -> str:
@@ -147,17 +146,15 @@ class SshHost:
     def tunnel(self, host: str, port: int) -> Iterator[Endpoint]:
         """The local end is a socket in a directory of mode 0700: a TCP port would be open to
         every user of this machine."""
+        yield self._shared_tunnel(host, port)
+
+    def require_forwarding(self, host: str, port: int) -> None:
         end = self._shared_tunnel(host, port)
         try:
-            yield end
-        except Exception:
-            # Asking each time whether the server lets it through would take longer than connecting.
-            master = self._master
-            if end not in self._proven and master is not None and master.poll() is None:
-                require_forwarding(self._name, end, host, port)
-                self._proven.add(end)
-            raise
-        self._proven.add(end)
+            check_target(self, host, port)
+        except HostError:
+            return  # nothing is there: the tunnel is not at fault
+        require_carried(self._name, end, host, port)
 
     def _shared_tunnel(self, host: str, port: int) -> Endpoint:
         """One tunnel a database, kept until `close`: each new one costs round trips, some of them

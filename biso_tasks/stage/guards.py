@@ -109,10 +109,10 @@ def distinct(
             f"{source.name} and {target.name} are not two instances: {why}",
             hint="correct their `ssh`, `webroot` or config.php; nothing was touched",
         )
-    with ExitStack() as one, ExitStack() as other, ThreadPoolExecutor(1) as pool:
+    with ExitStack() as at_source, ExitStack() as at_target, ThreadPoolExecutor(1) as pool:
         # Beside each other: a first connection opens a tunnel on the way.
-        connecting = pool.submit(lambda: list(_connected(other, target_servers)))
-        theirs, ours = list(_connected(one, source_servers)), connecting.result()
+        connecting = pool.submit(lambda: list(_connected(at_target, target_servers)))
+        theirs, ours = list(_connected(at_source, source_servers)), connecting.result()
         for left, left_connection in theirs:
             for right, right_connection in ours:
                 if left.dsn.dbname == right.dsn.dbname and same_cluster(

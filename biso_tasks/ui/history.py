@@ -17,7 +17,7 @@ from biso_tasks.ui.report import Past, Report, load
 
 __all__ = ["Last", "last_time", "past_runs"]
 
-_LOOKED_AT: Final = 20  # journals, the newest
+_LOOKED_AT: Final = 20  # journals
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,16 @@ def past_runs(state: Path, report: Report) -> tuple[Past, ...]:
     is left out."""
     return tuple(
         Past(one.run, one.started, one.seconds, one.status, _bytes(one))
-        for one in _reports(state, report.task)
-        if one.started <= report.started and one.status != "unfinished"
+        for one in _reports(state, report.task, upto=report.run)
+        if one.status != "unfinished"
     )
 
 
-def _reports(state: Path, task: str) -> Iterator[Report]:
+def _reports(state: Path, task: str, *, upto: str = "") -> Iterator[Report]:
+    """The newest, from the run `upto` on. Ids begin with the time, so that they sort by it."""
     try:
-        for path in islice(journals(state, task), _LOOKED_AT):
+        found = (one for one in journals(state, task) if not upto or one.parent.name <= upto)
+        for path in islice(found, _LOOKED_AT):
             try:
                 yield load(path)
             except JournalError:

@@ -156,15 +156,10 @@ def test_hashing_a_set_gives_what_is_there_now(store: Store, sealed: tuple[str, 
     assert hash_set(store, id) == parse_sums((folder / "SHA256SUMS").read_bytes())
 
 
-@pytest.fixture(params=["perl", "bash"])
-def by(request: pytest.FixtureRequest, hidden: Callable[[str], Path]) -> None:
-    """Who opens the files: bash is for where there is no perl."""
-    if request.param == "bash":
-        hidden("perl")
-
-
 @pytest.fixture
-def openssl(by: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+def openssl(
+    hashed_by: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Path]:
     """Make `openssl` a shell script, `real` being the machine's. Where calls of it and of sha256sum
     are noted."""
     programs = tmp_path / "programs"
@@ -226,7 +221,7 @@ def test_an_openssl_that_is_killed_says_nothing_of_the_files(
     assert not isinstance(caught.value, Unreadable)
 
 
-@pytest.mark.usefixtures("by")
+@pytest.mark.usefixtures("hashed_by")
 def test_what_a_failing_disk_does_not_give_is_named(
     store: Store, sealed: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from biso_tasks.backup.copies import Copies, find_place
 from biso_tasks.backup.ids import BadSet, new_id
 from biso_tasks.backup.reading import reading
-from biso_tasks.backup.sealed import sealed_tree
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import verify_set
 from biso_tasks.errors import Refused
@@ -85,7 +85,7 @@ def test_a_copy_is_verified_and_read_and_nothing_is_written_there(
     assert one.id == at(19)
     with copies.lock({}), reading(copies, one.id, {}) as why:
         assert verify_set(copies, one.id) == ()
-        assert sealed_tree(copies, copies.read(one.id), "data")
+        assert Sealed(copies, copies.read(one.id)).tree("data")
     assert why == ""
     assert picture(stick) == before
     with pytest.raises(Refused, match="nothing is written there"):

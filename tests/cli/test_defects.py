@@ -15,23 +15,6 @@ from biso_tasks.cli import commands
 from biso_tasks.cli.call import Call
 from biso_tasks.values import Dsn, Secret
 
-SITE = """
-[environments.test]
-role = "test"
-webroot = "/nowhere/webroot"
-[recipes.good]
-help = "ends well"
-[[recipes.good.step]]
-name = "one"
-on = "test"
-run = ["true"]
-[recipes.bad]
-help = "a step fails"
-[[recipes.bad.step]]
-name = "one"
-on = "test"
-run = ["false"]
-"""
 TELLS = """
 import json
 from pathlib import Path
@@ -43,14 +26,6 @@ def biso_run_finished(report):
 """
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "biso.toml").write_text(SITE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BISO_CONFIG", raising=False)
-    return tmp_path
-
-
 def wrong(call: Call, number: int) -> None:
     session = call.session()
     session.keep_secret(Dsn("h", 1, "d", "u", Secret("geheim-123")))
@@ -59,13 +34,12 @@ def wrong(call: Call, number: int) -> None:
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_an_unforeseen_exception_is_one_line_and_a_document_and_no_secret(
-    site: Path,
+    two_recipes: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     verbose: bool,
 ) -> None:
-    (site / "plugins").mkdir()
-    (site / "plugins/tells.py").write_text(TELLS)
+    (two_recipes / "plugins/tells.py").write_text(TELLS)
     monkeypatch.setitem(commands._COMMANDS, "runs", wrong)
     assert commands.run("runs", {"number": "7", "json": True, "verbose": verbose}) == 1
     out, err = capfd.readouterr()
@@ -78,7 +52,7 @@ def test_an_unforeseen_exception_is_one_line_and_a_document_and_no_secret(
     assert "\n" not in error["message"] and "-v" in error["hint"]
     assert ("Traceback" in err) is verbose
     assert "geheim-123" not in out + err
-    assert json.loads((site / "plugins/told.json").read_text()) == [False, "defect"]
+    assert json.loads((two_recipes / "plugins/told.json").read_text()) == [False, "defect"]
 
 
 Broken = Callable[..., Any]
@@ -97,7 +71,7 @@ def crash(*given: Any) -> None:
 )
 @pytest.mark.parametrize(("name", "code"), [("good", 75), ("bad", 1)])
 def test_a_report_that_cannot_be_written_changes_nothing_about_how_the_run_ended(
-    site: Path,
+    two_recipes: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     fails: Broken,
@@ -118,7 +92,7 @@ def test_a_report_that_cannot_be_written_changes_nothing_about_how_the_run_ended
 
 
 def test_a_journal_that_is_full_at_the_end_does_not_unmake_the_run(
-    site: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    two_recipes: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     real = calls.Journal.write
 

@@ -11,26 +11,6 @@ import pytest
 
 from biso_tasks.cli import commands
 
-SITE = """
-[site]
-name = "told"
-[environments.test]
-role = "test"
-webroot = "/nowhere/webroot"
-[recipes.good]
-help = "ends well"
-[[recipes.good.step]]
-name = "one"
-on = "test"
-run = ["true"]
-[recipes.bad]
-help = "a step fails"
-[[recipes.bad.step]]
-name = "one"
-on = "test"
-run = ["false"]
-"""
-
 UNPLANNABLE = """
 [recipes.unplannable]
 help = "names what does not exist"
@@ -74,13 +54,14 @@ Run = Callable[..., int]
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "biso.toml").write_text(SITE)
-    (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins/tells.py").write_text(TELLS)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BISO_CONFIG", raising=False)
-    return tmp_path
+def site(two_recipes: Path) -> Path:
+    (two_recipes / "plugins/tells.py").write_text(TELLS)
+    return two_recipes
+
+
+def add(site: Path, text: str) -> None:
+    with (site / "biso.toml").open("a") as file:
+        file.write(text)
 
 
 def recipe(name: str, **options: Any) -> int:
@@ -112,7 +93,7 @@ def test_a_command_that_fails_before_its_run_is_told_with_its_error_and_no_steps
 ) -> None:
     (site / "plugins/vetoes.py").write_text(plugin)
     if name == "unplannable":
-        (site / "biso.toml").write_text(SITE + UNPLANNABLE)
+        add(site, UNPLANNABLE)
     assert recipe(name, json=True) == code
     document = json.loads(capfd.readouterr().out)
     (report,) = told(site)
@@ -137,7 +118,7 @@ def test_a_run_is_told_once_with_its_steps(site: Path, name: str, code: int, sta
 
 
 def test_looking_at_a_plan_tells_nobody(site: Path) -> None:
-    (site / "biso.toml").write_text(SITE + UNPLANNABLE)
+    add(site, UNPLANNABLE)
     assert recipe("unplannable", plan=True) == 2
     assert told(site) == []
 
@@ -152,7 +133,7 @@ WRONG = '[backup]\nkeep = { last = "seven" }\n[ssh]\nzzz = 1\n'
 
 def test_a_wrong_config_is_told_as_well(site: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """A timer's run that cannot begin: nobody looks at its terminal."""
-    (site / "biso.toml").write_text(SITE + WRONG)
+    add(site, WRONG)
     assert recipe("good", json=True) == 2
     document = json.loads(capfd.readouterr().out)
     (report,) = told(site)
@@ -164,7 +145,7 @@ def test_a_wrong_config_is_told_as_well(site: Path, capfd: pytest.CaptureFixture
 
 
 def test_of_a_config_that_is_no_toml_nobody_can_be_told(site: Path) -> None:
-    (site / "biso.toml").write_text(SITE + "[backup\n")
+    add(site, "[backup\n")
     assert recipe("good") == 2
     assert told(site) == []
 
@@ -182,7 +163,7 @@ def test_an_observer_that_raises_is_said_and_does_not_hide_why_the_command_faile
     site: Path, capfd: pytest.CaptureFixture[str], name: str, code: int, kind: str
 ) -> None:
     if name == "unplannable":
-        (site / "biso.toml").write_text(SITE + UNPLANNABLE)
+        add(site, UNPLANNABLE)
     (site / "plugins/a_broken.py").write_text(TELLS.split("    with")[0] + "    1 / 0\n")
     assert recipe(name, json=True) == code
     out, err = capfd.readouterr()

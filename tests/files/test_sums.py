@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,18 +26,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["perl", "bash"])
-def by(
-    request: pytest.FixtureRequest, hidden: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who opens the files: bash is for where there is no perl. That a login wants its perl to read
-    UTF-8 is its own affair."""
-    monkeypatch.setenv("PERL_UNICODE", "SDA")
-    if request.param == "bash":
-        hidden("perl")
-
-
-@pytest.mark.usefixtures("by")
+@pytest.mark.usefixtures("hashed_by")
 @pytest.mark.parametrize("openssl", [True, False], ids=["openssl", "coreutils"])
 def test_every_file_has_its_sum_whatever_it_is_called(
     here: Access, folder: Path, openssl: bool, monkeypatch: pytest.MonkeyPatch
@@ -60,7 +48,7 @@ def test_every_file_has_its_sum_whatever_it_is_called(
     assert "plain" not in calls.read_text(), "no name in a command line"
 
 
-@pytest.mark.usefixtures("by")
+@pytest.mark.usefixtures("hashed_by")
 def test_a_file_that_is_not_there_is_no_sum_less_but_a_failure(here: Access, folder: Path) -> None:
     entries = list_tree(here, str(folder)).entries
     (folder / "plain").unlink()

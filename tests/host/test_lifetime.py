@@ -17,7 +17,10 @@ from typing import Any
 
 import pytest
 
+from biso_tasks.database.connect import connect
+from biso_tasks.database.server import Server
 from biso_tasks.host import Host, HostError, Leg, command, hold, pipe, script
+from biso_tasks.values import Dsn, Secret
 
 pytestmark = pytest.mark.real
 
@@ -179,12 +182,17 @@ def test_a_server_that_forbids_forwarding_is_said_so(
     start_sshd: Any, connect_to: Any, echo_server: int
 ) -> None:
     host = connect_to(start_sshd(extra="AllowTcpForwarding no"))
-    with (
-        pytest.raises(HostError, match="does not forward") as failure,
-        host.tunnel("127.0.0.1", echo_server) as end,
-    ):
-        assert asked(end.host, end.port) == b"hello"
+    server = Server(host, Dsn("127.0.0.1", echo_server, "biso", "biso", Secret("x")))
+    with pytest.raises(HostError, match="does not forward") as failure, connect(server):
+        pass
     assert "AllowTcpForwarding" in failure.value.hint
+
+
+def test_a_tunnel_that_carries_or_leads_nowhere_any_more_is_not_blamed(remote: Host) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        remote.require_forwarding("127.0.0.1", port)
+    remote.require_forwarding("127.0.0.1", port)
 
 
 def test_a_tunnel_over_a_cut_link_ends_its_connections(

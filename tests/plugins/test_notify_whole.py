@@ -13,24 +13,7 @@ import pytest
 from biso_tasks.cli import commands
 
 ROOT = Path(__file__).parents[2]
-SITE = """
-[site]
-name = "told"
-[environments.test]
-role = "test"
-webroot = "/nowhere/webroot"
-[recipes.good]
-help = "ends well"
-[[recipes.good.step]]
-name = "one"
-on = "test"
-run = ["true"]
-[recipes.bad]
-help = "a step fails"
-[[recipes.bad.step]]
-name = "one"
-on = "test"
-run = ["false"]
+TARGETS = """
 [[plugins.notify.mail]]
 to = ["it@example.invalid"]
 sender = "biso@example.invalid"
@@ -69,8 +52,7 @@ pytestmark = pytest.mark.real
     ids=["success", "failure", "lock", "bad config"],
 )
 def test_whoever_is_to_be_told_is_told(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    two_recipes: Path,
     http_sink: Any,
     mail_sink: Any,
     recipe: str,
@@ -80,13 +62,11 @@ def test_whoever_is_to_be_told_is_told(
     says: str,
     pings: list[str],
 ) -> None:
-    (tmp_path / "biso.toml").write_text(SITE.format(mail=mail_sink.port, http=http_sink.url) + more)
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
+    with (two_recipes / "biso.toml").open("a") as file:
+        file.write(TARGETS.format(mail=mail_sink.port, http=http_sink.url) + more)
+    plugins = two_recipes / "plugins"
     (plugins / "notify.py").symlink_to(ROOT / "plugins/notify.py")
     (plugins / "held.py").write_text(plugin)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("BISO_CONFIG", raising=False)
     assert commands.run("recipe", {"recipe": recipe, "yes": True}) == code
     hooks = [json.loads(one.body) for one in http_sink.asked if one.path == "/hook"]
     assert [(one["text"], one["exit_code"]) for one in hooks] == [(says, code)]

@@ -108,6 +108,9 @@ class Mortal:
     def tunnel(self, host: str, port: int) -> AbstractContextManager[Endpoint]:
         return self.inner.tunnel(host, port)
 
+    def require_forwarding(self, host: str, port: int) -> None:
+        self.inner.require_forwarding(host, port)
+
     def reachable_from(self, other: Any) -> bool:
         return False
 

@@ -54,17 +54,28 @@ def test_last_time_is_the_newest_run_of_the_task_that_ended_well(
 
 def test_a_report_shows_how_the_runs_of_its_task_went_before_it(state: Path) -> None:
     report = load(state / "runs" / THIRD / FILE)
-    # Journals that are written within a second say the same time; the id has the one meant.
     report = replace(report, past=past_runs(state, report))
-    found = [(one.seconds, one.status, one.bytes) for one in report.past if one.run <= THIRD]
+    found = [(one.seconds, one.status, one.bytes) for one in report.past]
     assert found == [(3.0, "failed", 0), (2.0, "ok", 2_000_000), (1.0, "ok", 1_000_000)]
     assert "backup" not in str([one.run for one in report.past])
-    assert [one["bytes"] for one in as_json(report)["past"]][-2:] == [2_000_000, 1_000_000]
+    assert [one["bytes"] for one in as_json(report)["past"]] == [0, 2_000_000, 1_000_000]
     page, text = html(report), markdown(report)
     assert "<h2>The last runs</h2>" in page
     assert "2.0 s · 2.0 MB" in page
     assert "## The last runs" in text
     assert "| 1.0 s | 1.0 MB |" in text
+
+
+def test_an_old_run_has_those_before_it_however_many_came_after(tmp_path: Path) -> None:
+    runs = [f"20260101_0000{number:02}-refresh-test-aaaa" for number in range(30)]
+    for number, run in enumerate(runs):
+        with Journal.open(tmp_path, run) as journal:
+            journal.write("run_started", task="refresh-test", run=run, steps=[])
+            journal.write("run_finished", ok=True, status="ok", seconds=float(number))
+    report = load(tmp_path / "runs" / runs[2] / FILE)
+    assert [one.seconds for one in past_runs(tmp_path, report)] == [2.0, 1.0, 0.0]
+    newest = load(tmp_path / "runs" / runs[-1] / FILE)
+    assert [one.seconds for one in past_runs(tmp_path, newest)] == [*map(float, range(29, 9, -1))]
 
 
 def test_a_first_run_has_no_history(state: Path) -> None:

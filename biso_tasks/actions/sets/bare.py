@@ -30,7 +30,7 @@ from biso_tasks.actions.sets.restore import (
 )
 from biso_tasks.actions.staged.absent import absent_note
 from biso_tasks.backup.manifest import DatabaseDump, Manifest
-from biso_tasks.backup.sealed import sealed_file, sealed_tree
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database import bare as grounds
 from biso_tasks.database.bare import Ground
@@ -210,7 +210,7 @@ def _planned(
         host,
         environment,
         webroot,
-        sealed_file(store, backup, "config/config.php"),
+        Sealed(store, backup).file("config/config.php"),
         beside=_beside(webroot, backup.manifest),
         keys=[one.key for one in backup.manifest.databases],
         settings=settings_of(session.site, environment),
@@ -237,7 +237,7 @@ def _beside(webroot: str, manifest: Manifest) -> str:
 
 
 def _recorded(store: Store, backup: BackupSet, config: str) -> Entry | None:
-    entries = sealed_tree(store, backup, "webroot")
+    entries = Sealed(store, backup).tree("webroot")
     return next((entry for entry in entries if entry.path == config), None)
 
 

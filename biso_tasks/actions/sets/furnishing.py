@@ -12,7 +12,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.bare import Bare, BareSurvey
 from biso_tasks.actions.sets.restore import SetSurvey, survey_set
 from biso_tasks.actions.staged.work import StageWork, identity
-from biso_tasks.backup.sealed import sealed_file
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.database import bare as grounds
 from biso_tasks.errors import NeedsPerson, Refused
 from biso_tasks.hooks.types import Action, Effects
@@ -66,7 +66,7 @@ def _make_databases(context: Context[Bare], note: Callable[[], None]) -> None:
     planned = work.planned
     environment = planned.target.environment
     assert work.store is not None
-    globals_ = sealed_file(work.store, work.backup, "db/globals.sql").decode()
+    globals_ = Sealed(work.store, work.backup).file("db/globals.sql").decode()
     for number, database in enumerate(planned.stage.databases):
         ground = planned.grounds[number]
         known = any(database.server.dsn.user == user for _, user in work.made.roles)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from biso_tasks.actions.sets.restore import FromSet
 from biso_tasks.backup.manifest import Manifest
-from biso_tasks.backup.sealed import sealed_tree
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.database import bare as grounds
 from biso_tasks.database.bare import Ground
@@ -68,7 +68,8 @@ def data_is_there(
         return shell.holds_data(target, ())
     if "data" not in backup.manifest.areas:
         return shell.holds_data(target, None)
-    tops = {entry.path.partition("/")[0] for entry in sealed_tree(store, backup, "data")}
+    tree = Sealed(store, backup).tree("data")
+    tops = {entry.path.partition("/")[0] for entry in tree}
     return shell.holds_data(target, tops - {"", "tmp"})
 
 

@@ -14,7 +14,7 @@ from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.arriving import below, hold_set, require_arrived
 from biso_tasks.actions.sets.restore import FromSet, survey_set
 from biso_tasks.backup.checksums import SUMS
-from biso_tasks.backup.sealed import sealed_sums, sealed_tree
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.errors import Refused
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece
@@ -37,7 +37,7 @@ class OnePath(FromSet):
     path: str = ""
     entries: tuple[Entry, ...] = ()
     parents: dict[str, Entry] | None = None
-    sums: dict[str, str] | None = None
+    sums: Mapping[str, str] | None = None
     slot: Slot | None = None
     restored: bool = False
 
@@ -70,9 +70,9 @@ class OnePath(FromSet):
         return {**self.facts.fingerprint(), "path": (self.path, len(self.entries), self.replaced)}
 
     def _read_record(self) -> None:
-        store, backup = self.facts.store, self.backup
-        self.sums = sealed_sums(store, backup)
-        _, *tree = sealed_tree(store, backup, "data")
+        sealed = Sealed(self.facts.store, self.backup)
+        self.sums = sealed.sums()
+        _, *tree = sealed.tree("data")
         self.entries = piece_of(tree, self.path)
         if not self.entries:
             near = difflib.get_close_matches(self.path, [entry.path for entry in tree], 3)

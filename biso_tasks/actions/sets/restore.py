@@ -21,7 +21,7 @@ from biso_tasks.actions.staged.work import (
     url_note,
 )
 from biso_tasks.backup.manifest import DatabaseDump, grants_file
-from biso_tasks.backup.sealed import Sealed, sealed_file
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.backup.verify import Problem
 from biso_tasks.database import grantfile
@@ -187,7 +187,7 @@ class FromSet(StageWork):
         dump = self.facts.dumps[number]
         assert dump is not None
         name = grants_file(dump.stem)
-        text = sealed_file(self.facts.store, self.backup, name).decode("utf-8", "surrogateescape")
+        text = self.sealed.file(name).decode("utf-8", "surrogateescape")
         notes: list[str] = []
         with connect(self.stage.databases[number].staged_server, autocommit=True) as connection:
             connection.add_notice_handler(

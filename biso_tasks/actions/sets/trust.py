@@ -11,7 +11,7 @@ from biso_tasks.backup.checksums import SIGNATURE, SUMS
 from biso_tasks.backup.ids import BadSet
 from biso_tasks.backup.manifest import MANIFEST, Manifest
 from biso_tasks.backup.proof import ProofRecord
-from biso_tasks.backup.sealed import sealed_file, sealed_sums
+from biso_tasks.backup.sealed import Sealed
 from biso_tasks.backup.signature import require_signed
 from biso_tasks.backup.store import BackupSet, Store
 from biso_tasks.config.duration import duration_text
@@ -94,8 +94,7 @@ def _unproven(manifest: Manifest, proof: ProofRecord) -> str:
 def _sealed_manifest(store: Store, backup: BackupSet) -> Manifest:
     """What the manifest says, as it was sealed: a listing shows what stands there now. Raises
     BadSet."""
-    sealed_sums(store, backup)
-    found = Manifest.from_toml(sealed_file(store, backup, MANIFEST))
+    found = Manifest.from_toml(Sealed(store, backup).file(MANIFEST))
     if found != backup.manifest:
         raise BadSet(
             f"{backup.id} cannot be relied on: {MANIFEST} has changed meanwhile",
