@@ -76,7 +76,7 @@ class ControlPlane:
         try:
             channel.exec_command(line)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._lost() from error
+            raise self._lost(error) from error
         out = Gather(channel.recv, OUTPUT_LIMIT, channel.close)
         err = Gather(channel.recv_stderr, OUTPUT_LIMIT, channel.close)
         if stdin:
@@ -96,15 +96,17 @@ class ControlPlane:
         code = channel.exit_status if ended else -1
         # Without an end of file the channel did not end: the connection did
         if ended and code == -1 and not channel.eof_received:
-            raise self._lost()
+            raise self._lost("it closed the channel without an exit status")
         result = Result(code, out.bytes() if ended else b"", err.bytes() if ended else b"")
         late = timeout is not None and time.monotonic() - started >= timeout
         if not ended or (late and code in (124, 137, 143, -1)):
             raise TimedOut(result, ended)
         return result
 
-    def _lost(self) -> HostError:
-        return HostError(f"{self._name}: the connection to the host was lost", hint=LOST)
+    def _lost(self, why: object) -> HostError:
+        reason = str(why).rstrip(".") or type(why).__name__
+        message = f"{self._name}: the connection to the host was lost: {reason}"
+        return HostError(message, hint=LOST)
 
     def _open_channel(self) -> paramiko.Channel:
         import paramiko
@@ -130,7 +132,7 @@ class ControlPlane:
                 # the link was cut while nobody looked; nothing was started, so try once more
                 transport.close()
                 if reconnected:
-                    raise self._lost() from error
+                    raise self._lost(error) from error
                 reconnected = True
 
     def _transport(self) -> paramiko.Transport:

@@ -319,7 +319,9 @@ class Machine:
 
     def sessions(self) -> list[int]:
         """What runs below this sshd: connections, and what was started through them."""
-        return descendants(self.process.pid) if self.process else []
+        # The number of a server that has ended may be another process's by now.
+        running = self.process is not None and self.process.poll() is None
+        return descendants(self.process.pid) if self.process and running else []
 
     @property
     def host_key(self) -> str:

@@ -62,6 +62,8 @@ class Sshd:
 
     def sessions(self) -> list[int]:
         """The processes that sshd has forked for connections, descendants included."""
+        if self.process.poll() is not None:
+            return []  # its number may be another process's by now
         return descendants(self.process.pid)
 
     def cut(self) -> None:

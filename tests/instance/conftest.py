@@ -165,6 +165,8 @@ class Server:
 
     def end_sessions(self) -> None:
         """kill -9 for what sshd has forked; the commands of the sessions are left alone."""
+        if self.process.poll() is not None:
+            return  # its number may be another process's by now
         for pid in descendants(self.process.pid):
             try:
                 is_sshd = Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sshd")
