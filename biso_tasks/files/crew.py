@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from typing import IO, Final
@@ -47,18 +47,21 @@ class Messages:
         with pipe:
             while chunk := os.read(pipe.fileno(), 65536):
                 *lines, rest = re.split(rb"[\r\n]", rest + chunk[-65536:])
-                for line in lines:
-                    self._take(line.decode("utf-8", "replace"))
-        self._take(rest.decode("utf-8", "replace"))
+                self._take(lines)
+        self._take([rest])
 
-    def _take(self, line: str) -> None:
-        told = _PROGRESS.match(line)
-        if told is not None:
-            line = line[told.end() :].lstrip()
-            if self._progress is not None:
-                self._progress(int(re.sub(r"\D", "", told[1])))
-        if line.strip():
-            self._lines.append(line.rstrip())
+    def _take(self, lines: Sequence[bytes]) -> None:
+        sent = ""
+        for line in lines:
+            text = line.decode("utf-8", "replace")
+            told = _PROGRESS.match(text)
+            if told is not None:
+                sent, text = told[1], text[told.end() :].lstrip()
+            if text.strip():
+                self._lines.append(text.rstrip())
+        # The newest alone: rsync says it after every file, and a listener may be slow.
+        if sent and self._progress is not None:
+            self._progress(int(re.sub(r"\D", "", sent)))
 
     def lines(self, wait: float = 2.0) -> list[str]:
         self._thread.join(wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
 from biso_tasks.errors import ConfigError
@@ -43,10 +43,11 @@ class Decision:
     skip: tuple[Entry, ...]
     outside: tuple[Entry, ...]
     special: tuple[Entry, ...]
+    bytes_to_copy: int = field(init=False)  # once: it is asked for at every sign of progress
 
-    @property
-    def bytes_to_copy(self) -> int:
-        return sum(entry.size for entry in self.copy if entry.kind == "file")
+    def __post_init__(self) -> None:
+        size = sum(entry.size for entry in self.copy if entry.kind == "file")
+        object.__setattr__(self, "bytes_to_copy", size)
 
 
 def decide(
