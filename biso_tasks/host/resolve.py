@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from biso_tasks.errors import ConfigError
+from biso_tasks.host.cipher import preferred_ciphers
 from biso_tasks.host.protocol import HostError
 
 __all__ = [
@@ -129,6 +130,9 @@ def write_config(directory: Path, ssh_config: Path | None, known_hosts: Path | N
         lines.append(f'  Include "{glob.escape(str(own))}"')
     if own == users:
         lines.append("  Include /etc/ssh/ssh_config")  # -F leaves it out
+    ciphers = preferred_ciphers()
+    if ciphers:  # last: what the user's own files say comes first, and counts
+        lines += ["Host *", f"  Ciphers {ciphers}"]
     path = directory / "config"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
     path.chmod(0o600)
