@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import tempfile
@@ -194,3 +195,24 @@ def test_over_a_slow_line_a_database_comes_packed(
         before = snapshot.counts()
     with connect(target, stage) as connection:
         assert differences(before, count(connection)) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "packs", "asked"),
+    [
+        ((100e6,), False, 1),
+        ((5e6, 100e6), False, 2),  # a connection that is new grows its windows yet
+        ((5e6, 6e6), True, 2),
+        ((0.0,), False, 1),
+    ],
+)
+def test_a_link_that_looks_slow_is_measured_once_more(
+    monkeypatch: Any, seen: tuple[float, ...], packs: bool, asked: int
+) -> None:
+    rates = list(seen)
+    monkeypatch.setattr(f"{measured.__module__}._carried", lambda *_: rates.pop(0))
+    with contextlib.closing(LocalHost("here")) as here, contextlib.closing(LocalHost("on")) as on:
+        wire = measured(here, on, BIG, route="relay", cancel=threading.Event())
+    assert bool(wire.tool) is packs, wire
+    assert wire.link == max(seen)
+    assert len(rates) == len(seen) - asked

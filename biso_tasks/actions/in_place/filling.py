@@ -23,8 +23,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     facts = work.facts
     size = sum(one.bytes for one in facts.source_facts)
-    hosts = work.source_server(0).host, work.target_server(0).host
-    wire = work.wire(*hosts, size, context.cancel)
+    wire = work.wire(work.source.host, work.target.host, size, context.cancel)
     for number, database in enumerate(work.stage.databases):
         target = work.target_server(number)
         with connect(target) as connection:
@@ -64,7 +63,6 @@ def _describe_database(context: Context[Refresh]) -> Effects:
         destroys.append(
             f"everything in the database {database.live} of {work.target.name}, where it stands"
         )
-    changes += work.describe_link(sum(one.bytes for one in facts.source_facts))
     return Effects(tuple(changes), tuple(destroys))
 
 

@@ -16,7 +16,7 @@ from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.streams import how_many, worth_parting
-from biso_tasks.database.wire import PLAIN
+from biso_tasks.database.wire import PLAIN, worth_measuring
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -52,6 +52,27 @@ def _describe_open(context: Context[StageWork]) -> Effects:
     )
 
 
+def _link(context: Context[Refresh]) -> dict[str, Any]:
+    work = context.work
+    hosts = work.source.host, work.target.host
+    return {"wire": str(work.wire(*hosts, _copied_bytes(work), context.cancel))}
+
+
+def _describe_link(context: Context[Refresh]) -> Effects:
+    """It sends noise to the target and writes nothing there."""
+    work = context.work
+    if worth_measuring(_copied_bytes(work), work.facts.route):
+        return Effects(
+            changes=("nothing: measures the link with 16 MiB, twice where it looks slow",)
+        )
+    why = "both are on one machine" if work.facts.route == "local" else "so little is soon there"
+    return Effects(changes=(f"nothing: {why}",))
+
+
+def _copied_bytes(work: Refresh) -> int:
+    return sum(work.source_facts(number).bytes for number in work.copied)
+
+
 def _snapshot(context: Context[Refresh]) -> None:
     """Before any file is listed: a row may lack its file's newest version, never the file."""
     work = context.work
@@ -76,8 +97,7 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     copied = dict(zip(work.copied, work.snapshots, strict=True))
     facts = work.facts
-    size = sum(work.source_facts(number).bytes for number in copied)
-    hosts = work.source_server(0).host, work.filled_server(0).host
+    size, hosts = _copied_bytes(work), (work.source.host, work.target.host)
     wire = work.wire(*hosts, size, context.cancel)
     streams = how_many(*hosts, size)
     limits: list[Limits] = []
@@ -127,9 +147,9 @@ def _describe_database(context: Context[Refresh]) -> Effects:
             f"makes database {database.stage}, {how[database.content]} {source}"
             + (f" ({size}, route {work.facts.route})" if size else "")
         )
-    copied = sum(work.source_facts(number).bytes for number in work.copied)
-    changes += work.describe_link(copied)
-    if worth_parting(copied):
+    if worth_measuring(_copied_bytes(work), work.facts.route):
+        changes.append("packed on the way where the link is slow")
+    if worth_parting(_copied_bytes(work)):
         changes.append("in up to four streams, as the cores of both hosts allow")
     return Effects(changes=tuple(changes))
 
@@ -200,6 +220,7 @@ def _undo_snapshot(context: Context[Refresh]) -> None:
 
 ACTIONS = (
     Action("stage-open", _open, "Make an empty stage", _describe_open),
+    Action("link", _link, "Measure the link, for what to pack with", _describe_link),
     Action("snapshot", _snapshot, "Export a snapshot of the source's databases",
            _describe_snapshot, _undo_snapshot),
     Action("measure", _measure, "Count rows in that snapshot"),

@@ -20,7 +20,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.settings import Settings
 from biso_tasks.database.snapshot import Counts
 from biso_tasks.database.stage_role import left_role
-from biso_tasks.database.wire import Wire, measured, worth_measuring
+from biso_tasks.database.wire import Wire, measured
 from biso_tasks.errors import ProofFailed, Refused
 from biso_tasks.files.sync import Method
 from biso_tasks.host.protocol import Host
@@ -198,12 +198,6 @@ class StageWork(TargetWork, ABC):
     @property
     def stage(self) -> Stage:
         return without_roles(self.facts.stage) if self.handed_over else self.facts.stage
-
-    def describe_link(self, size: int) -> list[str]:
-        """What a plan says of `wire`, for a database of `size` bytes."""
-        if not worth_measuring(size, self.facts.route):
-            return []
-        return ["measures the link with 16 MiB at most, and packs where it is slow"]
 
     def wire(self, source: Host, target: Host, size: int, cancel: threading.Event) -> Wire:
         """What `size` bytes are packed with on their way between the two hosts. The link is
