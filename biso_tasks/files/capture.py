@@ -13,7 +13,15 @@ from typing import Final
 from biso_tasks.files.access import Access
 from biso_tasks.files.carry import Way, carry, keeps_owners, listed, way_between
 from biso_tasks.files.crew import Progress
-from biso_tasks.files.difference import changes, contradictions, doubtful, keepable, topmost
+from biso_tasks.files.difference import (
+    changes,
+    contradictions,
+    doubtful,
+    keepable,
+    topmost,
+    unchanged,
+)
+from biso_tasks.files.link import link_unchanged
 from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
 from biso_tasks.files.owners import make_root
 from biso_tasks.files.recorded import give_times
@@ -101,16 +109,34 @@ def capture(
     missing = [entry for entry in entries if entry.path not in kept]
     compared = doubtful(missing, before.copied) if before is not None else set()
     link_dest = None if before is None else before.place
+    same = unchanged(missing, before.copied) if before is not None else set()
     vanished, copied = carry(
         target,
         target_root,
         way,
         remove=doomed,
-        bring=[entry.path for entry in missing if entry.path not in compared],
+        bring=[e.path for e in missing if e.path not in compared and e.path not in same],
         link_dest=link_dest,
         cancel=cancel,
         progress=progress,
     )
+    if before is not None and same:
+        stored = [e for e in _stored(target, way, missing) if e.path in same]
+        unlinked = link_unchanged(
+            target, target_root, before.place, stored, owners=way.keeps, cancel=cancel
+        )
+        if unlinked:
+            more, bytes_ = carry(
+                target,
+                target_root,
+                way,
+                remove=(),
+                bring=unlinked,
+                link_dest=link_dest,
+                cancel=cancel,
+                progress=None if progress is None else _onwards(progress, copied),
+            )
+            vanished, copied = vanished + more, copied + bytes_
     if compared:
         more, bytes_ = carry(
             target,
@@ -172,8 +198,10 @@ def finish(target: Access, target_root: str, listing: Listing) -> None:
     wanted = {entry.path: entry for entry in listing.entries if entry.kind == "dir"}
     late = [
         wanted[entry.path]
-        for entry in list_tree(target, target_root, exclude=(), empty_ok=True).entries
-        if entry.kind == "dir" and entry.path in wanted and entry.mtime != wanted[entry.path].mtime
+        for entry in list_tree(
+            target, target_root, exclude=(), empty_ok=True, folders_only=True
+        ).entries
+        if entry.path in wanted and entry.mtime != wanted[entry.path].mtime
     ]
     give_times(target, target_root, late)
     top = listing.top

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.seen import Seen
 
-__all__ = ["changes", "contradictions", "doubtful", "keepable", "topmost"]
+__all__ = ["changes", "contradictions", "doubtful", "keepable", "topmost", "unchanged"]
 
 
 def keepable(
@@ -52,6 +52,14 @@ def doubtful(entries: Sequence[Entry], copied: Seen | None) -> set[str]:
         if not found.isdisjoint(names):
             found |= names
     return found
+
+
+def unchanged(entries: Sequence[Entry], copied: Seen | None) -> set[str]:
+    """The files that are certainly what was `copied`; none of those with several names, which are
+    made anew in one go."""
+    if copied is None:
+        return set()
+    return {e.path for e in entries if e.kind == "file" and e.links == 1 and copied.same(e)}
 
 
 def _content(entry: Entry, owners: bool) -> tuple[object, ...]:

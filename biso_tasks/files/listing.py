@@ -111,20 +111,22 @@ def list_tree(
     exclude: Sequence[str] = DATA_EXCLUDES,
     empty_ok: bool = False,
     closed_only: bool = False,
+    folders_only: bool = False,
 ) -> Listing:
     """Every entry below `root` that no pattern of `exclude` names. Symbolic links are not followed;
-    mounts below the root belong to the tree. With `closed_only` just those that cannot be read.
+    mounts below the root belong to the tree. With `closed_only` just those that cannot be read,
+    with `folders_only` just the directories.
 
     Raises Refused when the root is no directory, or holds nothing (unless `empty_ok`): an unmounted
     source would make an empty copy. Raises FilesError when a directory cannot be read."""
     began = _check_root(access, root)
     prune = [p.strip("/") for p in exclude if is_literal(p)]
     prune += [p.removesuffix("/**").strip("/") for p in exclude if _is_contents(p)]
-    excluded = Matcher(exclude)
+    excluded = Matcher(exclude) if exclude else None
     entries: list[Entry] = []
     top: Entry | None = None
     finder = access.host.start(
-        access.reader(_find(prune, closed_only)).within(root),
+        access.reader(_find(prune, closed_only, folders_only)).within(root),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -136,7 +138,7 @@ def list_tree(
                 top = entry
             elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
                 continue  # a link to the site's scratch space would be shared by both instances
-            elif not excluded(entry.path):
+            elif excluded is None or not excluded(entry.path):
                 entries.append(entry)
         code = finder.wait()
     finally:
@@ -182,7 +184,7 @@ def _is_contents(pattern: str) -> bool:
     return pattern.endswith("/**") and is_literal(pattern.removesuffix("/**"))
 
 
-def _find(prune: Sequence[str], closed_only: bool) -> Command:
+def _find(prune: Sequence[str], closed_only: bool, folders_only: bool) -> Command:
     """Prunes what a pattern names literally: nobody may be able to read a site's tmp."""
     words = ["env", "LC_ALL=C", "find", "."]
     for path in dict.fromkeys(prune):
@@ -190,6 +192,8 @@ def _find(prune: Sequence[str], closed_only: bool) -> Command:
         words += ["(", "-path", f"./{escaped}", "-prune", "-o", "-true", ")"]
     if closed_only:
         words += ["(", "-path", ".", "-o", "-not", "-readable", "-not", "-type", "l", ")"]
+    if folders_only:
+        words += ["-type", "d"]
     # Each branch prints a whole record: -readable does not notice that a file is gone, -printf does
     # and prints nothing then, so that a record in two parts would shift all that follow.
     readable = (

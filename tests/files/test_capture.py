@@ -20,6 +20,7 @@ import pytest
 from biso_tasks.errors import Interrupted
 from biso_tasks.files.access import Access
 from biso_tasks.files.capture import Before, Captured, capture, catch_up, check, finish
+from biso_tasks.files.carry import carry
 from biso_tasks.files.listing import FilesError, Listing, list_tree
 from biso_tasks.files.seen import Seen, seen
 from biso_tasks.host.command import command
@@ -216,6 +217,67 @@ def test_a_second_set_grows_the_disk_by_what_changed(world: World) -> None:
     assert 0 < done.copied < 80_000
     old, new = inodes(world.store / "first"), inodes(world.store / "second")
     assert [path for path in old if old[path] != new[path]] == ["many/7"]
+
+
+@pytest.fixture
+def brought(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that rsync is given."""
+    names: list[str] = []
+
+    def watched(*given: Any, **more: Any) -> Any:
+        names.extend(more["bring"])
+        return carry(*given, **more)
+
+    monkeypatch.setattr("biso_tasks.files.capture.carry", watched)
+    return names
+
+
+@pytest.mark.parametrize("world", WAYS, indirect=True)
+def test_what_was_damaged_in_the_set_before_is_brought_anew(world: World) -> None:
+    world.settle("first", world.capture("first").listing)
+    first = world.store / "first"
+    wanted = picture(world.src, world.login)
+    (first / "plain").write_bytes(b"cut")
+    (first / "quote'\"$(touch pwned)`x`").unlink()
+    os.utime(first / "umlaut-\xe4", ns=(0, 1))
+    if world.login is None:
+        (first / "#comment").chmod(0o666)
+    done = world.capture("second", "first")
+    world.settle("second", done.listing)
+    assert picture(world.store / "second") == wanted
+    old, new = inodes(first), inodes(world.store / "second")
+    assert old["with space"] == new["with space"]
+    assert done.copied > 0
+
+
+@pytest.mark.parametrize("world", WAYS, indirect=True)
+def test_unchanged_files_are_linked_without_being_compared_and_folders_are_as_they_are_now(
+    world: World, brought: list[str]
+) -> None:
+    world.settle("first", world.capture("first").listing)
+    brought.clear()
+    (world.src / "deep/er").chmod(0o711)
+    done = world.capture("second", "first")
+    world.settle("second", done.listing)
+    assert picture(world.store / "second") == picture(world.src, world.login)
+    regular = {e.path for e in done.listing.entries if e.kind == "file" and e.links == 1}
+    assert len(regular) > len(NAMES)
+    assert regular.isdisjoint(brought)
+    assert {"deep/er", "one", "deep/two", "link"} <= set(brought)
+    old, new = inodes(world.store / "first"), inodes(world.store / "second")
+    assert {path for path in regular if old[path] != new[path]} == set()
+
+
+def test_what_cannot_be_linked_is_left_to_rsync(
+    world: World, hidden: Callable[[str], Path], brought: list[str]
+) -> None:
+    world.settle("first", world.capture("first").listing)
+    brought.clear()
+    hidden("perl")
+    done = world.capture("second", "first")
+    world.settle("second", done.listing)
+    assert picture(world.store / "second") == picture(world.src)
+    assert "plain" in brought
 
 
 def rewrite(path: Path) -> None:
@@ -579,7 +641,8 @@ def test_what_is_removed_and_brought_is_named_to_no_command(
     now = world.listing()
     noted, programs = world.store.parent / "noted", world.store.parent / "bin"
     programs.mkdir()
-    for program in ("rm", "rsync", "sudo", "tar", "xargs"):
+    listing = ("rm", "rsync", "sudo", "tar", "xargs", "cp", "ln", "perl", "find", "sort", "comm")
+    for program in listing:
         file = programs / program
         real = shutil.which(program)
         file.write_text(f'#!/bin/sh\nprintf "%s\\n" "$0 $*" >>{noted}\nexec {real} "$@"\n')
@@ -589,8 +652,10 @@ def test_what_is_removed_and_brought_is_named_to_no_command(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     world.catch_up("first", then, now)
     world.settle("first", now)
+    world.settle("second", world.capture("second", "first").listing)
     said = noted.read_text()
     assert "rsync" in said
+    assert "/perl " in said, "unchanged files are linked by it"
     for name in ("with space", "deep/", "Müller", "umlaut"):
         assert name not in said, name
 

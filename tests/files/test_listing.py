@@ -98,6 +98,17 @@ def test_an_empty_or_missing_source_is_refused(here: Access, tmp_path: Path) -> 
         list_tree(here, str(tmp_path / "a.log"))
 
 
+def test_only_the_folders_are_listed_where_only_they_are_asked_for(
+    here: Access, tmp_path: Path
+) -> None:
+    (tmp_path / "a/b c").mkdir(parents=True)
+    (tmp_path / "a/file").touch()
+    (tmp_path / "link").symlink_to("a")
+    found = list_tree(here, str(tmp_path), exclude=(), folders_only=True)
+    assert [one.path for one in found.entries] == ["a", "a/b c"]
+    assert found.top.kind == "dir"
+
+
 def test_what_the_reader_may_not_read_is_known_before_the_transfer(
     lab: Any, places: tuple[Path, Path]
 ) -> None:

@@ -12,14 +12,15 @@ from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.backup import Backup
-from biso_tasks.backup.metadata import TREES
+from biso_tasks.backup.metadata import METADATA, TREES
+from biso_tasks.backup.metadata import encode as encode_metadata
 from biso_tasks.database.connect import NotConnected
 from biso_tasks.database.drain import Watch, watch
 from biso_tasks.database.snapshot import export
 from biso_tasks.errors import ProofFailed
 from biso_tasks.files.capture import Before, CaughtUp, capture, catch_up, check, finish
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
-from biso_tasks.files.seen import Seen, decode, encode
+from biso_tasks.files.seen import Seen, decode, encode, seen
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.instance.busy import busy_files
 from biso_tasks.instance.maintenance import leased
@@ -172,7 +173,7 @@ def _describe_window(context: Context[Backup]) -> Effects:
 
 
 def _check(context: Context[Backup]) -> dict[str, Any]:
-    """The trees against what was listed in the window; then the site is let go, at the latest."""
+    """The trees against what was listed in the window; what they are is written down."""
     work = context.work
     problems: list[str] = []
     for area in work.trees:
@@ -188,9 +189,25 @@ def _check(context: Context[Backup]) -> dict[str, Any]:
             hint="does something write there in spite of maintenance? the set is not kept as good; "
             "run the backup again",
         )
-    if work.maintenance == "whole":
-        _release(work)
+    work.sets.write_file(work.id, METADATA, encode_metadata(work.listings))
+    for area, listing in work.listings.items():
+        work.sets.remember(work.id, area, encode(seen(listing)))
     return {"entries": sum(len(one.entries) for one in work.listings.values())}
+
+
+def _reopen(context: Context[Backup]) -> None:
+    """With all of it in the set, the site is let go, at the latest."""
+    if context.work.maintenance == "whole":
+        _release(context.work)
+
+
+def _describe_reopen(context: Context[Backup]) -> Effects:
+    work = context.work
+    if work.maintenance != "whole":
+        return Effects(changes=("nothing: maintenance, where there was any, is over",))
+    if work.facts.in_maintenance:
+        return Effects(changes=(f"nothing: {work.target.name} stays in maintenance",))
+    return Effects(changes=(f"ends the maintenance of {work.target.name}",))
 
 
 def _take_as_copied(context: Context[Backup], area: str, place: str) -> None:
@@ -287,5 +304,6 @@ ACTIONS = (
     Action("set-window", _window, "Maintenance, snapshot, what changed of the files",
            _describe_window, _undo_window),
     Action("set-check-files", _check, "Compare the copied files with what was listed"),
+    Action("set-reopen", _reopen, "End a maintenance that covers all of it", _describe_reopen),
     Action("set-close", _close, "Let go of site and store"),
 )  # fmt: skip

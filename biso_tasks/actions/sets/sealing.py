@@ -19,7 +19,6 @@ from biso_tasks.backup.manifest import (
     Tree,
     grants_file,
 )
-from biso_tasks.backup.metadata import METADATA, encode
 from biso_tasks.database import settings
 from biso_tasks.database.admin import admin
 from biso_tasks.database.dumped_rows import lost
@@ -32,8 +31,6 @@ from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Listing
-from biso_tasks.files.seen import encode as encode_seen
-from biso_tasks.files.seen import seen
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
@@ -120,11 +117,8 @@ def _seal(context: Context[Backup]) -> dict[str, Any]:
     manifest = _manifest(work, context)
     _require_plausible(context, manifest)
     store = work.sets
-    store.write_file(work.id, METADATA, encode(work.listings))
     store.write_file(work.id, MANIFEST, manifest.as_toml())
     store.write_file(work.id, GUIDE, guide(manifest, store.set_path(work.id)))
-    for area, listing in work.listings.items():
-        store.remember(work.id, area, encode_seen(seen(listing)))
     summed = make_sums(store, work.id, work.facts.previous)
     work.sealed = store.seal(work.id, run=work.run_id)
     return {
