@@ -5,11 +5,10 @@ themselves could keep. Six NUL-terminated fields an entry, sorted by the bytes o
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from biso_tasks.backup.ids import BadSet
 from biso_tasks.files.listing import Entry, Kind, Listing
@@ -25,17 +24,21 @@ _MODE: Final = re.compile(r"[0-7]{4}", re.ASCII)
 _OWNER: Final = re.compile(r"[^:\n-][^:\n]*:[^:\n-][^:\n]*")
 _TIME: Final = re.compile(r"(-?)([0-9]{1,19})\.([0-9]{9})", re.ASCII)
 _SECOND: Final = 1_000_000_000
+_DOTS: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)")
 
 
 def encode(areas: Mapping[str, Listing]) -> bytes:
     """METADATA of the trees in `areas` (keys of TREES). Sockets, pipes and devices are left out, as
     they are in the set."""
-    rows: list[tuple[bytes, bytes]] = []
-    for area, listing in areas.items():
+    rows: list[str] = []
+    for area, listing in sorted(areas.items()):
         if area not in TREES:
             raise ValueError(f"{area} is no tree")
         entries = [entry for entry in (listing.top, *listing.entries) if entry.kind != "special"]
-        entries.sort(key=lambda entry: os.fsencode(entry.path))
+        paths = [entry.path for entry in entries]
+        raw = "\0".join(paths).encode("utf-8", "surrogateescape").split(b"\0")
+        order = dict(zip(paths, raw, strict=True))
+        entries.sort(key=lambda entry: order[entry.path])
         names = Counter((e.device, e.inode) for e in entries if e.kind == "file" and e.links > 1)
         first: dict[tuple[int, int], str] = {}
         for entry in entries:
@@ -45,12 +48,11 @@ def encode(areas: Mapping[str, Listing]) -> bytes:
                 earlier = first.setdefault((entry.device, entry.inode), path)
                 if earlier != path:
                     letter, target = "h", earlier
-            fields = (
-                *(path, letter, f"{entry.mode:04o}", f"{entry.owner}:{entry.group}"),
-                *(_time_text(entry.mtime), target),
+            time = _time_text(entry.mtime)
+            rows.append(
+                f"{path}\0{letter}\0{entry.mode:04o}\0{entry.owner}:{entry.group}\0{time}\0{target}\0"
             )
-            rows.append((os.fsencode(path), b"".join(os.fsencode(f) + b"\0" for f in fields)))
-    return b"".join(row for _, row in sorted(rows))
+    return "".join(rows).encode("utf-8", "surrogateescape")
 
 
 def decode(content: bytes) -> dict[str, tuple[Entry, ...]]:
@@ -60,19 +62,20 @@ def decode(content: bytes) -> dict[str, tuple[Entry, ...]]:
 
     Raises BadSet for anything that `encode` does not write: a path that leads out of its area, or
     through a symbolic link, must never be applied."""
-    fields = content.split(b"\0")
-    if fields.pop() != b"" or len(fields) % _FIELDS:
+    fields = content.decode("utf-8", "surrogateescape").split("\0")
+    if fields.pop() != "" or len(fields) % _FIELDS:
         raise BadSet("METADATA is cut: its last entry is not whole")
     found: dict[str, tuple[str, Entry]] = {}
     names: Counter[int] = Counter()
     before = b""
-    for number, at in enumerate(range(0, len(fields), _FIELDS), 1):
-        raw, *rest = fields[at : at + _FIELDS]
-        path = os.fsdecode(raw)
+    known = _Known({}, {})
+    columns = (fields[column::_FIELDS] for column in range(_FIELDS))
+    raws = content.split(b"\0")[::_FIELDS]
+    for number, (raw, path, *rest) in enumerate(zip(raws, *columns, strict=False), 1):
         try:
             if raw <= before:
                 raise ValueError("the path is there twice, or not in order")
-            area, entry = _entry(path, *map(os.fsdecode, rest), found=found, number=number)
+            area, entry = _entry(path, *rest, found=found, number=number, known=known)
         except ValueError as error:
             raise BadSet(f"METADATA, entry {number} ({path!r}): {error}") from error
         found[path] = (area, entry)
@@ -85,6 +88,28 @@ def decode(content: bytes) -> dict[str, tuple[Entry, ...]]:
     return {area: tuple(sorted(all_, key=lambda e: e.path)) for area, all_ in areas.items()}
 
 
+class _Known(NamedTuple):
+    """What was read of modes and owners: few of them are many entries' own."""
+
+    modes: dict[str, int]
+    owners: dict[str, tuple[str, str]]
+
+    def mode(self, text: str) -> int:
+        if text not in self.modes:
+            if not _MODE.fullmatch(text):
+                raise ValueError(f"{text!r} is no mode of four octal digits")
+            self.modes[text] = int(text, 8)
+        return self.modes[text]
+
+    def owner(self, text: str) -> tuple[str, str]:
+        if text not in self.owners:
+            if not _OWNER.fullmatch(text):
+                raise ValueError(f"{text!r} is no user:group")
+            user, group = text.split(":")
+            self.owners[text] = user, group
+        return self.owners[text]
+
+
 def _entry(
     path: str,
     letter: str,
@@ -95,6 +120,7 @@ def _entry(
     *,
     found: Mapping[str, tuple[str, Entry]],
     number: int,
+    known: _Known,
 ) -> tuple[str, Entry]:
     area, _, inner = path.partition("/")
     _check_path(path, area, inner, found)
@@ -102,36 +128,21 @@ def _entry(
         raise ValueError(f"unknown type {letter!r}")
     if not inner and letter != "d":
         raise ValueError("the root of an area is a directory")
-    if not _MODE.fullmatch(mode):
-        raise ValueError(f"{mode!r} is no mode of four octal digits")
-    if not _OWNER.fullmatch(owner):
-        raise ValueError(f"{owner!r} is no user:group")
+    bits = known.mode(mode)
+    user, group = known.owner(owner)
     if (letter in "lh") != bool(target):
         raise ValueError("a link without a target, or a target without a link")
-    user, group = owner.split(":")
-    inode = number
-    if letter == "h":
-        inode = _first_name(area, target, found)
+    inode = _first_name(area, target, found) if letter == "h" else number
+    link = target if letter == "l" else ""
     return area, Entry(
-        path=inner,
-        kind=_KINDS[letter],
-        size=0,
-        mtime=_time(time),
-        mode=int(mode, 8),
-        owner=user,
-        group=group,
-        device=0,
-        inode=inode,
-        links=1,
-        target=target if letter == "l" else "",
-        readable=True,
+        inner, _KINDS[letter], 0, _time(time), bits, user, group, 0, inode, 1, link, True
     )
 
 
 def _check_path(path: str, area: str, inner: str, found: Mapping[str, tuple[str, Entry]]) -> None:
     if area not in TREES:
         raise ValueError(f"the path is in neither of {', '.join(TREES)}")
-    if path != area and any(part in ("", ".", "..") for part in inner.split("/")):
+    if path != area and _DOTS.search(inner):
         raise ValueError("the path holds an empty part, . or ..")
     if inner:
         parent = found.get(path.rpartition("/")[0])

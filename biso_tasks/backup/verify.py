@@ -26,8 +26,7 @@ _OWN_CODES: Final = 125  # above: a signal, or a program that could not be start
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
 _WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
 _END: Final = r"""
-unpack=gzip
-if command -v pigz >/dev/null 2>&1; then unpack=pigz; fi
+for unpack in igzip pigz gzip; do ! type -P "$unpack" >/dev/null || break; done
 "$unpack" -dc -- "$1/$2" | tail -c 4096
 """
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has

@@ -24,7 +24,7 @@ from biso_tasks.database.dumps import Format
 from biso_tasks.database.extensions import comment_lost, make_extensions
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.server import Server
-from biso_tasks.database.sift import FOLD, SIFT, left_behind, rules
+from biso_tasks.database.sift import FOLDING, SIFT, left_behind, rules
 from biso_tasks.database.transfer import Leg, Route, transfer
 from biso_tasks.errors import ProofFailed, StepFailed
 from biso_tasks.host.command import Command, command, script
@@ -129,14 +129,14 @@ _AS_TEXT: Final = ("--no-owner", "--no-privileges", "--file=-")
 def _opener(target: Server, format: Format) -> tuple[str, ...]:
     """What turns the file's bytes into SQL on the target's host."""
     if format == "plain":
-        return ("gzip", "-dc")
+        return ("unpack",)
     return (*target.prefix, target.program("pg_restore"), *_AS_TEXT)
 
 
 def _fill(stage: Server, omit: Sequence[str], *opener: str) -> Command:
     loader = client_command(stage, LOAD, _SESSION, *stage.client_words("psql"))
     words = loader.words(stage.host.login)
-    return script(_FILL, FOLD, SIFT, str(len(omit)), *omit, str(len(opener)), *opener, *words)
+    return script(FOLDING + _FILL, SIFT, str(len(omit)), *omit, str(len(opener)), *opener, *words)
 
 
 def _parallel(stage: Server, restore: str, path: str, jobs: int, there: ServerFacts) -> Command:
@@ -187,12 +187,13 @@ shift
 { printf '%s\n' "$line"; "${@:1:n}" </dev/null; } | "${@:n+1}"
 """
 
-# "$1" FOLD, "$2" SIFT, "$3" how many rules follow, then those, how many words the opener has,
-# those, and psql's. On stdin the password line, then the dump. The text goes past `tail` on
-# descriptor 7. Who was ended by a broken pipe (141) is a victim.
+# "$1" SIFT, "$2" how many rules follow, then those, how many words the opener has, those, and
+# psql's. `unpack` is an opener: what the host has; pigz writes in a thread of its own. On stdin the
+# password line, then the dump. The text goes past `tail` on descriptor 7. Who was ended by a broken
+# pipe (141) is a victim.
 _FILL: Final = r"""IFS= read -r line
-fold=$1 sift=$2 n=$3
-shift 3
+sift=$1 n=$2
+shift 2
 export LC_ALL=C
 rules=("${@:1:n}")
 shift "$n"
@@ -200,9 +201,16 @@ n=$1
 shift
 open=("${@:1:n}")
 shift "$n"
+unpack() {
+  local tool
+  for tool in igzip pigz gzip; do
+    ! type -P "$tool" >/dev/null || break
+  done
+  "$tool" -dc
+}
 blame() {
   local code name
-  for name in "${open[0]##*/}" tee sed awk; do
+  for name in "${open[0]##*/}" tee fold awk; do
     code=$1
     shift
     case $code in 0 | 141) ;; *) echo "error: $name ended with $code" >&2 ;; esac
@@ -213,7 +221,7 @@ code=0
 {
   {
     printf '%s\n' "$line"
-    "${open[@]}" 7>&- | tee /dev/fd/7 | sed "$fold" 7>&- | awk "$sift" "${rules[@]}" 7>&- ||
+    "${open[@]}" 7>&- | tee /dev/fd/7 | fold 7>&- | awk "$sift" "${rules[@]}" 7>&- ||
       blame "${PIPESTATUS[@]}"
   } | "$@" 7>&- >/dev/null
 } 7>&1 | tail -c 4096 | {

@@ -2,24 +2,61 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from biso_tasks.database.sift import FOLD, SIFT, left_behind
+from biso_tasks.database.sift import FOLDING, SIFT, left_behind
 
 HEAD = b"--\n-- Name: %s; Type: X; Schema: -; Owner: -\n--\n\n"
 RULES = ("CREATE EVENT TRIGGER ", "CREATE USER MAPPING ", "SET transaction_timeout ")
 
 
 def sift(text: bytes) -> tuple[int, bytes, bytes]:
-    words = ["bash", "-o", "pipefail", "-c", 'sed "$1" | awk "${@:2}"', "x", FOLD, SIFT, *RULES]
-    done = subprocess.run(
-        words, input=text, capture_output=True, check=False, timeout=30, env={"LC_ALL": "C"}
-    )
-    return done.returncode, done.stdout, done.stderr
+    """By perl, and by sed: both give the same."""
+    line = f'{FOLDING}\nfold | awk "$@"'
+    words = ["bash", "-o", "pipefail", "-c", line, "x", SIFT, *RULES]
+    found = []
+    for path in ("/usr/bin:/bin", str(without_perl())):
+        env = {"LC_ALL": "C", "PATH": path, "PERL_UNICODE": "SDA"}
+        done = subprocess.run(
+            words, input=text, capture_output=True, check=False, timeout=30, env=env
+        )
+        found.append((done.returncode, done.stdout, done.stderr))
+    assert found[0] == found[1]
+    return found[0]
+
+
+@functools.cache
+def without_perl() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="biso-sed-"))
+    atexit.register(shutil.rmtree, folder)
+    for name in ("bash", "sed", "awk"):
+        (folder / name).symlink_to(shutil.which(name) or name)
+    return folder
+
+
+def test_perl_and_sed_cut_alike() -> None:
+    """What the filter rests on: a line of just the width is followed by an empty one."""
+    text = b"".join(b"\xe4" * n + b"\n" for n in (0, 1, 999, 1000, 1001, 2000, 2500)) + b"y" * 1000
+    for path in ("/usr/bin:/bin", str(without_perl())):
+        done = subprocess.run(
+            ["bash", "-c", f"{FOLDING}\nfold"], input=text, capture_output=True, check=True,
+            env={"LC_ALL": "C", "PATH": path},
+        )  # fmt: skip
+        lines = done.stdout.split(b"\n")
+        assert [len(line) for line in lines[:3]] == [0, 1, 999]
+        assert max(map(len, lines)) == 1000
+        assert b"".join(lines) == text.replace(b"\n", b"")
+        wanted = [1000, 0, 1000, 1, 1000, 1000, 0, 1000, 1000, 500, 1000, 0]
+        assert [len(line) for line in lines[3:]] == wanted
 
 
 _PIECES = (
