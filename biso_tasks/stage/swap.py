@@ -97,10 +97,11 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """`downtime` seconds from maintenance on to maintenance off; databases that only wait to be
-    dropped (the previous instance of last time)."""
+    """`downtime` seconds from maintenance on to maintenance off, which was at `until`; databases
+    that only wait to be dropped (the previous instance of last time)."""
 
     downtime: float
+    until: datetime
     leftover: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -158,9 +159,9 @@ def swap(
     answer = go_live(instance, intent.services, intent.in_maintenance, notes)
     if answer is not None:
         _swap_back(instance, intent, answer)
-    finished = time.monotonic()
+    finished, until = time.monotonic(), datetime.now(UTC)
     _record(instance, intent)
-    return Swapped(finished - started, leftover, tuple(notes))
+    return Swapped(finished - started, until, leftover, tuple(notes))
 
 
 def finish(instance: Instance, intent: Intent, direction: Direction) -> tuple[Direction, list[str]]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.flow.journal import JournalError, read
+from biso_tasks.ui.report_away import Served, served
 from biso_tasks.ui.report_privacy import PersonalData, personal_data
 from biso_tasks.ui.report_step import ReportError, ReportStep
 
@@ -45,7 +46,8 @@ class Report:
     going on, or was cut off; `exit_code` is None then). `facts` are those of the run as a whole,
     `risks` what a reader must know although all went well. `observers` are the listeners that
     failed. `seconds` of an unfinished run reach to its last event. `personal` is None where no copy
-    of an instance was made. `past` are the last runs of its task, itself first."""
+    of an instance was made. `past` are the last runs of its task, itself first. `served` says which
+    environment was away when; it is empty where none was."""
 
     task: str
     run: str
@@ -62,6 +64,7 @@ class Report:
     error: ReportError | None = None
     personal: PersonalData | None = None
     past: tuple[Past, ...] = ()
+    served: tuple[Served, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -115,11 +118,13 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> Report:
     for result in results:
         facts |= {key: value for key, value in result.items() if key not in facts}
     personal = personal_data(tuple(steps.values()), facts.get("proof"))
+    started = datetime.fromisoformat(start["at"]).astimezone(UTC)
+    seconds = float(end["seconds"]) if end else last - zero
     return Report(
         task=str(start["task"]),
         run=str(start["run"]),
-        started=datetime.fromisoformat(start["at"]).astimezone(UTC),
-        seconds=float(end["seconds"]) if end else last - zero,
+        started=started,
+        seconds=seconds,
         status=str(end["status"]) if end else "unfinished",
         exit_code=_exit_code(error, observers) if end else None,
         steps=tuple(steps.values()),
@@ -130,6 +135,7 @@ def from_events(events: Iterable[Mapping[str, Any]]) -> Report:
         observers=observers,
         error=error,
         personal=personal,
+        served=served(steps.values(), started, seconds),
     )
 
 
@@ -169,6 +175,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for step in report.steps
         ],
         "error": _error_json(report.error),
+        "served": [one.as_json() for one in report.served],
         "past": [
             {
                 "run": one.run,

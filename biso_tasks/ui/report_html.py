@@ -78,6 +78,7 @@ def _page(report: Report) -> Iterator[str]:
         yield "<h2>Notes</h2>"
         yield from _list(report.notes)
     yield from _gantt(report)
+    yield from _served(report)
     yield from _past(report)
     yield "<h2>Steps</h2>"
     for step in report.steps:
@@ -154,6 +155,33 @@ def _gantt(report: Report) -> Iterator[str]:
         "<span></span></li>"
     )
     yield "</ol>"
+
+
+def _served(report: Report) -> Iterator[str]:
+    """A bar an environment on the time axis of the steps, with what it was away cut out."""
+    whole = max(report.seconds, 0.001)
+    if report.served:
+        yield "<h2>What was up when</h2>"
+        yield '<ol class="gantt">'
+    for one in report.served:
+        yield "<li>"
+        yield (
+            f'<span class="name">{_text(one.environment)}</span>'
+            f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
+            f'aria-label="{_text(f"{one.environment}: {one}")}">'
+            f'<rect class="up" x="0" y="1" width="{CHART}" height="8"></rect>'
+        )
+        for away in one.away:
+            took = whole - away.since if away.seconds is None else away.seconds
+            wide = min(max(took / whole * CHART, 3.0), CHART)
+            left = min(max(away.since / whole * CHART, 0.0), CHART - wide)
+            yield (
+                f'<rect class="failed" x="{left:.1f}" y="0" width="{wide:.1f}" height="10"></rect>'
+            )
+        yield f'</svg><span class="took">{_text(str(one))}</span>'
+        yield "</li>"
+    if report.served:
+        yield "</ol>"
 
 
 def _past(report: Report) -> Iterator[str]:

@@ -49,6 +49,9 @@ def _lines(report: Report) -> Iterator[str]:
     for step in report.steps:
         took = "" if step.seconds is None else duration(step.seconds)
         yield f"| {_text(step.name)} | {_text(step.on)} | {_text(step.status)} | {took} |"
+    if report.served:
+        yield from ("", "## What was up when", "")
+        yield from (f"- {_text(one.environment)}: {_text(str(one))}" for one in report.served)
     for step in report.steps:
         details = list(_details(step))
         if details:

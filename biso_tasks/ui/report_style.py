@@ -47,6 +47,7 @@ code, .run { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .
 .gantt svg { display: block; width: 100%; height: .9rem; }
 .gantt .grid { stroke: var(--edge); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .gantt rect { fill: var(--bar); }
+.gantt rect.up { fill: var(--good); }
 .gantt rect.failed { fill: var(--bad); } .gantt rect.warn { fill: var(--warn); }
 .scale { display: flex; justify-content: space-between; }
 details { border-top: 1px solid var(--edge); padding: .5rem 0; break-inside: avoid; }

@@ -257,6 +257,9 @@ def test_maintenance_is_as_long_as_the_site_wants(local: Any, how: str) -> None:
     else:
         assert ran.json["maintenance_seconds"] >= steps["dump"]
         assert abs(ran.json["maintenance_seconds"] - visitor.away) < 0.5 * local.patience
+    report = local.run("report", "--run", ran.json["run"], "--json").json["report"]
+    spells = [spell["seconds"] for one in report["served"] for spell in one["away"]]
+    assert spells == ([] if none else [ran.json["maintenance_seconds"]])
     assert sums_pass(Path(ran.json["path"]))
     assert local.leftovers(previous=False) == []
 

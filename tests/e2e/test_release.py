@@ -131,6 +131,10 @@ def test_a_refresh_takes_the_newest_release(made: Made, world: Any) -> None:
     assert ran.json["source"] == made.id
     report = world.run("report", "--run", ran.json["run"], "--json").json["report"]
     assert report["personal_data"]["anonymised"] is True
+    (spell,) = {one["environment"]: one["away"] for one in report["served"]}["test"]
+    assert abs(spell["seconds"] - ran.json["downtime_seconds"]) < 0.01
+    swap = next(one for one in report["steps"] if one["name"] == "swap")
+    assert swap["began"] - 0.1 < spell["began"] < swap["began"] + swap["seconds"]
     assert "NOT anonymised" not in str(report["personal_data"])
     text = world.test.cluster.text(world.test.dbname)
     assert "COPY public.person " in text

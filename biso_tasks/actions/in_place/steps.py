@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from biso_tasks.actions.away import away, goes_away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import decide_files
 from biso_tasks.actions.live.refresh import Refresh
@@ -34,7 +35,7 @@ def _before(work: Refresh) -> Before:
     return work.before
 
 
-def _offline(context: Context[Refresh]) -> None:
+def _offline(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     work.require_ours()
     target = work.target
@@ -54,7 +55,9 @@ def _offline(context: Context[Refresh]) -> None:
     )
     work.before = in_place.move_to(target, before, "offline")
     work.offline_since = time.monotonic()
+    gone = goes_away(target.name)
     in_place.take_offline(target, work.stage.databases, work.before)
+    return {"away": gone}
 
 
 def _describe_offline(context: Context[Refresh]) -> Effects:
@@ -195,7 +198,7 @@ def _online(context: Context[Refresh]) -> dict[str, Any]:
         context.note(note)
     work.before = None
     work.away = time.monotonic() - work.offline_since
-    return {"downtime_seconds": round(work.away, 3)}
+    return {"downtime_seconds": round(work.away, 3), "away": away(work.target.name, work.away)}
 
 
 def _describe_online(context: Context[Refresh]) -> Effects:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from biso_tasks.actions.away import away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.backup import Backup
 from biso_tasks.backup.metadata import METADATA, TREES
@@ -116,7 +117,7 @@ def _window(context: Context[Backup]) -> dict[str, Any]:
         "changed": sum(len(one.changed) for one in done),
         "removed": sum(len(one.removed) for one in done),
         "maintenance_seconds": round(work.maintenance_seconds, 3),
-    }
+    } | _away(work)
 
 
 def _watcher(context: Context[Backup], watching: ExitStack) -> Watch | None:
@@ -195,10 +196,19 @@ def _check(context: Context[Backup]) -> dict[str, Any]:
     return {"entries": sum(len(one.entries) for one in work.listings.values())}
 
 
-def _reopen(context: Context[Backup]) -> None:
+def _reopen(context: Context[Backup]) -> dict[str, Any]:
     """With all of it in the set, the site is let go, at the latest."""
-    if context.work.maintenance == "whole":
-        _release(context.work)
+    work = context.work
+    if work.maintenance != "whole":
+        return {}
+    _release(work)
+    return {"maintenance_seconds": round(work.maintenance_seconds, 3)} | _away(work)
+
+
+def _away(work: Backup) -> dict[str, Any]:
+    """Where a maintenance of ours has ended just now."""
+    seconds = work.maintenance_seconds
+    return {"away": away(work.target.name, seconds)} if seconds else {}
 
 
 def _describe_reopen(context: Context[Backup]) -> Effects:

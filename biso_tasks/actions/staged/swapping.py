@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from biso_tasks.actions.away import away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.staged.apart import require_apart
 from biso_tasks.actions.staged.place import require_stage_place
@@ -141,7 +142,14 @@ def _swap(context: Context[StageWork]) -> dict[str, Any]:
         running=work.facts.services, in_maintenance=work.facts.in_maintenance,
         statements=work.access,
     )  # fmt: skip
-    return {"downtime_seconds": round(work.swapped.downtime, 3)}
+    return _told(work.target.name, work.swapped)
+
+
+def _told(name: str, swapped: Swapped) -> dict[str, Any]:
+    return {
+        "downtime_seconds": round(swapped.downtime, 3),
+        "away": away(name, swapped.downtime, swapped.until),
+    }
 
 
 def _describe_swap(context: Context[StageWork]) -> Effects:
@@ -184,7 +192,7 @@ def _swap_previous(context: Context[Rollback]) -> dict[str, Any]:
         rollback=True, incoming=None, areas=record.areas_of(facts.previous),
         running=facts.services, in_maintenance=facts.in_maintenance, statements={},
     )  # fmt: skip
-    return {"downtime_seconds": round(work.swapped.downtime, 3)}
+    return _told(facts.target.name, work.swapped)
 
 
 def _describe_swap_previous(context: Context[Rollback]) -> Effects:
