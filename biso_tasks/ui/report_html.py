@@ -74,6 +74,7 @@ def _page(report: Report) -> Iterator[str]:
     if report.proof is not None:
         yield "<h2>Proof</h2>"
         yield from _table((_label(key), fact(key, one)) for key, one in report.proof.items())
+    yield from _gathered(report)
     if report.notes:
         yield "<h2>Notes</h2>"
         yield from _list(report.notes)
@@ -110,14 +111,26 @@ def _cards(report: Report) -> Iterator[str]:
     ran = sum(step.status == "ok" for step in report.steps)
     cards = [("took", duration(report.seconds)), ("steps done", f"{ran} of {len(report.steps)}")]
     cards += [
-        (_label(key), fact(key, value))
+        (_label(key), "none" if value in ([], ()) else fact(key, value))
         for key, value in report.facts.items()
-        if not isinstance(value, Mapping)
+        if not (value and isinstance(value, Mapping | list | tuple))
     ]
     yield '<dl class="cards">'
     for label, value in cards:
         yield f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd></div>"
     yield "</dl>"
+
+
+def _gathered(report: Report) -> Iterator[str]:
+    """What of the run's facts is more than one: sets that are kept and why, sets that are gone."""
+    for key, value in report.facts.items():
+        if key == "proof" or not value or not isinstance(value, Mapping | list | tuple):
+            continue
+        yield f"<h2>{_text(_label(key).capitalize())}</h2>"
+        if isinstance(value, Mapping):
+            yield from _table((str(name), fact(str(name), one)) for name, one in value.items())
+        else:
+            yield from _list(fact("", one) for one in value)
 
 
 def _gantt(report: Report) -> Iterator[str]:

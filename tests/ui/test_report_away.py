@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -81,3 +82,17 @@ def test_a_run_in_which_nothing_was_away_says_nothing_of_it() -> None:
 def test_a_moment_of_a_long_run_can_be_seen() -> None:
     fact = away("test", 0.1, AT + timedelta(seconds=7200))
     assert 'width="3.0"' in html(report(("swap", "test", {"away": fact}), seconds=7200.0))
+
+
+def test_sets_that_are_kept_and_gone_are_told_one_by_one() -> None:
+    made = replace(
+        report(("prune-sets", "prod", {})),
+        facts={"removed": ["20261101_010000-prod"], "in_use": [],
+               "kept": {"20261128_010000-prod": "last, daily"}},
+    )  # fmt: skip
+    page = html(made)
+    assert "<h2>Removed</h2>\n<ul><li>20261101_010000-prod</li></ul>" in page
+    row = '<tr><th scope="row">20261128_010000-prod</th><td>last, daily</td></tr>'
+    assert f"<h2>Kept</h2>\n<table>{row}</table>" in page
+    assert "<dt>in use</dt><dd>none</dd>" in page
+    assert "<dt>removed</dt>" not in page
