@@ -79,6 +79,10 @@ def _namespaces() -> bool:
         return False
 
 
+def _chromium() -> bool:
+    return all(shutil.which(program) for program in ("chromium", "chromedriver"))
+
+
 def _locale() -> bool:
     try:
         known = subprocess.run(["locale", "-a"], capture_output=True, check=False).stdout
@@ -102,6 +106,7 @@ PARTS = {
     "rsync": Part(_program("rsync"), "apt install rsync"),
     "sudo": Part(_program("sudo"), "apt install sudo"),
     "pigz": Part(_program("pigz"), "apt install pigz"),
+    "chromium": Part(_chromium, "apt install chromium chromium-driver"),
     "poppler": Part(_program("pdftotext"), "apt install poppler-utils"),
     "openssl": Part(_program("openssl"), "apt install openssl"),
     "zsh": Part(_program("zsh"), "apt install zsh"),

@@ -9,7 +9,7 @@ __all__ = ["CSS"]
 CSS: Final = """
 :root { color-scheme: light dark; --back: #ffffff; --card: #f4f6f8; --text: #1b2733;
   --soft: #55636f; --edge: #d5dce2; --good: #1a7f4b; --bad: #b3261e; --warn: #8a5a00;
-  --still: #77838e; --bar: #2f6fb2; }
+  --still: #5f6b76; --bar: #2f6fb2; }
 @media (prefers-color-scheme: dark) {
   :root { --back: #12181e; --card: #1b242c; --text: #e4eaef; --soft: #a3b0bb; --edge: #33414d;
     --good: #5fce95; --bad: #ff8f86; --warn: #f0bd5b; --still: #8d9aa5; --bar: #6aa9e9; }
