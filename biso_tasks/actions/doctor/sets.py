@@ -44,17 +44,27 @@ def ages(sets: Iterable[StoredSet], environment: str) -> tuple[SetAge, ...]:
 
 
 def check_ages(sheet: Sheet, session: Session, name: str) -> None:
-    """What is too old, a line each, or how new the newest is."""
+    """What is too old, a line each, or how new the newest is; and where sets are made, whether the
+    next one could be."""
     found = _listed(sheet, session, name)
     if found is None:
         return
     site = session.site
-    known = ages(found, name)
-    complaints = stale(known, site.schedule.max_age, datetime.now(UTC), since=timers_since(site))
+    known, since = ages(found, name), timers_since(site)
+    if known or since is not None:
+        check_backup(sheet, session, name)
+    complaints = stale(known, site.schedule.max_age, datetime.now(UTC), since=since)
     for line in complaints:
         what, _, remedy = line.rpartition(": ")
         sheet.bad("backup sets", what or line, remedy)
-    if not complaints:
+    damaged = [one for one in found if one.state == "damaged" and one.environment == name]
+    for one in damaged:
+        sheet.bad(
+            "backup sets",
+            f"{one.id} is damaged" + (f": {one.why}" if one.why else ""),
+            "look at the disk; `biso backup` makes a new one, after which `biso prune` removes it",
+        )
+    if not complaints and not damaged:
         sheet.good("backup sets", _told(known))
 
 
