@@ -19,9 +19,11 @@ _FAST = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"  # `^`: before the othe
 
 
 def preferred_ciphers(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The value of `Ciphers` for an ssh_config, or "" where OpenSSH's own order is as good: a
-    processor without AES instructions, or an OpenSSH before 8.1 that does not know `^`."""
-    return _FAST if _has_aes(cpuinfo) and _openssh() >= (8, 1) else ""
+    """The value of `Ciphers` for an ssh_config, or "" where OpenSSH's own order is as good or all
+    that there is: a processor without AES instructions, an OpenSSH before 8.1, which does not know
+    `^`, or one that was built without these ciphers."""
+    fits = _has_aes(cpuinfo) and _openssh() >= (8, 1) and _knows(_FAST)
+    return _FAST if fits else ""
 
 
 def _has_aes(cpuinfo: Path) -> bool:
@@ -34,11 +36,22 @@ def _has_aes(cpuinfo: Path) -> bool:
 
 @functools.cache
 def _openssh() -> tuple[int, int]:
-    try:
-        said = subprocess.run(
-            ("ssh", "-V"), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
-        ).stderr
-    except (OSError, subprocess.TimeoutExpired):
-        return 0, 0  # `ssh -G`, a moment later, tells what is the matter
-    match = re.match(rb"OpenSSH_(\d+)\.(\d+)", said)
+    match = re.match(r"OpenSSH_(\d+)\.(\d+)", _said("-V"))
     return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+@functools.cache
+def _knows(ciphers: str) -> bool:
+    """A list with one that it does not know would end every `ssh`."""
+    return set(ciphers.removeprefix("^").split(",")) <= set(_said("-Q", "cipher").split())
+
+
+def _said(*words: str) -> str:
+    """Nothing where there is no `ssh`: `ssh -G`, a moment later, tells what is the matter."""
+    try:
+        done = subprocess.run(
+            ("ssh", *words), stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout + done.stderr).decode("utf-8", "replace")

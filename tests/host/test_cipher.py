@@ -28,16 +28,32 @@ def test_a_processor_with_aes_instructions_asks_for_aes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpuinfo: str, wanted: bool
 ) -> None:
     monkeypatch.setattr(cipher, "_openssh", lambda: (9, 2))
+    monkeypatch.setattr(cipher, "_knows", lambda ciphers: True)
     (tmp_path / "cpuinfo").write_text(cpuinfo)
     assert cipher.preferred_ciphers(tmp_path / "cpuinfo").startswith("^aes128-gcm") is wanted
 
 
-def test_an_openssh_that_does_not_know_the_prefix_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("version", "built"), [((8, 0), True), ((9, 2), False)])
+def test_an_openssh_that_would_stumble_over_it_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], built: bool
 ) -> None:
-    monkeypatch.setattr(cipher, "_openssh", lambda: (8, 0))
+    """Before 8.1 the prefix is a mistake, and so is a cipher that it was built without."""
+    known = f"{GCM}\naes256-gcm@openssh.com" if built else CHACHA
+    said = {"-V": f"OpenSSH_{version[0]}.{version[1]}p1 Debian", "-Q": f"aes128-ctr\n{known}\n"}
+    monkeypatch.setattr(cipher, "_said", lambda *words: said[words[0]])
+    cipher._openssh.cache_clear()
+    cipher._knows.cache_clear()
     (tmp_path / "cpuinfo").write_text(X86.format("aes "))
-    assert cipher.preferred_ciphers(tmp_path / "cpuinfo") == ""
+    try:
+        assert cipher.preferred_ciphers(tmp_path / "cpuinfo") == ""
+        said["-V"] = "OpenSSH_8.1p1"
+        said["-Q"] = f"{GCM}\naes256-gcm@openssh.com\n"
+        cipher._openssh.cache_clear()
+        cipher._knows.cache_clear()
+        assert cipher.preferred_ciphers(tmp_path / "cpuinfo") == cipher._FAST
+    finally:
+        cipher._openssh.cache_clear()
+        cipher._knows.cache_clear()
 
 
 @pytest.fixture
