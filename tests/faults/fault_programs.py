@@ -31,7 +31,7 @@ def instead(world: World, name: str, text: str) -> Iterator[None]:
             fake.unlink()
 
 
-_SAME_WORK = {"gzip": ("pigz",), "sha256sum": ("openssl",)}
+_SAME_WORK = {"gzip": ("pigz", "igzip"), "sha256sum": ("openssl",)}
 
 
 def killed_in(world: World, step: str) -> str:

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.real
 LOCK = """
 exec 9>>"$1"
 flock -n 9 || { cat "$2"; exit 75; }
-echo "held by $3" | tee "$2"
+echo "held by $3" >"$2"
+cat "$2"
 while read -r -t 60 _; do :; done
 """
 
