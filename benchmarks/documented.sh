@@ -32,14 +32,26 @@ backup() {
 }
 
 # files and dump of $SET into the test instance; it is away from the first line to the last
+# The owner may not end an autovacuum that is in it, and then nothing is dropped: whoever types this
+# waits a moment and types it again.
+anew() {
+    local try sql=(psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$TEST_PORT" -U biso_test -d postgres)
+    for try in {1..300}; do
+        "${sql[@]}" -c "DROP DATABASE IF EXISTS $1 WITH (FORCE)" 2>"$INCOMING.error" && break
+        [ "$try" -lt 300 ] || cat "$INCOMING.error" >&2
+        sleep 0.1
+    done
+    rm -f "$INCOMING.error"
+    "${sql[@]}" -c "CREATE DATABASE $1 TEMPLATE template0"
+}
+
 load() {
     cd "$TEST_WEBROOT"
     "$PHP" biso-cli maintenance on >&2
     find "$TEST_DATADIR" -mindepth 1 -maxdepth 1 ! -name maintenance.on -exec rm -rf {} +
     fetch "$SET/data/" "$TEST_DATADIR/"
     mkdir -p "$TEST_DATADIR/tmp"
-    psql -X -q -h 127.0.0.1 -p "$TEST_PORT" -U biso_test -d postgres \
-        -c "DROP DATABASE biso_test WITH (FORCE)" -c "CREATE DATABASE biso_test TEMPLATE template0"
+    anew biso_test
     gunzip -c "$1" | psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$TEST_PORT" -U biso_test -d biso_test >/dev/null
     "$PHP" biso-cli migration exec >&2
     "$PHP" biso-cli maintenance off >&2
@@ -61,8 +73,7 @@ restore() {
 
 # the bare pipe: the database alone, into a database that nobody uses
 pipe() {
-    psql -X -q -h 127.0.0.1 -p "$TEST_PORT" -U biso_test -d postgres \
-        -c "DROP DATABASE IF EXISTS bench_pipe" -c "CREATE DATABASE bench_pipe TEMPLATE template0"
+    anew bench_pipe
     prod "PGPASSFILE=$(q "$PGPASSFILE") pg_dump --no-owner --no-privileges -h 127.0.0.1 -p $PROD_PORT -U biso biso" |
         psql -X -q -1 -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$TEST_PORT" -U biso_test -d bench_pipe >/dev/null
 }
