@@ -73,11 +73,10 @@ def changes(before: Sequence[Entry], now: Sequence[Entry]) -> tuple[list[Entry],
     old = {entry.path: entry for entry in before if entry.kind != "special"}
     groups, former = _groups(now), _groups(before)
     changed: list[Entry] = []
-    staying: set[str] = set()
     for entry in now:
-        if entry.kind == "special":
+        # Production is waiting: of the many that are as they were nothing is made.
+        if entry.kind == "special" or (entry.links == 1 and old.get(entry.path) == entry):
             continue
-        staying.add(entry.path)
         names = groups.get(_inode(entry), set())
         if (
             entry.path not in old
@@ -86,6 +85,7 @@ def changes(before: Sequence[Entry], now: Sequence[Entry]) -> tuple[list[Entry],
             or not names <= former.get(_inode(entry), {entry.path})
         ):
             changed.append(entry)
+    staying = {entry.path for entry in now if entry.kind != "special"}
     return changed, [path for path in old if path not in staying]
 
 
