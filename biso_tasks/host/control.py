@@ -9,7 +9,7 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from biso_tasks.host.command import Result
 from biso_tasks.host.dial import Line, dial
@@ -173,5 +173,13 @@ def _send(channel: paramiko.Channel, data: bytes) -> None:
 
 
 def _shut(channel: paramiko.Channel) -> None:
-    with contextlib.suppress(OSError, EOFError):
-        channel.shutdown_write()
+    """End the command's input. Under the channel's lock, which paramiko's own `shutdown_write` lets
+    go before it sends: a command that had ended by then was closed in between, and for an end of
+    file of a channel that is gone sshd ends the whole connection, and all that runs over it."""
+    import paramiko
+
+    inner: Any = channel
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException), channel.lock:
+        message = inner._send_eof()
+        if message is not None:
+            inner.transport._send_user_message(message)
