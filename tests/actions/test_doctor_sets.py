@@ -101,8 +101,10 @@ def test_a_damaged_newest_set_is_not_what_a_task_could_use(world: Restored) -> N
     now = datetime.now(UTC).isoformat(timespec="seconds")
     state.write_text(f'{before}\n[damaged]\nwhen = "{now}"\nrun = "r1"\ntext = "half of it"\n')
     try:
-        (line,) = doctor(world, code=3)
+        line, damaged = doctor(world, code=3)
         assert "no good backup set at all" in line["detail"]
+        assert damaged["detail"] == f"{world.id} is damaged: half of it"
+        assert "biso backup" in damaged["remedy"]
         assert not doctor(world, "verify", code=3)[0]["ok"]
     finally:
         state.write_text(before)
