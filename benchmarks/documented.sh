@@ -1,6 +1,6 @@
 #!/bin/bash
 # The documented procedure, by hand on the machine of the test instance: what `invoke bench` compares
-# with. One of: backup, refresh, restore. Everything it needs is in the environment; benchmarks/site.py
+# with. One of: backup, refresh, restore. Everything it needs is in the environment; benchmarks/instances.py
 # sets it. Passwords are in PGPASSFILE.
 set -euo pipefail
 
@@ -31,7 +31,6 @@ backup() {
         $(q "$PHP") biso-cli maintenance off >&2"
 }
 
-# files and dump of $SET into the test instance; it is away from the first line to the last
 # The owner may not end an autovacuum that is in it, and then nothing is dropped: whoever types this
 # waits a moment and types it again.
 anew() {
@@ -45,6 +44,7 @@ anew() {
     "${sql[@]}" -c "CREATE DATABASE $1 TEMPLATE template0"
 }
 
+# files and dump of $SET into the test instance; it is away from the first line to the last
 load() {
     cd "$TEST_WEBROOT"
     "$PHP" biso-cli maintenance on >&2

@@ -14,6 +14,7 @@ from biso_tasks.backup.manifest import MANIFEST, DatabaseDump, Manifest
 from biso_tasks.backup.metadata import METADATA, TREES, decode
 from biso_tasks.backup.state import STATE, SetState
 from biso_tasks.backup.store import Store
+from biso_tasks.database.packer import UNPACKER
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
 from biso_tasks.host.command import Command, Result, script
@@ -25,10 +26,7 @@ _TRAILER: Final = b"-- PostgreSQL database dump complete"
 _OWN_CODES: Final = 125  # above: a signal, or a program that could not be started
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
 _WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
-_END: Final = r"""
-for unpack in igzip pigz gzip; do ! type -P "$unpack" >/dev/null || break; done
-"$unpack" -dc -- "$1/$2" | tail -c 4096
-"""
+_END: Final = UNPACKER + 'unpack "$1/$2" | tail -c 4096'
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
 # read it to its end, and not with --list.
 _ARCHIVE: Final = r"""

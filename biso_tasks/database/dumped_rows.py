@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from biso_tasks.database.dumps import Format
+from biso_tasks.database.packer import UNPACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Counts, label
 from biso_tasks.database.sqltext import name
@@ -17,13 +18,15 @@ __all__ = ["lost"]
 
 # $1 the dump, $2 its format, then pg_restore's words. mawk reads a line in a time that grows with
 # its square: a long row is cut first, of which only the first bytes matter.
-_COUNT: Final = r"""
+_COUNT: Final = (
+    UNPACKER
+    + r"""
 export LC_ALL=C
 read_it() {
   local file=$1 format=$2
   shift 2
   case $format in
-    plain) gzip -dc -- "$file" ;;
+    plain) unpack "$file" ;;
     custom) "$@" --file=- <"$file" ;;
     *) "$@" --file=- -- "$file" ;;
   esac
@@ -36,6 +39,7 @@ read_it "$@" | cut -b1-100000 | awk '
   END { print objects + 0 }
 '
 """
+)
 _NAME: Final = r'("(?:[^"]|"")*"|[^\s".(]+)'
 _COPY: Final = re.compile(rf"([0-9]+) COPY {_NAME}\.{_NAME} .*", re.DOTALL)
 

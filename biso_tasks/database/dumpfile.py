@@ -19,7 +19,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import DUMP, HEAD
 from biso_tasks.database.empty import staying
 from biso_tasks.database.keep import around, find_tables
-from biso_tasks.database.packer import PACKER
+from biso_tasks.database.packer import PACKER, UNPACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot, export, label
 from biso_tasks.database.transfer import Leg, transfer
@@ -58,11 +58,14 @@ shift 2
 { printf '%s\n' "$line"; "${@:1:n}"; printf '%s' "$tail"; } | "${@:n+1}"
 """
 # The whole file is read: a cut one has a beginning that is well.
-_LOOK = r"""[ -f "$1" ] || exit 66
+_LOOK = (
+    UNPACKER
+    + r"""[ -f "$1" ] || exit 66
 sha256sum <"$1" | cut -c1-64
 stat -c %s -- "$1"
-gzip -dc -- "$1" | tail -c 4096
+unpack "$1" | tail -c 4096
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

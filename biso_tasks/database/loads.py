@@ -23,6 +23,7 @@ from biso_tasks.database.copy import HEAD
 from biso_tasks.database.dumps import Format
 from biso_tasks.database.extensions import comment_lost, make_extensions
 from biso_tasks.database.facts import ServerFacts
+from biso_tasks.database.packer import UNPACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.sift import FOLDING, SIFT, left_behind, rules
 from biso_tasks.database.transfer import Leg, Route, transfer
@@ -136,7 +137,9 @@ def _opener(target: Server, format: Format) -> tuple[str, ...]:
 def _fill(stage: Server, omit: Sequence[str], *opener: str) -> Command:
     loader = client_command(stage, LOAD, _SESSION, *stage.client_words("psql"))
     words = loader.words(stage.host.login)
-    return script(FOLDING + _FILL, SIFT, str(len(omit)), *omit, str(len(opener)), *opener, *words)
+    return script(
+        UNPACKER + FOLDING + _FILL, SIFT, str(len(omit)), *omit, str(len(opener)), *opener, *words
+    )
 
 
 def _parallel(stage: Server, restore: str, path: str, jobs: int, there: ServerFacts) -> Command:
@@ -187,11 +190,13 @@ shift
 { printf '%s\n' "$line"; "${@:1:n}" </dev/null; } | "${@:n+1}"
 """
 
-# "$1" SIFT, "$2" how many rules follow, then those, how many words the opener has, those, and
-# psql's. `unpack` is an opener: what the host has; pigz writes in a thread of its own. On stdin the
-# password line, then the dump. The text goes past `tail` on descriptor 7. Who was ended by a broken
-# pipe (141) is a victim.
-_FILL: Final = r"""IFS= read -r line
+# "$1" SIFT, "$2" how many rules follow, then those, how many words the opener has (`unpack` is
+# one), those, and psql's. On stdin the password line, then the dump. The text goes past `tail` on
+# descriptor 7. Who was ended by a broken pipe (141) is a victim.
+_FILL: Final = (
+    UNPACKER
+    + FOLDING
+    + r"""IFS= read -r line
 sift=$1 n=$2
 shift 2
 export LC_ALL=C
@@ -201,13 +206,6 @@ n=$1
 shift
 open=("${@:1:n}")
 shift "$n"
-unpack() {
-  local tool
-  for tool in igzip pigz gzip; do
-    ! type -P "$tool" >/dev/null || break
-  done
-  "$tool" -dc
-}
 blame() {
   local code name
   for name in "${open[0]##*/}" tee fold awk; do
@@ -231,6 +229,7 @@ code=0
 [ "$code" != 65 ] || echo "error: the dump ends before its end" >&2
 exit "$code"
 """
+)
 
 # "$1" pg_restore, "$2" the dump, "$3" options of the session, then pg_restore's words. By catalogue
 # numbers: event triggers, publications with their tables and schemas, subscriptions.

@@ -1,11 +1,12 @@
 """Which compressor of a host writes a dump: the one that makes it smallest among those that keep up
-with what pg_dump gives, tried on the spot, as the same program is four times as fast elsewhere."""
+with what pg_dump gives, tried on the spot, as the same program is four times as fast elsewhere. And
+which one reads it."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PACKER", "TRIAL"]
+__all__ = ["PACKER", "TRIAL", "UNPACKER"]
 
 # `sample` makes some text that shrinks about as a dump does; `rate COMMAND…` prints how much of it
 # the command takes, in bytes a millisecond.
@@ -50,3 +51,15 @@ packer() {
 }
 """
 )
+
+# `unpack [FILE]`, of stdin without one: igzip takes a quarter of gzip's time; pigz writes in a
+# thread of its own.
+UNPACKER: Final = r"""
+unpack() {
+  local tool
+  for tool in igzip pigz gzip; do
+    ! type -P "$tool" >/dev/null || break
+  done
+  "$tool" -dc -- "$@"
+}
+"""

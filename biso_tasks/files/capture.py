@@ -107,53 +107,44 @@ def capture(
         remember(seen(listing, without=doomed))
     # not what is kept: rsync would chmod it in place if it had just been changed at the source
     missing = [entry for entry in entries if entry.path not in kept]
-    compared = doubtful(missing, before.copied) if before is not None else set()
-    link_dest = None if before is None else before.place
-    same = unchanged(missing, before.copied) if before is not None else set()
-    vanished, copied = carry(
-        target,
-        target_root,
-        way,
-        remove=doomed,
-        bring=[e.path for e in missing if e.path not in compared and e.path not in same],
-        link_dest=link_dest,
-        cancel=cancel,
-        progress=progress,
-    )
-    if before is not None and same:
-        stored = [e for e in _stored(target, way, missing) if e.path in same]
-        unlinked = link_unchanged(
-            target, target_root, before.place, stored, owners=way.keeps, cancel=cancel
-        )
-        if unlinked:
-            more, bytes_ = carry(
-                target,
-                target_root,
-                way,
-                remove=(),
-                bring=unlinked,
-                link_dest=link_dest,
-                cancel=cancel,
-                progress=None if progress is None else _onwards(progress, copied),
-            )
-            vanished, copied = vanished + more, copied + bytes_
-    if compared:
-        more, bytes_ = carry(
+    vanished: list[str] = []
+    copied = 0
+
+    def bring(paths: Sequence[str], remove: Sequence[str] = (), by_content: bool = False) -> None:
+        nonlocal copied
+        already = copied
+        if not paths and not remove:
+            return
+        gone, written = carry(
             target,
             target_root,
             way,
-            remove=(),
-            bring=sorted(compared),
-            link_dest=link_dest,
-            by_content=True,
+            remove=remove,
+            bring=paths,
+            link_dest=None if before is None else before.place,
+            by_content=by_content,
             cancel=cancel,
-            progress=None if progress is None else _onwards(progress, copied),
+            progress=progress and (lambda done: progress(already + done)),
         )
-        vanished, copied = vanished + more, copied + bytes_
+        vanished.extend(gone)
+        copied += written
+
+    if before is None:
+        bring([entry.path for entry in missing], doomed)
+    else:
+        compared = doubtful(missing, before.copied)
+        same = unchanged(missing, before.copied)
+        others = compared.union(entry.path for entry in same)
+        bring([entry.path for entry in missing if entry.path not in others], doomed)
+        unlinked = link_unchanged(
+            target, target_root, before.place, same, owners=way.keeps, cancel=cancel
+        )
+        bring(unlinked)
+        bring(sorted(compared), by_content=True)
     gone = set(vanished)
     arrived = replace(listing, entries=tuple(e for e in entries if e.path not in gone))
     files = sum(entry.kind == "file" for entry in arrived.entries)
-    return Captured(files, arrived.size, copied, vanished, arrived)
+    return Captured(files, arrived.size, copied, tuple(vanished), arrived)
 
 
 def catch_up(
@@ -243,10 +234,6 @@ def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entr
         entry._replace(mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)
         for entry in entries
     ]
-
-
-def _onwards(progress: Progress, already: int) -> Progress:
-    return lambda done: progress(already + done)
 
 
 def _still_there(source: Access, root: str, paths: Sequence[str]) -> list[str]:

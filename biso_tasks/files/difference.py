@@ -54,12 +54,12 @@ def doubtful(entries: Sequence[Entry], copied: Seen | None) -> set[str]:
     return found
 
 
-def unchanged(entries: Sequence[Entry], copied: Seen | None) -> set[str]:
+def unchanged(entries: Sequence[Entry], copied: Seen | None) -> list[Entry]:
     """The files that are certainly what was `copied`; none of those with several names, which are
     made anew in one go."""
     if copied is None:
-        return set()
-    return {e.path for e in entries if e.kind == "file" and e.links == 1 and copied.same(e)}
+        return []
+    return [e for e in entries if e.kind == "file" and e.links == 1 and copied.same(e)]
 
 
 def _content(entry: Entry, owners: bool) -> tuple[object, ...]:

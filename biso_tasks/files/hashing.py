@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from biso_tasks.host.command import PERL
+
 __all__ = ["HASHING"]
 
 # `hasher` says once what there is; `hash_names` reads names on stdin, each with a NUL byte behind
@@ -40,7 +42,7 @@ hash_batch() {
 hash_names() {
   local code=0
   if type -P perl >/dev/null; then
-    env -u PERL5OPT -u PERL_UNICODE perl -e '
+    @PERL@ -e '
       use strict;
       my ($with, $cr) = @ARGV;
       sub fail { print STDERR @_, "\n"; exit 1 }
@@ -123,4 +125,4 @@ hash_by_bash() {
     done
   done
 }
-"""
+""".replace("@PERL@", PERL)

@@ -14,7 +14,7 @@ from typing import Final
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew
 from biso_tasks.files.listing import Entry
-from biso_tasks.host.command import script
+from biso_tasks.host.command import PERL, script
 
 __all__ = ["link_unchanged"]
 
@@ -35,12 +35,12 @@ same=$(find "$2" -type f -printf "$facts" | sort -z | comm -z -12 - <(given "$wa
   base64 -w0) || true
 {
   comm -z -13 <(given "$same") <(given "$wanted") | paths
-  given "$same" | paths | env -u PERL5OPT -u PERL_UNICODE perl -0 -e '
+  given "$same" | paths | @PERL@ -0 -e '
     my $before = shift;
     while (<STDIN>) { chomp; link("$before/$_", $_) or print "$_\0" }
   ' -- "$2"
 } | base64 -w0
-"""
+""".replace("@PERL@", PERL)
 
 
 def link_unchanged(
@@ -56,6 +56,8 @@ def link_unchanged(
     filesystem; their folders are there. Gives the paths that could not be: they are missing there
     or other than they should be, or have as many names as the filesystem allows. `owners`: whether
     mode and owner must be the same as well. Raises FilesError, Interrupted."""
+    if not entries:
+        return ()
     what = f"linking unchanged files into {target_root} on {target.host.name}"
     records = b"".join(_record(entry, owners) for entry in entries)
     with Crew(cancel, what) as crew:

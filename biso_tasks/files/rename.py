@@ -13,7 +13,7 @@ from typing import Final
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError, Listing, list_tree
 from biso_tasks.files.owners import Owners, give
-from biso_tasks.host.command import Command, command, script
+from biso_tasks.host.command import PERL, Command, command, script
 
 __all__ = ["rename_entries"]
 
@@ -24,7 +24,7 @@ __all__ = ["rename_entries"]
 # versions of mv then end well, so the tree is looked at afterwards.
 _MOVE: Final = r"""
 if [ $# = 0 ] && type -P perl >/dev/null; then
-  exec env -u PERL5OPT -u PERL_UNICODE perl -e '
+  exec @PERL@ -e '
     $/ = "\0";
     my $done = 0;
     while (defined(my $from = <STDIN>) and defined(my $to = <STDIN>)) {
@@ -43,7 +43,7 @@ while IFS= read -r -d '' from && IFS= read -r -d '' to; do
   "$@" mv -T -n -- "$from" "$to" 2>/dev/null || { echo "$done"; exit 9; }
   done=$((done + 1))
 done
-"""
+""".replace("@PERL@", PERL)
 _LINK: Final = """
 mkdir -p -- "$1"
 number=0

@@ -1,8 +1,8 @@
 """Which cipher the bulk data of a run asks for first.
 
 OpenSSH prefers ChaCha20, which is the fastest without help. Where the processor has AES
-instructions, AES-GCM moves twice the bytes in the same time, and encryption is what a copy through
-two connections does most. Both are among the ciphers that OpenSSH offers anyway.
+instructions, AES-GCM takes half of its time for a byte, and encryption is what a copy through two
+connections does most. Both are among the ciphers that OpenSSH offers anyway.
 """
 
 from __future__ import annotations

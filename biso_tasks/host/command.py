@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
+from typing import Final
 
-__all__ = ["Command", "Result", "command", "script"]
+__all__ = ["PERL", "Command", "Result", "command", "script"]
+
+# perl, in a script's text: for what bash does file by file, or sed slowly. Debian always has it;
+# where there is none the same is done without. What a login wishes of its own perl would change how
+# names are read.
+PERL: Final = "env -u PERL5OPT -u PERL_UNICODE perl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -55,25 +55,28 @@ class Served:
 def served(steps: Iterable[ReportStep], started: datetime, seconds: float) -> tuple[Served, ...]:
     """The environments of `steps` in their order, where any of them was away. What a step took away
     and its undo brought back was away until the run ended, after `seconds`: undoing is the last
-    that a run does. Raises ValueError or KeyError for a fact that no step of ours has."""
+    that a run does. What a site's own step calls `away` may be anything, and is left alone."""
     steps = list(steps)
     found: dict[str, list[Away]] = {step.on: [] for step in steps if step.on}
     for step in steps:
-        fact = step.facts.get("away")
-        if not isinstance(fact, Mapping):
+        try:
+            environment, start, until = _read(step.facts.get("away"))
+        except (KeyError, TypeError, ValueError):
             continue
-        spells = found.setdefault(str(fact["environment"]), [])
+        spells = found.setdefault(environment, [])
         if spells and spells[-1].seconds is None:
             spells.pop()  # told when it went away; this tells when it was back
-        start = datetime.fromisoformat(str(fact["from"])).astimezone(UTC)
-        until = fact["until"]
         since = (start - started).total_seconds()
-        took = None
-        if until is not None:
-            took = (datetime.fromisoformat(str(until)) - start).total_seconds()
-        elif step.status == "undone":
+        took = None if until is None else (until - start).total_seconds()
+        if until is None and step.status == "undone":
             took = max(0.0, seconds - since)
         spells.append(Away(start, since, took))
     if not any(found.values()):
         return ()
     return tuple(Served(name, tuple(spells)) for name, spells in found.items())
+
+
+def _read(fact: Any) -> tuple[str, datetime, datetime | None]:
+    until = fact["until"]
+    start = datetime.fromisoformat(fact["from"]).astimezone(UTC)
+    return fact["environment"], start, until and datetime.fromisoformat(until).astimezone(UTC)

@@ -134,34 +134,22 @@ def _gathered(report: Report) -> Iterator[str]:
 
 
 def _gantt(report: Report) -> Iterator[str]:
-    """One bar a step. Names and times are text beside the drawing, which alone is stretched."""
+    """One bar a step."""
     drawn = [step for step in report.steps if step.began is not None]
     whole = max([report.seconds, *((step.began or 0) + (step.seconds or 0) for step in drawn)])
     if not drawn or whole <= 0:
         return
+    grid = "".join(
+        f'<line class="grid" x1="{x}" y1="0" x2="{x}" y2="10"></line>'
+        for x in range(0, CHART + 1, CHART // 4)
+    )
     yield "<h2>When</h2>"
     yield '<ol class="gantt">'
     for step in drawn:
         began, took = step.began or 0.0, step.seconds or 0.0
-        wide = max(took / whole * CHART, 3.0)
-        left = min(began / whole * CHART, CHART - wide)
         says = f"{step.name}: {step.status}, begins after {duration(began)}, takes {duration(took)}"
-        shade = CLASSES.get(step.status, "")
-        yield "<li>"
-        yield f'<span class="name">{_text(step.name)}</span>'
-        yield (
-            f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
-            f'aria-label="{_text(says)}">'
-        )
-        for quarter in range(5):
-            x = quarter * CHART // 4
-            yield f'<line class="grid" x1="{x}" y1="0" x2="{x}" y2="10"></line>'
-        yield (
-            f'<rect class="{shade}" x="{left:.1f}" y="1" width="{wide:.1f}" height="8"></rect>'
-            "</svg>"
-        )
-        yield f'<span class="took">{duration(took)}</span>'
-        yield "</li>"
+        bar = _bar(CLASSES.get(step.status, ""), began / whole, took / whole)
+        yield _row(_text(step.name), says, grid + bar, duration(took))
     yield (
         '<li aria-hidden="true" class="soft"><span></span><span class="scale"><span>0 s</span>'
         f"<span>{duration(whole / 2)}</span><span>{duration(whole)}</span></span>"
@@ -171,30 +159,19 @@ def _gantt(report: Report) -> Iterator[str]:
 
 
 def _served(report: Report) -> Iterator[str]:
-    """A bar an environment on the time axis of the steps, with what it was away cut out."""
+    """A bar an environment, as long as the run, with what it was away cut out."""
+    if not report.served:
+        return
     whole = max(report.seconds, 0.001)
-    if report.served:
-        yield "<h2>What was up when</h2>"
-        yield '<ol class="gantt">'
+    yield "<h2>What was up when</h2>"
+    yield '<ol class="gantt">'
     for one in report.served:
-        yield "<li>"
-        yield (
-            f'<span class="name">{_text(one.environment)}</span>'
-            f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
-            f'aria-label="{_text(f"{one.environment}: {one}")}">'
-            f'<rect class="up" x="0" y="1" width="{CHART}" height="8"></rect>'
-        )
+        bars = _bar("up", 0, 1)
         for away in one.away:
             took = whole - away.since if away.seconds is None else away.seconds
-            wide = min(max(took / whole * CHART, 3.0), CHART)
-            left = min(max(away.since / whole * CHART, 0.0), CHART - wide)
-            yield (
-                f'<rect class="failed" x="{left:.1f}" y="0" width="{wide:.1f}" height="10"></rect>'
-            )
-        yield f'</svg><span class="took">{_text(str(one))}</span>'
-        yield "</li>"
-    if report.served:
-        yield "</ol>"
+            bars += _bar("failed", away.since / whole, took / whole)
+        yield _row(_text(one.environment), f"{one.environment}: {one}", bars, _text(str(one)))
+    yield "</ol>"
 
 
 def _past(report: Report) -> Iterator[str]:
@@ -206,18 +183,29 @@ def _past(report: Report) -> Iterator[str]:
     yield '<ol class="gantt">'
     for one in report.past:
         moved = f" · {size(one.bytes)}" if one.bytes else ""
-        wide = max(one.seconds / longest * CHART, 3.0)
         says = f"{one.started:%Y-%m-%d %H:%M}: {one.status}, takes {duration(one.seconds)}"
-        yield "<li>"
-        yield (
-            f'<span class="name">{one.started:%Y-%m-%d %H:%M} {_status(one.status)}</span>'
-            f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
-            f'aria-label="{_text(says)}"><rect class="{CLASSES.get(one.status, "")}" x="0" y="1" '
-            f'width="{wide:.1f}" height="8"></rect></svg>'
-            f'<span class="took">{duration(one.seconds)}{moved}</span>'
-        )
-        yield "</li>"
+        bar = _bar(CLASSES.get(one.status, ""), 0, one.seconds / longest)
+        name = f"{one.started:%Y-%m-%d %H:%M} {_status(one.status)}"
+        yield _row(name, says, bar, duration(one.seconds) + moved)
     yield "</ol>"
+
+
+def _row(name: str, says: str, drawing: str, took: str) -> str:
+    """Names and times, which are markup, stand beside the drawing, which alone is stretched; it
+    `says` to whoever cannot see it what it shows."""
+    return (
+        f'<li><span class="name">{name}</span>'
+        f'<svg viewBox="0 0 {CHART} 10" preserveAspectRatio="none" role="img" '
+        f'aria-label="{_text(says)}">{drawing}</svg>'
+        f'<span class="took">{took}</span></li>'
+    )
+
+
+def _bar(shade: str, left: float, wide: float) -> str:
+    """Parts of the drawing's width; what is too short to be seen is made a little longer."""
+    width = min(max(wide * CHART, 3.0), CHART)
+    x = min(max(left * CHART, 0.0), CHART - width)
+    return f'<rect class="{shade}" x="{x:.1f}" y="1" width="{width:.1f}" height="8"></rect>'
 
 
 def _step(step: ReportStep) -> Iterator[str]:

@@ -41,6 +41,24 @@ def test_there_are_such_recipes() -> None:
     assert set(SERVING) - set(PROVING) == {"reset-test"}
 
 
+MOVING = {"measure", "originals", "stage-database", "stage-data", "stage-webroot",
+          "in-place-dump", "in-place-aside", "in-place-database", "in-place-data"}  # fmt: skip
+
+
+def test_nothing_moves_before_the_link_was_measured() -> None:
+    """Beside a copy that runs it looks slow, and then everything is packed for nothing."""
+    measuring = [recipe for recipe in RECIPES.values() if "link" in recipe.names()]
+    assert {one.name for one in measuring} == {"refresh-test", "refresh-in-place", "release"}
+    for recipe in measuring:
+        waits: dict[str, set[str]] = {}
+        for step in recipe.steps:
+            needs = step.needs or ()
+            waits[step.name] = set(needs).union(*(waits[one] for one in needs))
+        late = [step.name for step in recipe.steps if step.uses in MOVING]
+        assert len(late) >= 5
+        assert [name for name in late if "link" not in waits[name]] == []
+
+
 def _serves(recipe: Recipe) -> str:
     return "online" if "online" in recipe.names() else "swap"
 

@@ -3,7 +3,9 @@ one task."""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +14,8 @@ from restore_site import Restored
 
 from biso_tasks.actions.schedule.since import forget_timers, note_timers
 from biso_tasks.config.load import load
+from biso_tasks.host import LocalHost
+from biso_tasks.instance.lock import lock_folder
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql", "php", "rsync")]
 
@@ -93,6 +97,23 @@ def test_sets_that_grew_old_are_complaints_of_doctor_and_no_hindrance_to_a_task(
             assert doctor(world, task)[0]["ok"]
     finally:
         state.write_text(before)
+
+
+def test_a_run_that_is_at_work_is_nothing_to_mend(world: Restored) -> None:
+    """Or a monitoring system would call somebody whenever the nightly backup runs."""
+    folder = world.prod.datadir.parent / f".biso-tasks-{world.prod.datadir.name}"
+    folder.mkdir(mode=0o700)
+    owner = {"run": "r-at-work", "who": "somebody", "since": "now"}
+    try:
+        with (
+            contextlib.closing(LocalHost("prod")) as host,
+            lock_folder(host, str(folder), owner, user=None, what="prod"),
+        ):
+            checks = world.run("doctor", 0, for_="")["checks"]
+        (line,) = [one["detail"] for one in checks if one["name"] == "backup"]
+        assert line.startswith("not looked at: ") and "r-at-work" in line
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_damaged_newest_set_is_not_what_a_task_could_use(world: Restored) -> None:

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from benchmarks.command import Asked, asked, outlook, play
@@ -19,6 +20,7 @@ from benchmarks.figures import FIGURES
 from benchmarks.instances import Volume
 from benchmarks.scenes import PLAYED
 from biso_tasks.cli.tasks_site import TASKS
+from biso_tasks.demo.postgres import start_cluster
 from biso_tasks.errors import Locked, Refused, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -212,3 +214,31 @@ def test_what_a_killed_run_left_is_removed_by_clean(tmp_path: Path, holding):
     )  # fmt: skip
     assert [path.name for path in tmp_path.iterdir()] == ["old.md"]
     assert holding(tmp_path) == []
+
+
+@pytest.mark.real
+@pytest.mark.needs("postgresql", "psql")
+def test_the_documented_procedure_waits_for_whoever_it_may_not_send_away(tmp_path: Path):
+    """An autovacuum is the server's, as a superuser's session is: the owner cannot end it, and
+    DROP DATABASE fails as long as it lasts."""
+    cluster = start_cluster(tmp_path / "pg")
+    try:
+        cluster.psql("CREATE ROLE biso_test LOGIN CREATEDB PASSWORD 'a'")
+        cluster.psql("CREATE DATABASE biso_test OWNER biso_test")
+        guest = psycopg.connect(
+            host=str(cluster.socket_dir), port=cluster.port, user=cluster.superuser,
+            dbname="biso_test",
+        )  # fmt: skip
+        environ = {
+            **os.environ, "PGPASSWORD": "a", "TEST_PORT": str(cluster.port),
+            "INCOMING": str(tmp_path / "in"),
+        }  # fmt: skip
+        words = ["bash", "benchmarks/documented.sh", "anew", "biso_test"]
+        run = subprocess.Popen(words, cwd=ROOT, env=environ)
+        time.sleep(1)
+        assert run.poll() is None
+        guest.close()
+        assert run.wait(30) == 0
+        assert list(tmp_path.glob("in*")) == []
+    finally:
+        cluster.remove()

@@ -37,6 +37,8 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from set_world import forget_sets
+
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.demo.data import HARMLESS, PLANTED, log_database_sql, records
 from biso_tasks.demo.tree import write_tree
@@ -1072,3 +1074,11 @@ def plain_world(worlds: Callable[[Kind], World]) -> World:
     found = worlds("plain")
     found.reset()
     return found
+
+
+@pytest.fixture
+def local(plain_world: World) -> Iterator[World]:
+    """All on this machine, as root: the cheapest way to a set."""
+    forget_sets(plain_world)
+    yield plain_world
+    forget_sets(plain_world)

@@ -198,14 +198,6 @@ def test_the_json_document_of_a_backup_has_what_the_contract_says(made: Made) ->
         assert secret not in path.read_text()
 
 
-@pytest.fixture
-def local(plain_world: Any) -> Iterator[Any]:
-    """All on this machine, as root: the cheapest way to a set."""
-    forget_sets(plain_world)
-    yield plain_world
-    forget_sets(plain_world)
-
-
 def test_a_second_backup_grows_by_what_changed_and_leaves_the_first_alone(world: Any) -> None:
     """By the ordinary login: what it cannot own it must not chmod through a link either."""
     forget_sets(world)

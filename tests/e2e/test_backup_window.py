@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from set_world import biso, dumped, forget_sets, site
+from set_world import biso, dumped, site
 
 # Both were let in before maintenance, and take a while: an upload whose row comes later, or in no
 # database that is backed up, and a transaction.
@@ -41,14 +41,6 @@ with psycopg.connect(conninfo) as connection:
     time.sleep(1.5)
     connection.execute("INSERT INTO spur VALUES (2)")
 """
-
-
-@pytest.fixture
-def local(plain_world: Any) -> Iterator[Any]:
-    """All on this machine, as root: the cheapest way to a set."""
-    forget_sets(plain_world)
-    yield plain_world
-    forget_sets(plain_world)
 
 
 @contextlib.contextmanager

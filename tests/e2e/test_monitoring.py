@@ -3,20 +3,11 @@ has them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from set_world import biso, forget_sets, site, store_of
+from set_world import biso, site, store_of
 from test_full_disk import small_disk
-
-
-@pytest.fixture
-def local(plain_world: Any) -> Iterator[Any]:
-    forget_sets(plain_world)
-    yield plain_world
-    forget_sets(plain_world)
 
 
 def complaints(world: Any, *, code: int) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ import pytest
 from set_world import biso, blocks, contents, dumped, forget_sets, site, sums_pass
 
 SIZE, COUNT = 16384, 300
-
-
-@pytest.fixture
-def local(plain_world: Any) -> Iterator[Any]:
-    """All on this machine, as root: the cheapest way to a set."""
-    forget_sets(plain_world)
-    yield plain_world
-    forget_sets(plain_world)
 
 
 def fill(world: Any) -> Path:

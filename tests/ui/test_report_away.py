@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from biso_tasks.actions.away import away, goes_away
 from biso_tasks.ui.report import Report, as_json, from_events
 from biso_tasks.ui.report_html import html
@@ -41,7 +43,7 @@ def test_an_absence_stands_where_it_was_and_the_others_were_there() -> None:
          "away": [{"from": "2026-11-28T09:01:00Z", "began": 60.0, "seconds": 0.5}]},
     ]  # fmt: skip
     page = html(made)
-    assert '<rect class="failed" x="600.0" y="0" width="5.0" height="10">' in page
+    assert '<rect class="failed" x="600.0" y="1" width="5.0" height="8">' in page
     assert page.count('<rect class="up"') == 2
     assert "- test: away for 0.50 s at 09:01:00 UTC" in markdown(made)
     assert "- prod: never taken away by this run" in markdown(made)
@@ -52,7 +54,7 @@ def test_what_went_away_and_did_not_come_back_is_away_to_the_end() -> None:
     made = report(("offline", "test", {"away": gone}))
     assert [one.seconds for one in made.served[0].away] == [None]
     assert str(made.served[0]) == "away since 09:00:25 UTC"
-    assert 'x="250.0" y="0" width="750.0"' in html(made)
+    assert 'x="250.0" y="1" width="750.0"' in html(made)
     back = away("test", 50.0, AT + timedelta(seconds=75))
     again = report(("offline", "test", {"away": gone}), ("online", "test", {"away": back}))
     assert [(one.since, one.seconds) for one in again.served[0].away] == [(25.0, 50.0)]
@@ -77,6 +79,15 @@ def test_a_run_in_which_nothing_was_away_says_nothing_of_it() -> None:
     assert made.served == ()
     assert "What was up when" not in html(made) + markdown(made)
     assert as_json(made)["served"] == []
+
+
+@pytest.mark.parametrize(
+    "own", ["yes", {"where": "there"}, {"environment": "test", "from": "noon", "until": None}, None]
+)
+def test_what_a_site_s_own_step_calls_away_harms_no_report(own: Any) -> None:
+    made = report(("own", "test", {"away": own}))
+    assert made.served == ()
+    assert "<h3>own</h3>" in html(made)
 
 
 def test_a_moment_of_a_long_run_can_be_seen() -> None:

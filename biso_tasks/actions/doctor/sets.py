@@ -17,6 +17,7 @@ from biso_tasks.actions.sets.trust import require_released
 from biso_tasks.backup.proof import ProofRecord
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import StoredSet
+from biso_tasks.errors import Locked
 from biso_tasks.session import Session
 
 __all__ = [
@@ -116,11 +117,20 @@ def _told(known: Sequence[SetAge]) -> str:
 
 
 def check_backup(sheet: Sheet, session: Session, name: str) -> None:
-    """Whether a backup could begin now: what its own survey refuses is a line."""
+    """Whether a backup could begin now: what its own survey refuses is a line. That a run is at
+    work at this moment is nothing to mend, and no reason to wake somebody at night."""
     work = Backup(
         session, "doctor", "doctor", places={"source": name}, store=own_store(session, name)
     )
-    sheet.guard("backup", work.look_again, f"one could begin now, into {session.site.backup.path}")
+
+    def could() -> str:
+        try:
+            work.look_again()
+        except Locked as error:
+            return f"not looked at: {error.message}"
+        return f"one could begin now, into {session.site.backup.path}"
+
+    sheet.attempt("backup", could, str)
 
 
 def _moment(mark: Mark | None) -> datetime | None:
