@@ -120,12 +120,24 @@ _VALUE = re.compile(
 )
 
 
-# libpq gives no SQLSTATE for a refused connection, and servers speak their own language
+# libpq gives no SQLSTATE for a refused connection, and servers speak their own language. In a hint
+# {user} and {dbname} are names as SQL quotes them.
 _REASONS = (
     (
         "password",
         r"password authentication failed|Passwort-Authentifizierung|no password supplied",
-        "the password in config.php is not the one that the server knows",
+        "write the password that the server knows into config.php, or give the role the one that "
+        "stands there: `\\password {user}` in psql, as an administrator of that server",
+    ),
+    (
+        "full",
+        r"too many connections for role|zu viele Verbindungen für Rolle",
+        "`ALTER ROLE {user} CONNECTION LIMIT -1` there, or end its idle sessions",
+    ),
+    (
+        "full",
+        r"too many connections for database|zu viele Verbindungen für Datenbank",
+        "`ALTER DATABASE {dbname} CONNECTION LIMIT -1` there, or end idle sessions",
     ),
     (
         "full",
@@ -134,14 +146,25 @@ _REASONS = (
     ),
     (
         "denied",
-        r"no pg_hba\.conf entry|Peer authentication failed|permission denied for database"
-        r"|kein pg_hba\.conf-Eintrag|keine Berechtigung",
-        "pg_hba.conf or the database's CONNECT privilege does not let this role in",
+        r"permission denied for database|keine Berechtigung für Datenbank",
+        "`GRANT CONNECT ON DATABASE {dbname} TO {user}` there",
+    ),
+    (
+        "denied",
+        r"no pg_hba\.conf entry|pg_hba\.conf rejects|kein pg_hba\.conf-Eintrag"
+        r"|pg_hba\.conf lehnt|Peer authentication failed|Peer-Authentifizierung",
+        "put `{rule}` above what refuses it in pg_hba.conf there, then `SELECT pg_reload_conf()`",
     ),
     (
         "role",
-        r"role \".*\" (does not exist|is not permitted)|Rolle ».*« existiert nicht",
-        "create the role, or correct the user",
+        r"role \".*\" is not permitted to log in|Rolle ».*« hat keine Berechtigung zum Einloggen",
+        "`ALTER ROLE {user} LOGIN` there, or correct the user in config.php",
+    ),
+    (
+        "role",
+        r"role \".*\" does not exist|Rolle ».*« existiert nicht",
+        "correct the user in config.php, or `CREATE ROLE {user} LOGIN` there with the password "
+        "that stands in it",
     ),
     (
         "database",
@@ -175,5 +198,21 @@ def _explain(server: Server, text: str) -> NotConnected:
     return NotConnected(
         f"cannot connect to database {dsn.dbname!r} as {dsn.user!r} at {where}: {said}",
         reason=reason,
-        hint=hint,
+        hint=hint.format(user=_name(dsn.user), dbname=_name(dsn.dbname), rule=_rule(server, text)),
     )
+
+
+def _name(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _rule(server: Server, said: str) -> str:
+    """The line of pg_hba.conf that lets the application in, to the stages that it makes as well:
+    `said` names the address that the server sees it come from."""
+    names = f"all {_name(server.dsn.user)}"
+    address = re.search(r"(?:host|Host|für Host) [\"»]([0-9A-Fa-f:.]+)[\"«]", said)
+    if address is None:
+        return f"local {names} scram-sha-256"
+    width = 128 if ":" in address[1] else 32
+    return f"host {names} {address[1]}/{width} scram-sha-256"

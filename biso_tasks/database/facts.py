@@ -44,8 +44,9 @@ class ServerFacts:
     """`version` is server_version_num (150018); `provider` is "c", "i" or "b" (libc, ICU, builtin);
     `available` are the extensions a database here can have, with whether they are trusted;
     `locales` the libc collations and `icu` whether the server knows ICU; `clients` the usable
-    client programs, those on the PATH first; `connections_left` for this role; `hidden` the tables
-    of which it may not see every row."""
+    client programs, those on the PATH first; `connections_left` for this role, `role_limited` where
+    it is the role's own limit that counts; `hidden` the tables of which it may not see every
+    row."""
 
     server: str
     version: int
@@ -73,6 +74,7 @@ class ServerFacts:
     event_triggers: tuple[str, ...]
     prepared: int
     hidden: tuple[str, ...] = ()
+    role_limited: bool = False
 
     @property
     def major(self) -> int:
@@ -202,9 +204,14 @@ def _read(
                       WHERE backend_type = 'client backend' OR backend_type IS NULL)::int,
                   (SELECT count(*) FROM pg_largeobject_metadata)::int,
                   (SELECT count(*) FROM pg_prepared_xacts
-                    WHERE database = current_database())::int"""
+                    WHERE database = current_database())::int,
+                  (SELECT rolconnlimit - (SELECT count(*) FROM pg_stat_activity
+                                           WHERE usename = rolname)::int
+                     FROM pg_roles WHERE rolname = current_user AND NOT rolsuper
+                      AND rolconnlimit >= 0)"""
     ).fetchone()
     assert numbers is not None
+    free, of_role = numbers[0], numbers[3]
     hidden = connection.execute(
         """SELECT oid::regclass::text FROM pg_class
             WHERE relrowsecurity AND row_security_active(oid) ORDER BY 1"""
@@ -233,7 +240,8 @@ def _read(
         icu=any(row[1] == "i" for row in collations),
         databases=frozenset(row[0] for row in databases),
         clients=clients,
-        connections_left=numbers[0],
+        connections_left=free if of_role is None else min(free, of_role),
+        role_limited=of_role is not None and of_role < free,
         large_objects=numbers[1],
         prepared=numbers[2],
         event_triggers=tuple(row[0] for row in triggers),

@@ -140,17 +140,27 @@ def _placing(source: ServerFacts, target: ServerFacts, stage: str, locale: str |
             f"a database {stage!r} exists already on {target.server}: another run's stage, or a "
             "leftover; `recover` removes it"
         )
-    if target.connections_left < 4:
-        found.append(
-            f"the server of {target.server} has {target.connections_left} connections left and 4 "
-            "are needed: end idle sessions, or raise max_connections"
-        )
+    found += _connections(target)
     if target.prepared:
         found.append(
             f"{target.prepared} prepared transactions hold {target.dbname!r} on {target.server}, "
             "so it cannot be renamed: COMMIT PREPARED or ROLLBACK PREPARED them"
         )
     return found
+
+
+def _connections(target: ServerFacts) -> list[str]:
+    if target.connections_left >= 4:
+        return []
+    if target.role_limited:
+        return [
+            f"the role {target.role!r} has {target.connections_left} connections left on "
+            f'{target.server} and 4 are needed: `ALTER ROLE "{target.role}" CONNECTION LIMIT -1`'
+        ]
+    return [
+        f"the server of {target.server} has {target.connections_left} connections left and 4 are "
+        "needed: end idle sessions, or raise max_connections"
+    ]
 
 
 def check_in_place(
@@ -200,11 +210,7 @@ def check_in_place(
                 f"{target.server}: create it in {target.dbname!r}"
             )
     found += [f"{one} in {target.dbname!r} on {target.server}" for one in obstacles]
-    if target.connections_left < 4:
-        found.append(
-            f"the server of {target.server} has {target.connections_left} connections left and 4 "
-            "are needed: end idle sessions, or raise max_connections"
-        )
+    found += _connections(target)
     if target.prepared:
         found.append(
             f"{target.prepared} prepared transactions hold {target.dbname!r} on {target.server}: "

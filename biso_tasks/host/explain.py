@@ -12,11 +12,13 @@ from biso_tasks.host.protocol import CommandFailed, HostError, Unreachable
 
 __all__ = [
     "LOST",
+    "changed_hint",
     "command_failed",
     "keyscan_hint",
     "no_authentication",
     "no_connection",
     "ssh_failure",
+    "sudo_refusal",
     "title",
     "without_code",
 ]
@@ -27,6 +29,7 @@ _SUDO_PASSWORD = re.compile(
     r"sudo: (a password is required|a terminal is required|no tty present|"
     r".*interactive authentication)"
 )
+_SUDO_UNKNOWN = re.compile(r"sudo: unknown user")
 _SUDO_DENIED = re.compile(r"user \S+ is not allowed to execute '(.+?)' as|may not run sudo on")
 _NOT_FOUND = re.compile(
     r"(?:line \d+|sh: \d+|bash|sudo|timeout|env): (?:failed to run command )?"
@@ -55,22 +58,9 @@ def command_failed(
     """The error for a command that ended with an unexpected code. `locate` gives a program's
     absolute path on the host (for the sudoers line), "" if it is not there."""
     said = result.error.replace("\r", "")
+    if refused := sudo_refusal(host, login, command, result, locate):
+        return refused
     sudo = command.words(login)[:1] == ("sudo",) and command.argv[:1] != ("sudo",)
-    denied = _SUDO_DENIED.search(said)
-    if _SUDO_PASSWORD.search(said) or denied:
-        program = command.argv[0] if command.cwd is None else "bash"
-        path = program
-        if denied and denied.group(1):
-            path = denied.group(1).split()[0]
-        elif not program.startswith("/") and locate is not None:
-            path = locate(program) or program
-        target = command.user or "root"
-        return CommandFailed(
-            f"{host}: sudo does not let {login} run `{program}` as {target} without a password",
-            result=result,
-            hint=f"add to /etc/sudoers.d/biso on {host} (with visudo): "
-            f"{login} ALL=({target}) NOPASSWD: {path}",
-        )
     missing = _NOT_FOUND.search(said)
     if result.code == 127 or (sudo and result.code == 1 and missing):
         program = missing.group(1) if missing else command.words(login)[0]
@@ -95,6 +85,43 @@ def command_failed(
     )
 
 
+def sudo_refusal(
+    host: str,
+    login: str,
+    command: Command,
+    result: Result,
+    locate: Callable[[str], str] | None = None,
+) -> CommandFailed | None:
+    """The error where sudo did not run the command at all, None where it did. `locate` as in
+    `command_failed`."""
+    if result.code == 0 or command.words(login)[:1] != ("sudo",):
+        return None
+    said = result.error.replace("\r", "")
+    target = command.user or "root"
+    if _SUDO_UNKNOWN.search(said):
+        return CommandFailed(
+            f"{host}: there is no user {target!r} there to run commands as",
+            result=result,
+            hint="correct `run_as` of this environment in biso.toml: the user that PHP runs as "
+            "there, such as www-data",
+        )
+    denied = _SUDO_DENIED.search(said)
+    if not denied and not _SUDO_PASSWORD.search(said):
+        return None
+    program = command.argv[0] if command.cwd is None else "bash"
+    path = program
+    if denied and denied.group(1):
+        path = denied.group(1).split()[0]
+    elif not program.startswith("/") and locate is not None:
+        path = locate(program) or program
+    return CommandFailed(
+        f"{host}: sudo does not let {login} run `{program}` as {target} without a password",
+        result=result,
+        hint=f"add to /etc/sudoers.d/biso on {host} (with visudo): "
+        f"{login} ALL=({target}) NOPASSWD: {path}; `biso doctor` prints all lines that are needed",
+    )
+
+
 def no_connection(host: str, where: str, reason: str) -> Unreachable:
     """The error for a TCP connection that could not be made; `reason` as the system says it."""
     lower = reason.lower()
@@ -116,8 +143,29 @@ def no_authentication(host: str, where: str, tried: Sequence[str], why: str = ""
         + (f" ({why})" if why else "")
         + "; tried: "
         + (", ".join(tried) or "no key at all"),
-        hint="put the public key into ~/.ssh/authorized_keys there, load an encrypted key with "
-        "ssh-add, or name the right user and IdentityFile in the ssh_config",
+        hint=f"`{_copy_id(where, tried)}` puts your public key there, where you have another way "
+        "in; `ssh-add` loads an encrypted one; User and IdentityFile in the ssh_config name others",
+    )
+
+
+def _copy_id(where: str, tried: Sequence[str]) -> str:
+    """`where` is user@host:port, or without the port."""
+    found = re.fullmatch(r"(.+):(\d+)", where)
+    place, port = (found[1], found[2]) if found else (where, "22")
+    key = next((one.removeprefix("key ") for one in tried if one.startswith("key ")), "")
+    words = ["ssh-copy-id", *(["-i", f"{key}.pub"] if key else [])]
+    return shlex.join([*words, *(["-p", port] if port != "22" else []), place])
+
+
+def changed_hint(lookup: str, files: Sequence[str]) -> str:
+    """What to do about a key that is not the known one any more, for the name under which it is
+    looked up."""
+    name = re.sub(r"^(?!\[)(.+):(?!22$)(\d+)$", r"[\1]:\2", lookup).removesuffix(":22")
+    file = f" -f {shlex.quote(files[0])}" if files else ""
+    return (
+        "this can be an attack: ask the administrator of that machine. Only where the new "
+        f"fingerprint is confirmed: `ssh-keygen -R {shlex.quote(name)}{file}` forgets the old one; "
+        + keyscan_hint(name, files)
     )
 
 
@@ -154,8 +202,7 @@ def ssh_failure(host: str, where: str, said: str, files: Sequence[str] = ()) -> 
             f"{host}: the SSH host key of {where} has changed"
             + (f": it offers {offered.group(1)}" if offered else "")
             + (f", another one is in {place.group(1)} line {place.group(2)}" if place else ""),
-            hint="this can be an attack. Ask the administrator of that machine; only if the new "
-            "fingerprint is confirmed, replace that line",
+            hint=changed_hint(re.sub(r"^.*@", "", where), [place.group(1)] if place else files),
         )
     if match := re.search(r"No (\S+) host key is known for (\S+)", said):
         name = match.group(2)
@@ -169,8 +216,10 @@ def ssh_failure(host: str, where: str, said: str, files: Sequence[str] = ()) -> 
             hint="see " + (", ".join(files) or "the known_hosts file in use"),
         )
     if match := re.search(r"(\S+@\S+?): Permission denied \((.+?)\)", said):
+        # Without its port; where it is a jump host's name, that is all there is.
+        here = match.group(1)
         return no_authentication(
-            host, match.group(1), [f"what ssh -v {where} lists"], f"it accepts {match.group(2)}"
+            host, where if where.startswith(f"{here}:") else here, [f"what ssh -v {where} lists"], f"it accepts {match.group(2)}"
         )
     if match := re.search(r"connect to host (\S+) port (\d+): (.+)", said):
         return no_connection(

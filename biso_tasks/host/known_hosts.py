@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from biso_tasks.errors import Refused
-from biso_tasks.host.explain import keyscan_hint
+from biso_tasks.host.explain import changed_hint, keyscan_hint
 
 __all__ = ["KnownKey", "fingerprint", "judge", "look_up"]
 
@@ -96,8 +96,7 @@ def judge(
                 f"{host}: the SSH host key of {where} has changed: it offers "
                 f"{fingerprint(blob)}, but {key.file} line {key.line} says "
                 f"{fingerprint(key.blob)} ({kind})",
-                hint="this can be an attack. Ask the administrator of that machine; only if the "
-                "new fingerprint is confirmed, replace that line",
+                hint=changed_hint(lookup, [key.file]),
             )
     hint = keyscan_hint(lookup, files)
     if any(key.marker == "CA" for key in known):

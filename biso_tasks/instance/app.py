@@ -4,12 +4,14 @@ the host itself or in a Docker compose service that sees other paths.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import StepFailed, plain
 from biso_tasks.host.command import Command, Result
+from biso_tasks.host.explain import sudo_refusal
 from biso_tasks.host.protocol import CommandFailed, Host
 from biso_tasks.instance.migration_list import MigrationList, is_text, read_list
 
@@ -46,21 +48,28 @@ class App:
         timeout: float | None = 60,
     ) -> Result:
         """Run PHP in the webroot. Raises CommandFailed."""
-        return self._run((*self.environment.php, *arguments), stdin, ok, timeout)
+        return self.host.run(self.php_command(*arguments), stdin=stdin, ok=ok, timeout=timeout)
 
     def cli(self, *arguments: str, timeout: float | None = 3600) -> Result:
         """Run `biso-cli` in the webroot; raises StepFailed with the first line that it printed."""
         words = (*self.environment.biso_cli, *arguments)
         try:
-            return self._run(words, b"", (0,), timeout)
+            return self.host.run(self._command(words), timeout=timeout)
         except CommandFailed as error:
+            command = self._command(words)
+            refused = sudo_refusal(self.host.name, self.host.login, command, error.result)
+            if refused is not None:
+                raise refused from error
             said = _said(error.result)
             raise StepFailed(
                 f"{self.environment.name}: biso-cli {' '.join(arguments)} failed in {self.webroot} "
                 f"(exit {error.result.code}): {said}",
-                hint=f"try it there as {self.environment.run_as or self.host.login}; biso_cli in "
-                "biso.toml says how it is started",
+                hint=self._by_hand(*arguments),
             ) from error
+
+    def php_command(self, *arguments: str) -> Command:
+        """What `php` starts."""
+        return self._command((*self.environment.php, *arguments))
 
     def cli_command(self, *arguments: str) -> Command:
         """`biso-cli` as it would be run now, for a process on the host that runs it later."""
@@ -79,8 +88,7 @@ class App:
             raise StepFailed(
                 f"{self.environment.name}: biso-cli migration list printed what is no text, in "
                 f"{self.webroot}: {_short(text)!r}",
-                hint=f"try it there as {self.environment.run_as or self.host.login}; biso_cli in "
-                "biso.toml says how it is started",
+                hint=self._by_hand("migration", "list"),
             )
         return read_list(text, dict(self.environment.texts).get("no_migrations"))
 
@@ -108,10 +116,13 @@ class App:
         """BISO's own anonymizer; it refuses by itself wherever env is not dev."""
         self.cli("anonymizer", "anonymize", "--do-it", timeout=None)
 
-    def _run(
-        self, words: Sequence[str], stdin: bytes, ok: Sequence[int] | None, timeout: float | None
-    ) -> Result:
-        return self.host.run(self._command(words), stdin=stdin, ok=ok, timeout=timeout)
+    def _by_hand(self, *arguments: str) -> str:
+        words = shlex.join((*self.environment.biso_cli, *arguments))
+        who = self.environment.run_as or self.host.login
+        return (
+            f"run it there as {who}: `cd {shlex.quote(self.inside)} && {words}`; it is started as "
+            f"environments.{self.environment.name}.biso_cli says"
+        )
 
     def _command(self, words: Sequence[str]) -> Command:
         environment = self.environment
@@ -137,8 +148,11 @@ class App:
 
 
 def _said(result: Result) -> str:
+    """The last line of what it complained about, or of what it printed: of libpq's lines the one
+    that says what went wrong."""
     for text in (result.error, result.out.decode("utf-8", "replace")):
-        said = _short(text, last=True)
+        faults = [line for line in text.splitlines() if "FATAL:" in line or "ERROR:" in line]
+        said = _short(faults[0] if faults else text, last=True)
         if said:
             return said
     return "it printed nothing"

@@ -20,6 +20,7 @@ from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import App
+from biso_tasks.instance.unanswered import closed_config, require_ran
 from biso_tasks.values import Dsn, Secret
 
 __all__ = ["Facts", "leaves", "read_facts", "read_planned"]
@@ -97,10 +98,8 @@ def read_facts(app: App, environment: Environment, *, overrides: bool = True) ->
     arguments = _arguments(environment, f"{app.inside}/{environment.config}", word)
     result = app.php(*arguments, stdin=_stub(), ok=None)
     if result.code == 66 and b"biso-unreadable" in result.err:
-        raise Refused(
-            f"{where} cannot be read",
-            hint="check webroot, config and run_as of this environment in biso.toml",
-        )
+        raise closed_config(app)
+    require_ran(app, result, *arguments)
     remedy = "mend the file; biso-cli cannot run with it either"
     facts = _judge(result, word, environment, where, overrides, "", remedy)
     if facts.datadir.startswith("/"):

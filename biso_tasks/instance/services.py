@@ -4,6 +4,7 @@ started in reverse; what did not run before does not run afterwards.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -55,14 +56,24 @@ def _is_running(host: Host, environment: Environment, name: str) -> bool:
         # is-active: 0 active, 3 inactive, 4 no such unit. Asking needs no sudo.
         result = host.run(Command(("systemctl", "is-active", "--", name)), ok=None)
         if result.code == 4 or result.text == "unknown":
+            near = _near(host, name)
             raise StepFailed(
-                f"{environment.name}: there is no service {name!r} on this host",
+                f"{environment.name}: there is no service {name!r} on this host"
+                + (f" (did you mean {near!r}?)" if near else ""),
                 hint=f"correct environments.{environment.name}.services.stop in biso.toml",
             )
         return result.text in {"active", "activating", "reloading"}
     if not services.status_command:
         return True
     return host.run(_command(environment, _fill(services.status_command, name)), ok=None).code == 0
+
+
+def _near(host: Host, name: str) -> str:
+    """The running service whose name resembles `name` most, "" for none."""
+    words = ("systemctl", "list-units", "--type=service", "--plain", "--no-legend", "--no-pager")
+    lines = host.run(Command(words), ok=None).text.splitlines()
+    known = [line.split()[0].removesuffix(".service") for line in lines if line.strip()]
+    return next(iter(difflib.get_close_matches(name, known, n=1)), "")
 
 
 def control(environment: Environment, verb: Literal["start", "stop"], name: str) -> Command:

@@ -50,6 +50,11 @@ SOCKETS = Path("/var/run/postgresql")
 ROOT_PROGRAMS = ("rsync", "mv", "rm", "mkdir", "chown", "chmod", "install")
 POSTGRES_PROGRAMS = ("psql", "pg_dump", "createdb", "dropdb")
 WEB = "www-data"
+RULES = (
+    "local all postgres peer",
+    "local all all scram-sha-256",
+    "host all all 127.0.0.1/32 scram-sha-256",
+)
 SERVICES = ("biso-cron", "biso-web", "biso-queue")
 
 Kind = Literal["admin", "plain"]
@@ -112,10 +117,7 @@ class Cluster:
         sh(bins / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8",
            "--locale=C.UTF-8", "--no-sync", **as_postgres)  # fmt: skip
         cluster = cls(folder, free_port(), bins=bins)
-        (folder / "data/pg_hba.conf").write_text(
-            "local all postgres peer\nlocal all all scram-sha-256\n"
-            "host all all 127.0.0.1/32 scram-sha-256\n"
-        )
+        cluster.lets_in(*RULES)
         with (folder / "data/postgresql.conf").open("a") as conf:
             conf.write(
                 f"port = {cluster.port}\nlisten_addresses = '127.0.0.1'\n"
@@ -127,6 +129,13 @@ class Cluster:
         role = f"CREATE ROLE e2e SUPERUSER LOGIN PASSWORD '{cluster.password}'"
         sh("psql", "-X", "-q", f"--port={cluster.port}", "-c", role, "postgres", **as_postgres)
         return cluster
+
+    def lets_in(self, *rules: str) -> None:
+        """pg_hba.conf, read again where the server runs."""
+        data = self.folder / "data"
+        (data / "pg_hba.conf").write_text("".join(f"{rule}\n" for rule in rules))
+        if (data / "postmaster.pid").exists():
+            self.rows("SELECT pg_reload_conf()")
 
     def up(self) -> None:
         sh(self.bins / "pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log",
@@ -634,7 +643,8 @@ class World:
         fresh.chmod(0o440)
         sh("visudo", "-c", "-f", fresh)
         shutil.move(fresh, file)
-        self.sudoers.append(file)
+        if file not in self.sudoers:
+            self.sudoers.append(file)
 
     def _client(self) -> None:
         """The laptop's ssh_config and known_hosts."""
@@ -771,6 +781,10 @@ class World:
                 machine.start()
             machine.link_programs()
             shutil.rmtree(machine.ssh_folder, ignore_errors=True)
+            (machine.folder / "home/.bashrc").unlink(missing_ok=True)
+            shutil.copy(self.laptop / "key.pub", machine.folder / "authorized_keys")
+            if self.kind == "admin":
+                self._sudoers(machine)
             for unit in machine.units.glob("*/broken"):
                 unit.unlink()
             until(lambda machine=machine: not machine.sessions(), 10)
@@ -801,7 +815,7 @@ class World:
             word = instance.password.replace("'", "''")
             may = "CREATEDB" if self.kind == "plain" else "NOCREATEDB"
             for statement in (
-                f"ALTER ROLE {role} LOGIN {may} PASSWORD '{word}'",
+                f"ALTER ROLE {role} LOGIN {may} CONNECTION LIMIT -1 PASSWORD '{word}'",
                 f"CREATE DATABASE {name} TEMPLATE pristine OWNER {role} STRATEGY file_copy",
                 f"ALTER DATABASE {name} SET timezone = 'Europe/Zurich'",
                 f"ALTER DATABASE {name} SET \"biso.mandant\" = '{instance.name}: ä''ö'",

@@ -229,7 +229,7 @@ def test_a_login_that_is_not_let_in_is_told_what_was_tried(
             plane(host)
     finally:
         sshd_key.write_text(kept)
-    assert "authorized_keys" in refused.value.hint
+    assert f"-p {sshd.port} " in refused.value.hint and "ssh-copy-id" in refused.value.hint
     if plane is control:
         assert str(other_key) in refused.value.message
 

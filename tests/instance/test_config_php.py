@@ -226,16 +226,21 @@ def test_what_it_waits_for_can_be_given_to_php(local: LocalHost, webroot: Path) 
     require_right(read(local, webroot, text, "-d", f"auto_prepend_file={before}"), webroot)
 
 
-def test_a_file_that_may_not_be_read_is_said(local: LocalHost, webroot: Path) -> None:
+def test_a_file_that_is_not_there_is_said(local: LocalHost, webroot: Path) -> None:
     found = environment(webroot)
     app = App(local, found, str(webroot), str(webroot))
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(Refused, match=r"config\.php is not there") as raised:
         read_facts(app, found)
+    assert ".webroot" in raised.value.hint
 
 
 def test_a_php_that_is_none_is_said_with_what_to_try(local: LocalHost, webroot: Path) -> None:
     (webroot / "config.php").write_text(f"<?php {PLAIN}")
-    for program in ("php-of-nowhere", "cat", "true"):
+    found = replace(environment(webroot), php=("php-of-nowhere",))
+    with pytest.raises(BisoError, match="there is no `php-of-nowhere`") as missing:
+        read_facts(App(local, found, str(webroot), str(webroot)), found)
+    assert "apt install php-cli" in missing.value.hint
+    for program in ("cat", "true"):
         found = replace(environment(webroot), php=(program,))
         with pytest.raises(BisoError) as raised:
             read_facts(App(local, found, str(webroot), str(webroot)), found)

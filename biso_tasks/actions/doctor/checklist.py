@@ -55,7 +55,7 @@ class Sheet:
 class Looked:
     """What is known of one environment afterwards; None where it could not be found out.
     `databases` are the main one's facts and the log database's, as many as could be read; `clock`
-    says how many seconds its host is ahead of this machine."""
+    says how many seconds its host is ahead of this machine; `answers` whether biso-cli did."""
 
     sheet: Sheet
     environment: Environment
@@ -64,6 +64,7 @@ class Looked:
     databases: tuple[ServerFacts, ...] = ()
     clock: float | None = None
     root_granted: bool = True
+    answers: bool = False
 
 
 def _line(text: str) -> str:

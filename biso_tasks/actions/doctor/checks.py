@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from biso_tasks.actions.doctor.beginning import check_refresh
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.environment import look
 from biso_tasks.actions.doctor.pair import compare
@@ -64,6 +65,10 @@ def checks(session: Session, for_task: str) -> Iterator[Check]:
         source, target = (looked[name] for name in scope.pair)
         between = Sheet(target.environment.name)
         compare(between, session, source, target)
+        seen = [*source.sheet.checks, *target.sheet.checks, *between.checks]
+        live = scope.task == "refresh-test" and session.site.refresh.source == "live"
+        if live and all(one.ok for one in seen):
+            check_refresh(between, session, *scope.pair, anonymize=scope.anonymize)
         yield from between.checks
     how = scope.sets if for_task or scope.sets == "released" else "old"
     yield from _sets(session, looked, how, scope.wanted)

@@ -11,6 +11,7 @@ from functools import partial
 
 from biso_tasks.actions.doctor.checklist import Looked, Sheet
 from biso_tasks.actions.doctor.exchanging import check_swap
+from biso_tasks.actions.doctor.jobs import check_jobs
 from biso_tasks.actions.doctor.sudoers import check_sudo
 from biso_tasks.actions.staged.absent import exists
 from biso_tasks.config.model import Environment
@@ -21,10 +22,12 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.stage_role import stage_role, why_none
 from biso_tasks.errors import BisoError
 from biso_tasks.files.space import human
-from biso_tasks.host.command import command, script
+from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
+from biso_tasks.host.shell import require_shell
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import require_live
+from biso_tasks.instance.unanswered import closed_webroot
 from biso_tasks.session import Session
 from biso_tasks.stage import guards
 from biso_tasks.stage.model import access, staged
@@ -78,11 +81,18 @@ def _look(found: Looked, session: Session, task: str, *, writes: bool, anonymize
     if instance is None:
         return
     found.instance = instance
-    _application(sheet, instance, anonymize=anonymize)
+    if not _places(sheet, instance, anonymize=anonymize):
+        return
     skipped = writes and session.site.refresh.log_database == "skip"
     found.databases = _databases(sheet, instance, writes=writes, skipped=skipped)
+    # Without its database BISO answers nothing, and its page badly: that is one problem, not three.
+    if found.databases:
+        asked = sheet.attempt("biso-cli", instance.app.pending_migrations, _pending)
+        found.answers = asked is not None
+    _data_dir(sheet, instance)
+    check_jobs(sheet, instance, writes=writes)
     if writes:
-        check_swap(sheet, session, instance, task)
+        check_swap(sheet, session, instance, task, answers=bool(found.databases))
 
 
 def _webroot(sheet: Sheet, host: Host, environment: Environment) -> bool:
@@ -91,12 +101,8 @@ def _webroot(sheet: Sheet, host: Host, environment: Environment) -> bool:
     enter = script('cd -- "$1"', environment.webroot).as_user(environment.host_user)
     if host.run(enter, ok=None).code == 0:
         return True
-    who = environment.host_user or host.login
-    sheet.bad(
-        "webroot",
-        f"{environment.webroot} is not there, or {who} may not enter it",
-        f"correct environments.{environment.name}.webroot, or open its folders to {who}",
-    )
+    closed = closed_webroot(host, environment)
+    sheet.bad("webroot", closed.message, closed.hint)
     return False
 
 
@@ -108,7 +114,7 @@ def _config(instance: Instance) -> str:
 
 def _connected(session: Session, name: str) -> Host:
     host = session.host(name)
-    host.run(command("true"), timeout=60)
+    require_shell(host)
     return host
 
 
@@ -150,7 +156,8 @@ def _clock(host: Host) -> float | None:
         return None
 
 
-def _application(sheet: Sheet, instance: Instance, *, anonymize: bool) -> None:
+def _places(sheet: Sheet, instance: Instance, *, anonymize: bool) -> bool:
+    """Whether webroot and data dir are there."""
     facts, layout, environment = instance.facts, instance.layout, instance.environment
     sheet.guard(
         "env",
@@ -159,10 +166,12 @@ def _application(sheet: Sheet, instance: Instance, *, anonymize: bool) -> None:
     )
     mount = " (a mount point)" if layout.datadir_is_mount else ""
     places = f"webroot {layout.webroot}, data dir {layout.datadir}{mount}"
-    if not sheet.guard("places", partial(require_live, layout, environment), places):
-        return
-    sheet.attempt("biso-cli", instance.app.pending_migrations, _pending)
-    files = access(instance)
+    return sheet.guard("places", partial(require_live, layout, environment), places)
+
+
+def _data_dir(sheet: Sheet, instance: Instance) -> None:
+    """Whether everything in it can be read."""
+    layout, files = instance.layout, access(instance)
     # As root nothing is closed to rsync, but folders are still listed as the application's user.
     find = files.reader(script(_UNREADABLE, layout.datadir, "d" if files.root else "f,d"))
     closed = sheet.attempt(

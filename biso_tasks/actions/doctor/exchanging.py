@@ -21,8 +21,11 @@ from biso_tasks.stage.swap import require_no_intent
 __all__ = ["check_swap"]
 
 
-def check_swap(sheet: Sheet, session: Session, instance: Instance, task: str) -> None:
-    """The lines about what a swap needs, and what an earlier run left."""
+def check_swap(
+    sheet: Sheet, session: Session, instance: Instance, task: str, *, answers: bool
+) -> None:
+    """The lines about what a swap needs, and what an earlier run left. `answers`: its database
+    does, so that the page should as well."""
     environment = instance.environment
     sheet.guard("swap", partial(require_no_intent, instance), "none was interrupted")
     _kept_stage(sheet, instance)
@@ -37,7 +40,8 @@ def check_swap(sheet: Sheet, session: Session, instance: Instance, task: str) ->
         partial(services.running, instance.host, environment),
         partial(_services, environment),
     )
-    _url(sheet, instance)
+    if answers:
+        _url(sheet, instance)
     if instance.layout.datadir_id:
         # In place nothing is exchanged: only a dump and copies stand there.
         in_place = task == "refresh-test" and session.site.refresh.strategy == "in-place"

@@ -59,11 +59,13 @@ def compare(sheet: Sheet, session: Session, source: Looked, target: Looked) -> N
             partial(require_in_place, other, main_only, source.databases, target.databases),
             f"{other.name} can be emptied, filled and put back where it stands",
         )
-        _code(sheet, one, other, main, databases[0].server)
+        if target.answers:
+            _code(sheet, one, other, main, databases[0].server)
         return
     for number, database in enumerate(databases):
         _database(sheet, session, source, target, number, database.stage)
-    _code(sheet, one, other, main, databases[0].server)
+    if target.answers:
+        _code(sheet, one, other, main, databases[0].server)
     if one.layout.datadir_id and other.layout.webroot_id:
         sheet.attempt(
             "room for a second copy",

@@ -78,7 +78,8 @@ while IFS= read -r -d '' user; do
   IFS= read -r -d '' try; IFS= read -r -d '' count; words=()
   while [ "${#words[@]}" -lt "$count" ]; do IFS= read -r -d '' word; words+=("$word"); done
   program=${words[0]}; path=$(type -P -- "$program" || true)
-  if [ -z "$path" ]; then answer=missing
+  if ! id -u -- "$user" >/dev/null 2>&1; then answer=nobody
+  elif [ -z "$path" ]; then answer=missing
   elif ! sudo -n -l -u "$user" -- "${words[@]}" </dev/null >/dev/null 2>&1; then answer=denied
   elif [ "$try" = 0 ] ||
     ! sudo -n -l -u "$user" -- "$program" --version </dev/null >/dev/null 2>&1; then answer=listed
@@ -118,6 +119,12 @@ def check_sudo(
     listing = answers[2 * len(rules)]
     granted: dict[str, bool] = {}
     for user in users:
+        if any(said[rule][0] == "nobody" for rule in rules if rule.user == user):
+            granted[user] = False
+            sheet.bad(f"sudo as {user}", f"there is no user {user!r} on that host",
+                      f"correct {_named_in(environment, user)}: the user that PHP or PostgreSQL "
+                      "runs as there, such as www-data or postgres")  # fmt: skip
+            continue
         mine = [rule for rule in rules if rule.user == user and said[rule][0] != "missing"]
         closed = [rule for rule in mine if not _granted(rule, *said[rule], listing)]
         granted[user] = not closed
@@ -132,6 +139,11 @@ def check_sudo(
             f"put into /etc/sudoers.d/biso on that host (visudo -f): {'; '.join(lines)}",
         )
     return granted
+
+
+def _named_in(environment: Environment, user: str) -> str:
+    key = f"environments.{environment.name}"
+    return f"{key}.run_as" if environment.run_as == user else f"{key}.database.admin.run_as"
 
 
 def _granted(rule: SudoRule, answer: str, path: str, listing: str) -> bool:
