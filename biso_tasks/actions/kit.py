@@ -136,6 +136,11 @@ class Context(Generic[W_co]):
         if self.scope is not None:
             self.scope.progress(done, total, unit)
 
+    def bytes_of(self, total: int) -> Callable[[int], None]:
+        """Takes how many of `total` bytes are done (0: nobody knows how many there will be), and
+        tells. What is compared may be counted otherwise on the other side: never more than all."""
+        return lambda done: self.progress(min(done, total or done), total or None, "B")
+
 
 def bind_recipe(
     recipe: Recipe, work: Work, actions: Mapping[str, Action], *, confirm: Sequence[str] = ()

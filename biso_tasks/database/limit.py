@@ -1,11 +1,11 @@
-"""Which part of a copy the others wait for, by asking both servers while it runs. A client that
-waits for its server, or a server for its client, says so in pg_stat_activity."""
+"""How far a copy is, and which part of it the others wait for, by asking both servers meanwhile. A
+client that waits for its server, or a server for its client, says so in pg_stat_activity."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Literal, final
 
@@ -22,6 +22,7 @@ Part = Literal["source", "link", "target", "disk", "file"]
 
 _BLOCKED: Final = "Client/ClientWrite"
 _EVERY: Final = 0.25  # seconds between two looks
+_SIZES: Final = 4  # looks from one size to the next: the server asks the file system for each file
 _PATIENCE: Final = 2.0  # seconds
 _SMALL: Final = 33_554_432  # bytes of a database below which nobody asks where the time went
 _SAID: Final[dict[Part, str]] = {
@@ -41,6 +42,7 @@ _LOADING: Final = """SELECT coalesce(wait_event_type || '/' || wait_event, '')
   FROM pg_catalog.pg_stat_activity
  WHERE datname = current_database() AND application_name = %s AND pid <> pg_backend_pid()
    AND state IS NOT NULL"""
+_SIZE: Final = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"
 
 
 @final
@@ -75,16 +77,22 @@ def limiting(sending: str | None, loading: str | None) -> Part | None:
 
 
 @contextmanager
-def watch(source: Server | None, target: Server | None, size: int) -> Iterator[Limits]:
+def watch(
+    source: Server | None,
+    target: Server | None,
+    size: int,
+    progress: Callable[[int], None] | None = None,
+) -> Iterator[Limits]:
     """Looks at both while the block copies `source`'s database, of `size` bytes, into `target`'s;
-    None stands for a file. That nobody can look is no failure: then nothing is said."""
+    None stands for a file. `progress` is told how many bytes `target`'s has. That nobody can look
+    is no failure: then nothing is said."""
     limits = Limits()
     if size < _SMALL:
         yield limits
         return
     over = threading.Event()
     thread = threading.Thread(
-        target=_look, args=(source, target, limits, over), name="biso-limits", daemon=True
+        target=_look, args=(source, target, limits, progress, over), name="biso-limits", daemon=True
     )
     thread.start()
     try:
@@ -96,12 +104,20 @@ def watch(source: Server | None, target: Server | None, size: int) -> Iterator[L
 
 
 def _look(
-    source: Server | None, target: Server | None, limits: Limits, over: threading.Event
+    source: Server | None,
+    target: Server | None,
+    limits: Limits,
+    progress: Callable[[int], None] | None,
+    over: threading.Event,
 ) -> None:
     with suppress(BisoError), ExitStack() as stack:
         there = stack.enter_context(connect(source, autocommit=True)) if source else None
         here = stack.enter_context(connect(target, autocommit=True)) if target else None
+        looks = 0
         while not over.wait(_EVERY):
+            if here is not None and progress is not None and looks % _SIZES == 0:
+                progress(_bytes(here))
+            looks += 1
             sending = _event(there, _SENDING) if there else None
             part: Part | None
             if here is None:
@@ -112,6 +128,11 @@ def _look(
                     part = "file"
             if part is not None:
                 limits.seen[part] += 1
+
+
+def _bytes(connection: Connection) -> int:
+    row = connection.execute(_SIZE.encode()).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _event(connection: Connection, text: str) -> str | None:

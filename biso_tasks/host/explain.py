@@ -219,7 +219,10 @@ def ssh_failure(host: str, where: str, said: str, files: Sequence[str] = ()) -> 
         # Without its port; where it is a jump host's name, that is all there is.
         here = match.group(1)
         return no_authentication(
-            host, where if where.startswith(f"{here}:") else here, [f"what ssh -v {where} lists"], f"it accepts {match.group(2)}"
+            host,
+            where if where.startswith(f"{here}:") else here,
+            [f"what ssh -v {where} lists"],
+            f"it accepts {match.group(2)}",
         )
     if match := re.search(r"connect to host (\S+) port (\d+): (.+)", said):
         return no_connection(

@@ -95,7 +95,7 @@ def _said(
     if done.get("keep", {}).get("rows"):
         yield (
             "Kept",
-            f"{done['keep']['rows']} rows are the test instance's own and not production's.",
+            f"{done['keep']['rows']:,} rows are the test instance's own and not production's.",
         )
     if "prove" in done or found:
         yield "Searched", _searched(done)
@@ -144,9 +144,9 @@ def _classified(facts: Mapping[str, Any]) -> str:
         "and took for personal what is not provably harmless"
     )
     return (
-        f"{facts.get('columns', 0)} columns are personal"
+        f"{facts.get('columns', 0):,} columns are personal"
         + (f" ({listed})" if listed else "")
-        + f", {facts.get('harmless', 0)} harmless; {by}."
+        + f", {facts.get('harmless', 0):,} harmless; {by}."
     )
 
 
@@ -154,29 +154,29 @@ def _changed(done: Mapping[str, Mapping[str, Any]]) -> str:
     masked = done["anonymize"]
     parts = [
         "BISO's own anonymizer ran first",
-        f"then {masked.get('masked', 0)} values in {len(masked.get('columns') or {})} columns that "
-        "still held an original were replaced",
+        f"then {masked.get('masked', 0):,} values in {len(masked.get('columns') or {})} columns "
+        "that still held an original were replaced",
     ]
     if masked.get("comments") or masked.get("labels"):
         parts.append(
-            f"{masked.get('comments', 0)} comments and {masked.get('labels', 0)} labels of the "
+            f"{masked.get('comments', 0):,} comments and {masked.get('labels', 0):,} labels of the "
             "schema as well"
         )
     renamed = done.get("rename-files", {})
     if renamed.get("renamed"):
         parts.append(
-            f"{renamed['renamed']} file and folder names that named a person were changed, and "
-            f"{renamed.get('rows', 0)} rows that refer to them"
+            f"{renamed['renamed']:,} file and folder names that named a person were changed, and "
+            f"{renamed.get('rows', 0):,} rows that refer to them"
         )
     return "; ".join(parts) + ". Statistics of the database were made anew."
 
 
 def _files(facts: Mapping[str, Any], wanted: bool) -> str:
-    said = f"{facts.get('files', 0)} files came from production as they are"
+    said = f"{facts.get('files', 0):,} files came from production as they are"
     if "placeholders" in facts and wanted:
         said += (
-            f"; {facts['placeholders']} were replaced by an empty document of the same kind, and "
-            f"{facts.get('skipped', 0)} left out: the content of these never left production"
+            f"; {facts['placeholders']:,} were replaced by an empty document of the same kind, and "
+            f"{facts.get('skipped', 0):,} left out: the content of these never left production"
         )
     return said + "."
 
@@ -185,7 +185,7 @@ def _neutralised(done: Mapping[str, Mapping[str, Any]]) -> str:
     facts = done.get("neutralize", {})
     plugins = {**done.get("scrub", {}).get("plugins", {}), **facts.get("plugins", {})}
     parts = [
-        f"{facts.get('statements', 0)} statements and {facts.get('params', 0)} settings of the "
+        f"{facts.get('statements', 0):,} statements and {facts.get('params', 0):,} settings of the "
         "site cut the copy off from the outside"
     ]
     parts += [f"the plugin {name} changed {count}" for name, count in sorted(plugins.items())]
@@ -195,8 +195,8 @@ def _neutralised(done: Mapping[str, Mapping[str, Any]]) -> str:
 def _searched(done: Mapping[str, Mapping[str, Any]]) -> str:
     facts, known = done.get("prove", {}), done.get("originals", {})
     looked = (
-        f"{facts['values']} values of {facts['columns']} columns, the schema and {facts['files']} "
-        "files were searched "
+        f"{facts['values']:,} values of {facts['columns']} columns, the schema and "
+        f"{facts['files']:,} files were searched "
         if "values" in facts
         else "The copy was searched "
     )
@@ -206,7 +206,7 @@ def _searched(done: Mapping[str, Mapping[str, Any]]) -> str:
         else "all of production's personal values"
     )
     seen = facts.get("canaries")
-    return f"{looked}for {sampled} ({known.get('values', 0)})." + (
+    return f"{looked}for {sampled} ({known.get('values', 0):,})." + (
         f" {seen} planted test values were all seen, so the search works." if seen else ""
     )
 

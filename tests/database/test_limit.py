@@ -143,3 +143,19 @@ def test_that_nobody_can_look_is_no_failure(one: Any, two: Any, fresh: Callable[
     with watch(source, source.at("gibt es nicht"), BIG) as limits:
         pass
     assert limited_by([limits]) == {}
+
+
+@pytest.mark.real
+def test_how_large_the_target_has_become_is_told_while_it_is_filled(
+    two: Any, fresh: Callable[..., str]
+) -> None:
+    target, told = two.server(fresh(two, "test")), list[int]()
+    with watch(None, target, BIG, told.append), connect(target, autocommit=True) as connection:
+        for size in (1, 20000):
+            connection.execute(
+                f"CREATE TABLE t{size} AS SELECT repeat('x', 900) AS v"
+                f" FROM generate_series(1, {size})".encode()
+            )
+            time.sleep(1.2)
+    assert len(told) >= 2 and told == sorted(told)
+    assert told[-1] - told[0] > 15_000_000

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from biso_tasks.errors import StepFailed
 from biso_tasks.flow.journal import Journal

@@ -75,8 +75,9 @@ def test_a_proven_refresh_says_what_was_found_changed_searched_and_who_could_rea
     assert "attachment_scrub changed 6" in said["Neutralised"]
     assert "11 rows" in said["Kept"]
     assert said["Searched"] == (
-        "5000 values of 100 columns, the schema and 41 files were searched for all of production's "
-        "personal values (340). 54 planted test values were all seen, so the search works."
+        "5,000 values of 100 columns, the schema and 41 files were searched for all of "
+        "production's personal values (340). 54 planted test values were all seen, so the search "
+        "works."
     )
     assert "made for this run" in said["Who could read the copy meanwhile"]
     for risk in ("dead rows", "write-ahead log", "Snapshots", "log can quote"):

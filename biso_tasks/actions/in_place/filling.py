@@ -10,6 +10,7 @@ from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.dumpfile import load_rows
 from biso_tasks.database.empty import empty, staying
+from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.files.aside import Changes, replace_tree
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -24,29 +25,34 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
     facts = work.facts
     size = sum(one.bytes for one in facts.source_facts)
     wire = work.wire(work.source.host, work.target.host, size, context.cancel)
+    limits: list[Limits] = []
     for number, database in enumerate(work.stage.databases):
         target = work.target_server(number)
         with connect(target) as connection:
             kept = staying(connection)
         empty(target)
         present = [one.name for one in kept]
-        notes = copy(
-            work.source_server(number),
-            work.snapshots[number],
-            target,
-            database.live,
-            route=facts.route,
-            wire=wire,
-            cancel=context.cancel,
-            schema_only=database.content == "schema",
-            # Their rows were never taken away.
-            exclude_tables=[table for one in kept for table in one.tables],
-            untrusted=[one for one in work.untrusted(number) if one not in present],
-            present=present,
-        )
+        bytes_ = facts.source_facts[number].bytes
+        source = work.source_server(number)
+        with watch(source, target, bytes_, context.bytes_of(bytes_)) as seen:
+            limits.append(seen)
+            notes = copy(
+                source,
+                work.snapshots[number],
+                target,
+                database.live,
+                route=facts.route,
+                wire=wire,
+                cancel=context.cancel,
+                schema_only=database.content == "schema",
+                # Their rows were never taken away.
+                exclude_tables=[table for one in kept for table in one.tables],
+                untrusted=[one for one in work.untrusted(number) if one not in present],
+                present=present,
+            )
         for note in notes:
             context.note(f"{database.live}: {note}")
-    return {"bytes": size, "wire": str(wire)}
+    return {"bytes": size, "wire": str(wire)} | limited_by(limits)
 
 
 def _describe_database(context: Context[Refresh]) -> Effects:
@@ -81,7 +87,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         using=work.facts.method,
         fallback_owner=target.environment.owner,
         cancel=context.cancel,
-        progress=lambda sent: context.progress(sent, changes.bytes_arriving or None, "B"),
+        progress=context.bytes_of(changes.bytes_arriving),
     )
     # A link to scratch space elsewhere is not followed.
     scratch = f"{target.layout.datadir}/tmp"

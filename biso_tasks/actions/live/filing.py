@@ -75,7 +75,7 @@ def _data(context: Context[Refresh]) -> dict[str, Any]:
         using=work.facts.method,
         compress=wire.slow,
         cancel=context.cancel,
-        progress=lambda sent: context.progress(sent, decision.bytes_to_copy or None, "B"),
+        progress=context.bytes_of(decision.bytes_to_copy),
     )
     kept = keep_files(
         access(target), target.layout.datadir, work.stage.datadir, work.config.keep_files

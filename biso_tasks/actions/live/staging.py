@@ -118,7 +118,9 @@ def _database(context: Context[Refresh]) -> dict[str, Any]:
             snapshot = copied.get(number) or stack.enter_context(export(source))
             if number in copied:
                 bytes_ = work.source_facts(number).bytes
-                limits.append(stack.enter_context(watch(source, database.staged_server, bytes_)))
+                tell = context.bytes_of(bytes_)
+                seen = watch(source, database.staged_server, bytes_, tell)
+                limits.append(stack.enter_context(seen))
             notes = copy(
                 source,
                 snapshot,

@@ -63,7 +63,7 @@ def _files(context: Context[Backup]) -> dict[str, Any]:
             left=decode(work.sets.recall(work.id, area)),
             remember=partial(_remember, work, area),
             cancel=context.cancel,
-            progress=lambda done: context.progress(done, None, "B"),
+            progress=context.bytes_of(0),
         )
     return {
         "files": sum(one.files for one in work.captured.values()),

@@ -139,7 +139,7 @@ def _data(context: Context[Release]) -> Listing:
         list_tree(files, root, exclude=DATA_EXCLUDES, empty_ok=True),
         before=None,
         cancel=context.cancel,
-        progress=lambda done: context.progress(done, None, "B"),
+        progress=context.bytes_of(0),
     )
     finish(keeper, place, captured.listing)
     problems = check(keeper, place, captured.listing)

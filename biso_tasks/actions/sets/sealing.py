@@ -30,6 +30,7 @@ from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
 from biso_tasks.errors import StepFailed
+from biso_tasks.files.growing import growing
 from biso_tasks.files.listing import Listing
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
@@ -64,8 +65,14 @@ def _dump(context: Context[Backup]) -> dict[str, Any]:
                 cancel=context.cancel,
             )
 
+    before = [_former(work, part.key, context.site.backup.format) for part in work.facts.parts]
+    expected = sum(one.bytes for one in before if one is not None) if all(before) else 0
+    folder = f"{work.sets.partial_path(work.id)}/db"
     # Side by side: each is bound by a server process of its own.
-    with ThreadPoolExecutor(len(work.snapshots)) as pool:
+    with (
+        growing(work.facts.instance.host, folder, context.bytes_of(expected)),
+        ThreadPoolExecutor(len(work.snapshots)) as pool,
+    ):
         work.dumped = tuple(pool.map(one, work.facts.parts, work.snapshots))
     return {"bytes": sum(one.bytes for one in work.dumped)} | limited_by(limits)
 
@@ -213,7 +220,7 @@ def _require_plausible(context: Context[Backup], manifest: Manifest) -> None:
     far fewer bytes. Raises StepFailed where rows are missing."""
     work = context.work
     for part, now in zip(work.facts.parts, manifest.databases, strict=True):
-        last = _last(work, now)
+        last = _former(work, now.key, now.format)
         if last is None:
             continue
         why = suspicious(now.bytes, now.counts.rows, last.bytes, last.counts.rows)
@@ -230,11 +237,11 @@ def _require_plausible(context: Context[Backup], manifest: Manifest) -> None:
         context.note(f"{now.dbname}: {why}; every row that was counted is in it")
 
 
-def _last(work: Backup, now: DatabaseDump) -> DatabaseDump | None:
+def _former(work: Backup, key: str, format: str) -> DatabaseDump | None:
     """The last dump of the same database in the same format."""
     for one in work.facts.former:
         for then in one.manifest.databases if one.manifest else ():
-            if (then.key, then.format) == (now.key, now.format):
+            if (then.key, then.format) == (key, format):
                 return then
     return None
 

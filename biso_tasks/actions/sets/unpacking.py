@@ -140,7 +140,9 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
                     cancel=context.cancel, schema_only=True, untrusted=work.untrusted(number),
                 )  # fmt: skip
         else:
-            with watch(None, database.staged_server, work.source_facts(number).bytes) as seen:
+            size = work.source_facts(number).bytes
+            tell = context.bytes_of(size)
+            with watch(None, database.staged_server, size, tell) as seen:
                 limits.append(seen)
                 notes = load(
                     facts.store.host,

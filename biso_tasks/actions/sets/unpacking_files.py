@@ -47,7 +47,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         compress=wire.slow,
         recorded=True,
         cancel=context.cancel,
-        progress=lambda sent: context.progress(sent, decision.bytes_to_copy or None, "B"),
+        progress=context.bytes_of(decision.bytes_to_copy),
     )
     _judge(context, moved, "data", target.layout.datadir)
     notes = apply_recorded(
