@@ -1,4 +1,4 @@
-"""Tells how a run ended: by mail, by a webhook, by a ping of a healthchecks server.
+"""Tells how a run ended: by mail, by a webhook, by a ping of a healthchecks server, by Apprise.
 
     [plugins.notify]
     messages = true                     # false: only an error's kind, its text stays in the report
@@ -16,6 +16,8 @@
     [[plugins.notify.healthchecks]]     # url/start, url, url/fail
     url_secret = "healthchecks"         # the name of the whole URL, instead of `url`
     tasks = ["refresh-test"]            # as for mail and webhook; default: all tasks
+    [[plugins.notify.apprise]]          # Matrix, Teams, Signal, ...: with `biso-tasks[notify]`
+    url_secret = "matrix"               # the name of an Apprise URL: it holds a password
 
 Where a secret of that name is looked for: docs/plugins.md. Each target has `timeout` (10 s) in
 total, looking for its secret included, and all are told at once.
@@ -26,6 +28,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import logging
 import re
 import smtplib
 import ssl
@@ -152,6 +155,18 @@ class Web(Target):
             yield self.url_secret
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service(Target):
+    url_secret: str
+
+    @property
+    def place(self) -> str:
+        return f"apprise {self.url_secret}"
+
+    def secrets(self) -> Iterator[str]:
+        yield self.url_secret
+
+
 Job = tuple[Target, Callable[[], None]]
 
 
@@ -160,6 +175,7 @@ class Settings:
     mail: tuple[Mail, ...] = ()
     webhook: tuple[Web, ...] = ()
     healthchecks: tuple[Web, ...] = ()
+    apprise: tuple[Service, ...] = ()
     messages: bool = True
 
 
@@ -174,7 +190,7 @@ def biso_config() -> type[Settings]:
 @hookimpl
 def biso_checks(site: Site, config: Settings, secret: SecretFinder) -> Iterator[Check]:
     """Secrets are looked for before a run needs them; no server is asked."""
-    for target in (*config.mail, *config.webhook, *config.healthchecks):
+    for target in (*config.mail, *config.webhook, *config.healthchecks, *config.apprise):
         for name in target.secrets():
             try:
                 secret(name)
@@ -182,6 +198,11 @@ def biso_checks(site: Site, config: Settings, secret: SecretFinder) -> Iterator[
                 yield Check("", f"notify: {target.place}", False, error.message, error.hint)
             else:
                 yield Check("", f"notify: {target.place}", True, f"the secret {name!r} is there")
+    for service in config.apprise:
+        try:
+            _service(service, secret)
+        except BisoError as error:
+            yield Check("", f"notify: {service.place}", False, error.message, error.hint)
 
 
 @hookimpl
@@ -199,6 +220,7 @@ def biso_run_finished(report: Report, config: Settings, secret: SecretFinder) ->
     jobs += [(one, partial(_mail, one, _subject(report), text, secret)) for one in config.mail]
     jobs += [(one, partial(_post, one, document, secret)) for one in config.webhook]
     jobs += [(one, partial(_ping, one, end, text, secret)) for one in config.healthchecks]
+    jobs += [(one, partial(_apprise, one, report, text, secret)) for one in config.apprise]
     _tell([(target, send) for target, send in jobs if target.wants(report)])
 
 
@@ -326,6 +348,40 @@ def _post(web: Web, document: dict[str, Any], secret: SecretFinder) -> None:
 def _ping(web: Web, end: str, text: str, secret: SecretFinder) -> None:
     body = text.encode("utf-8", "replace")
     _http(web, web.address(secret).rstrip("/") + end, body, "text/plain", secret)
+
+
+def _service(service: Service, secret: SecretFinder) -> Any:
+    """Apprise with that service in it. Raises BisoError where it is not installed, or does not know
+    the URL, which is in no text."""
+    try:
+        import apprise
+    except ImportError:
+        raise ConfigError(
+            f"{service.place}: Apprise is not installed",
+            hint="install biso-tasks with its extra: `uv tool install 'biso-tasks[notify]'`, or "
+            "`.venv/bin/pip install apprise` in a checkout",
+        ) from None
+    # What it logs quotes addresses; where nobody asked for it, it would come out on stderr.
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
+    found = apprise.Apprise()
+    if not found.add(secret(service.url_secret).reveal()):
+        raise ConfigError(
+            f"the secret {service.url_secret!r} is no URL that Apprise knows",
+            hint="its list of services says how one is written: scheme://...",
+        )
+    return found
+
+
+def _apprise(service: Service, report: Report, text: str, secret: SecretFinder) -> None:
+    kind = "success" if report.ok else "failure"
+    if not _service(service, secret).notify(body=text, title=_subject(report), notify_type=kind):
+        raise StepFailed(
+            f"the service behind {service.url_secret!r} did not take it",
+            hint="try its URL with Apprise's own command",
+        )
 
 
 def _http(web: Web, url: str, body: bytes, kind: str, secret: SecretFinder) -> None:

@@ -280,6 +280,15 @@ def test_the_units_say_what_a_person_expects(host: LocalHost) -> None:
         "KillMode=mixed\n"
         "TimeoutStartSec=12h\n"
         "TimeoutStopSec=15min\n"
+        "ProtectKernelLogs=yes\n"
+        "ProtectKernelModules=yes\n"
+        "ProtectKernelTunables=yes\n"
+        "ProtectControlGroups=yes\n"
+        "ProtectClock=yes\n"
+        "ProtectHostname=yes\n"
+        "RestrictRealtime=yes\n"
+        "LockPersonality=yes\n"
+        "SystemCallArchitectures=native\n"
     )
     assert pieces["biso-beratung-verify.timer"].endswith(
         "[Timer]\nOnCalendar=Sun *-*-* 05:00:00\nPersistent=true\nRandomizedDelaySec=2min\n\n"
@@ -287,6 +296,26 @@ def test_the_units_say_what_a_person_expects(host: LocalHost) -> None:
     )
     own = Units(host, Path("/x"), user=True).planned(jobs())
     assert not any("network" in piece.text for piece in own), "a user's systemd knows none"
+    assert not any("Protect" in piece.text for piece in own), "there they would end sudo"
+
+
+@pytest.mark.real
+@pytest.mark.needs("systemd")
+def test_systemd_itself_takes_the_units_and_is_asked_before_they_are_installed(
+    host: LocalHost, tmp_path: Path
+) -> None:
+    units = Units(host, tmp_path, user=False)
+    planned = units.planned(jobs())
+    for piece in planned:
+        (tmp_path / piece.name).write_text(piece.text)
+    words = ["systemd-analyze", "verify", "--man=no"]
+    services = [str(tmp_path / piece.name) for piece in planned]
+    done = subprocess.run([*words, *services], capture_output=True, text=True, check=False)
+    assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line], done.stderr
+    units._verify(planned)
+    wrong = [replace(planned[0], text=planned[0].text.replace("Type=oneshot", "Type=once"))]
+    with pytest.raises(StepFailed, match="would not take the units"):
+        units._verify(wrong)
 
 
 @pytest.mark.real

@@ -3,6 +3,7 @@ from __future__ import annotations
 import email
 import email.policy
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -420,3 +421,54 @@ def test_a_plugin_that_cannot_say_a_secret_is_named_at_once_and_nothing_is_sent(
     assert all('plugin "vault"' in one.detail for one in checks)
     out, err = capfd.readouterr()
     assert "hunter2" not in out + err + failure.message + repr(checks)
+
+
+# -- Apprise --
+
+APPRISE = {"apprise": [{"url_secret": "matrix", "timeout": 20}]}
+
+
+@pytest.mark.real
+def test_a_service_of_apprise_is_told_how_it_ended(
+    load: Load, http_sink: Any, keep_secret: Keep
+) -> None:
+    keep_secret("matrix", f"json://127.0.0.1:{http_sink.port}/room")
+    manager = load(notify=APPRISE)
+    assert [finished(manager, one) for one in (GOOD, BAD)] == [[], []]
+    told = [json.loads(one.body) for one in http_sink.asked]
+    assert [(one["title"], one["type"]) for one in told] == [
+        ("biso refresh-test: done", "success"),
+        ("biso refresh-test: FAILED (exit 4)", "failure"),
+    ]
+    assert "failed step: prove" in told[1]["message"]
+    assert {one.path for one in http_sink.asked} == {"/room"}
+
+
+@pytest.mark.real
+def test_a_service_that_does_not_take_it_is_named_without_its_url(
+    load: Load, http_sink: Any, keep_secret: Keep, capfd: pytest.CaptureFixture[str]
+) -> None:
+    http_sink.code = 403
+    keep_secret("matrix", f"json://127.0.0.1:{http_sink.port}/geheim")
+    (failure,) = finished(load(notify=APPRISE), BAD)
+    assert "apprise matrix: the service behind 'matrix' did not take it" in failure.message
+    said = capfd.readouterr()
+    assert "geheim" not in failure.message + said.out + said.err
+    assert said.err == ""
+
+
+def test_doctor_learns_whether_apprise_can_be_used(
+    load: Load, keep_secret: Keep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_secret("matrix", "gibt-es-nicht://geheim")
+    manager = load(notify=APPRISE)
+
+    def bad() -> list[Any]:
+        checks = manager.collect("biso_checks", site=SimpleNamespace())
+        return [one for _, found in checks for one in found if not one.ok]
+
+    (unknown,) = bad()
+    assert "no URL that Apprise knows" in unknown.detail and "geheim" not in unknown.detail
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    (missing,) = bad()
+    assert "not installed" in missing.detail and "biso-tasks[notify]" in missing.remedy

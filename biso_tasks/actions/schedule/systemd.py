@@ -41,6 +41,20 @@ IOSchedulingPriority=7
 KillMode=mixed
 TimeoutStartSec=12h
 TimeoutStopSec=15min
+{hardened}"""
+# What neither we nor rsync, psql, ssh and sudo need. Not NoNewPrivileges, which ends sudo, nor
+# PrivateTmp and ProtectSystem, behind which a socket or a webroot of this machine may be out of
+# reach. A user's own systemd could not have these without the first.
+_HARDENED: Final = """\
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native
 """
 _TIMER: Final = """\
 {mark}
@@ -152,6 +166,7 @@ class Units:
             order="".join(f"{line}\n" for line in order),
             environment="\n".join(f"Environment={_quoted(one)}" for one in variables),
             command=" ".join(_word(word) for word in _started(agenda.command(job))),
+            hardened="" if self.user else _HARDENED,
         )
 
     def _require_manager(self) -> None:
