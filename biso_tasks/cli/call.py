@@ -134,6 +134,11 @@ class Call:
         finally:
             self.outcome, self.document, self.run_id = before
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is there who can be asked, and wants to be."""
+        return _interactive() and not self.options.yes and not self.options.json
+
     def require_named(self, environment: Environment) -> None:
         """Raises Refused, before anything is contacted, where this command would change a
         production environment whose name was not given and cannot be asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from biso_tasks.actions.doctor.checks import checks
 from biso_tasks.actions.recipes import read_book
@@ -11,9 +11,10 @@ from biso_tasks.cli.site import find_site
 from biso_tasks.config.findings import BadConfig
 from biso_tasks.errors import ConfigError, Refused
 from biso_tasks.hooks.types import Check
+from biso_tasks.session import Session
 from biso_tasks.ui.table import Cell, table
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "examined", "rows"]
 
 
 def doctor(call: Call, for_: str) -> None:
@@ -34,10 +35,9 @@ def doctor(call: Call, for_: str) -> None:
         read_book(session.site, session.hooks).require_right()
     except ConfigError as error:
         mistakes = error
-    found = list(checks(session, for_))
     # What is raised is shown anyway.
-    _document(call, [*(_of_config(mistakes, "biso.toml") if mistakes else ()), *found])
-    call.text(table(_rows(found)))
+    found = examined(call, session, for_, _of_config(mistakes, "biso.toml") if mistakes else ())
+    call.text(table(rows(found)))
     if mistakes is not None:
         raise mistakes
     bad = sum(not one.ok for one in found)
@@ -45,6 +45,13 @@ def doctor(call: Call, for_: str) -> None:
         raise Refused(
             f"{bad} of {len(found)} checks failed", hint="do what each line says after the arrow"
         )
+
+
+def examined(call: Call, session: Session, for_: str, before: Iterable[Check] = ()) -> list[Check]:
+    """The checks of what `for_` needs, which --json shows behind `before`."""
+    found = list(checks(session, for_))
+    _document(call, [*before, *found])
+    return found
 
 
 def _of_config(error: ConfigError, name: str) -> list[Check]:
@@ -61,7 +68,8 @@ def _document(call: Call, found: Sequence[Check]) -> None:
     ]
 
 
-def _rows(found: Sequence[Check]) -> list[tuple[Cell, ...]]:
+def rows(found: Sequence[Check]) -> list[tuple[Cell, ...]]:
+    """For `table`: host, verdict, what was looked at, what was found."""
     return [
         (c.host or "here", ("ok", "good") if c.ok else ("no", "bad"), c.name,
          c.detail if c.ok or not c.remedy else f"{c.detail} → {c.remedy}")

@@ -5,6 +5,7 @@ beside it. Nothing that is there is overwritten.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,10 +15,12 @@ from typing import Final
 
 from biso_tasks.actions.doctor.looking import Seen, look, webroots
 from biso_tasks.cli.call import Call
+from biso_tasks.cli.examining import examined, rows
 from biso_tasks.config.load import FILE, parse
 from biso_tasks.config.write import InitFacts, render
-from biso_tasks.errors import Refused, StepFailed, UsageError
+from biso_tasks.errors import Interrupted, Refused, StepFailed, UsageError
 from biso_tasks.host import Host, connect
+from biso_tasks.host.aliases import aliases
 from biso_tasks.ui.table import table
 
 __all__ = ["init", "shipped_plugins"]
@@ -65,6 +68,8 @@ def init(
             hint="go to an empty folder, or move it away; `biso doctor` checks what it says",
         )
     with ExitStack() as stack:
+        if not (webroot or ssh or Path("config.php").exists()) and call.asks:
+            ssh, test_ssh = _hosts(stack, test_ssh)
         wanted = _wanted(stack, webroot, ssh, test_webroot, test_ssh)
         seen = [look(one.host, one.webroot, ssh=one.ssh or None, run_as=run_as) for one in wanted]
     _require_fitting(seen, wanted)
@@ -80,9 +85,38 @@ def init(
         "environments": [one.as_json() for one in seen],
     }
     _tell(call, seen, written, kept)
+    if len(seen) == 2:
+        _tell_doctor(call)
+    _tell_next(call, seen)
 
 
 # -- what is looked at --
+
+
+def _hosts(stack: ExitStack, test_ssh: str) -> tuple[str, str]:
+    """Where nothing is on this machine, the hosts that a person names. Raises Interrupted."""
+    if webroots(_connect(stack, "")):
+        return "", test_ssh
+    sys.stderr.write(f"No webroot of BISO's was found on this machine.{_aliases_here()}\n")
+    try:
+        ssh = _asked("Where is production? An ssh alias, or user@host; empty: here")
+        if ssh and not test_ssh:
+            test_ssh = _asked("Where is test? Empty: on the same host")
+    except EOFError:
+        return "", test_ssh
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted at the question: nothing was written") from error
+    return ssh, test_ssh
+
+
+def _asked(question: str) -> str:
+    sys.stderr.write(f"{question}\n")
+    return input("> ").strip()
+
+
+def _aliases_here() -> str:
+    known = aliases(Path("~/.ssh/config").expanduser())
+    return f" Hosts in ~/.ssh/config: {', '.join(known)}." if known else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +170,8 @@ def _found(host: Host, *, most: int) -> list[str]:
     if not found:
         raise UsageError(
             f"no webroot with config.php and biso-cli was found on {where}",
-            hint="--webroot names it (and --test-webroot the test instance's)",
+            hint="--webroot names it (and --test-webroot the test instance's); --ssh and "
+            f"--test-ssh say on which host.{'' if host.address else _aliases_here()}",
         )
     raise UsageError(
         f"{len(found)} webroots were found on {where}: {', '.join(found)}",
@@ -249,6 +284,18 @@ def _tell(call: Call, seen: list[Seen], written: list[str], kept: list[str]) -> 
     call.text(f"Written: {', '.join(written)}")
     if kept:
         call.text(f"There already, and left as it is: {', '.join(kept)}")
+
+
+def _tell_doctor(call: Call) -> None:
+    """What doctor says of the site that was just written: how much is well, and what is not."""
+    found = examined(call, call.session(observed=False), "")
+    bad = [one for one in found if not one.ok]
+    call.text(f"\nbiso doctor: {len(found) - len(bad)} of {len(found)} checks are well")
+    if bad:
+        call.text(table(rows(bad)))
+
+
+def _tell_next(call: Call, seen: list[Seen]) -> None:
     first = ""
     if len(seen) == 1:
         other = "prod" if seen[0].facts.role == "test" else "test"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def test_both_instances_give_a_site_that_doctor_passes(here: Path, built: DemoSi
     assert run(webroot=str(built.prod.webroot), test_webroot=str(built.test.webroot)) == 0
     out = capfd.readouterr().out
     assert "env 'PROD', so its role is production" in out
-    assert "biso doctor" in out
+    checked = re.search(r"biso doctor: (\d+) of (\d+) checks are well", out)
+    assert checked is not None and checked[1] == checked[2]
     site = load(here / "biso.toml")
     assert site.name == "Meine Stelle"
     assert [(e.name, e.role) for e in site.environments] == [
@@ -219,6 +221,29 @@ def test_several_webroots_are_listed_and_none_is_guessed(here, monkeypatch, capf
     monkeypatch.setattr(module, "webroots", lambda host: ())
     assert run() == 2
     assert "--webroot names it" in " ".join(capfd.readouterr().err.split())
+
+
+def test_where_nothing_is_here_a_person_is_asked_for_the_hosts(here, built, monkeypatch, capfd):
+    """The aliases of ssh_config are shown; what is answered counts as --ssh and --test-ssh."""
+    home = here.parent / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh/config").write_text("Host biso-prod biso-test *.example.ch\n  User biso\n")
+    monkeypatch.setenv("HOME", str(home))
+    answers, went = iter(["biso-prod", "biso-test"]), []
+    monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
+    monkeypatch.setattr(module, "webroots", lambda host: ())
+    monkeypatch.setattr(module.Call, "asks", True)
+    monkeypatch.setattr(module, "_connect", lambda stack, ssh: went.append(ssh) or LocalHost("x"))
+    assert run() == 2
+    err = " ".join(capfd.readouterr().err.split())
+    assert "Hosts in ~/.ssh/config: biso-prod, biso-test." in err
+    assert "Where is test?" in err
+    assert went == ["", "biso-prod"], "and where nothing is found there, that is said"
+    monkeypatch.setattr(module.Call, "asks", False)
+    assert run() == 2
+    err = " ".join(capfd.readouterr().err.split())
+    assert "Where is" not in err
+    assert "--ssh and --test-ssh say on which host. Hosts in ~/.ssh/config: biso-prod" in err
 
 
 def test_a_production_and_a_test_instance_of_one_host_are_found_together(here, built, monkeypatch):
