@@ -21,7 +21,7 @@ from biso_tasks.flow.recipe import parse
 from biso_tasks.hooks.loader import attempt
 from biso_tasks.hooks.manager import PluginManager
 
-__all__ = ["namespace", "site_here"]
+__all__ = ["OWN", "namespace", "site_here"]
 
 
 @declare(
@@ -75,6 +75,14 @@ def run_tests(args: str = "") -> None:
     """Run the tests; real parts that are missing are named with the command that installs them."""
 
 
+OWN = (
+    *(refresh_test, rollback, anonymize, privacy_scan, recover, doctor, run_tests),
+    *tasks_sets.TASKS,
+    *tasks_site.TASKS,
+)
+"""The tasks that every site has."""
+
+
 def _recipe_task(name: str, text: str) -> Task[Any]:
     def recipe() -> None: ...
 
@@ -85,8 +93,7 @@ def _recipe_task(name: str, text: str) -> Task[Any]:
 def namespace() -> Collection:
     """All tasks, and one for each recipe that the site or one of its plugins declares. A broken
     biso.toml costs only those: it says so when a task needs it."""
-    own = (refresh_test, rollback, anonymize, privacy_scan, recover, doctor, run_tests)
-    found = Collection(*own, *tasks_sets.TASKS, *tasks_site.TASKS)
+    found = Collection(*OWN)
     site = site_here()
     if site is None:
         return found

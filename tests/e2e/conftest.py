@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from set_world import forget_sets
 
+from biso_tasks.cli.fields import COMMON, FIELDS
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.demo.data import HARMLESS, PLANTED, log_database_sql, records
 from biso_tasks.demo.tree import write_tree
@@ -526,8 +527,11 @@ class Ran:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The one document on stdout; nothing else may be there."""
+        """The one document on stdout; nothing else may be there, and in it nothing that the
+        reference does not name."""
         document: dict[str, Any] = json.loads(self.out)
+        unknown = set(document) - set(COMMON) - set(FIELDS.get(document["task"], ()))
+        assert not unknown, f"not in cli/fields.py: {document['task']}: {sorted(unknown)}"
         return document
 
     @property
