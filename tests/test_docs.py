@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from biso_tasks.cli.tasks import OWN
 from biso_tasks.config.load import parse
 from biso_tasks.flow.recipe import parse as parse_recipe
 
@@ -54,3 +55,14 @@ def test_every_step_of_a_recipe_is_documented(recipe: Path) -> None:
     cells = re.findall(r"^\| ([^|]+) \|", page, re.M)
     told = {name.strip() for cell in cells for name in cell.split(",")} | {"swap", "lock"}
     assert set(parse_recipe(recipe.read_text("utf-8"), recipe.name).names()) <= told
+
+
+def test_the_drawing_of_the_verbs_knows_every_task_that_moves_data() -> None:
+    """A new recipe is drawn, and what is drawn can be called."""
+    drawn = re.findall(
+        r'-- "([a-z-]+)(?: --[a-z]+)?" -->', (ROOT / "docs/verbs.md").read_text("utf-8")
+    )
+    tasks = {str(one.name) for one in OWN}
+    assert set(drawn) - {"swap"} <= tasks
+    moving = {one.name.removesuffix(".toml") for one in RECIPES} & tasks
+    assert moving - {"prune"} <= set(drawn), "of what a recipe does, prune alone moves nothing"

@@ -97,3 +97,28 @@ def test_listing_the_tasks_imports_nothing_heavy(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def drawing() -> str:
+    """The house as a Mermaid chart, from what imports what: a floor is a box, and of the edges only
+    those that say something new (who uses `stage` need not be drawn to `errors` as well)."""
+    uses: dict[str, set[str]] = {one: set() for one in FLOORS}
+    for path in modules():
+        uses[room(path)] |= {other for _, other in imported(path) if other != room(path)}
+    below = {one: set(uses[one]) for one in sorted(FLOORS, key=FLOORS.__getitem__)}
+    for one, found in below.items():
+        for other in uses[one]:
+            found |= below[other]
+    lines = ["flowchart TB"]
+    for floor in sorted(set(FLOORS.values()), reverse=True):
+        names = [one for one, at in FLOORS.items() if at == floor]
+        lines += [f"  subgraph floor{floor}[floor {floor}]", f"    {' ~~~ '.join(names)}", "  end"]
+    for one in FLOORS:
+        told = {o for o in uses[one] if not any(o in below[x] for x in uses[one] if x != o)}
+        lines += [f"  {one} --> {' & '.join(sorted(told))}"] if told else []
+    return "\n".join(lines)
+
+
+def test_the_drawing_of_the_house_is_the_house() -> None:
+    page = (ROOT / "docs/map.md").read_text("utf-8")
+    assert f"```mermaid\n{drawing()}\n```" in page, drawing()
