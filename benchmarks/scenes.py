@@ -17,6 +17,7 @@ from benchmarks import tree
 from benchmarks.instances import Bench, Volume
 from benchmarks.line import Line
 from benchmarks.run import Ended
+from benchmarks.settle import MANY, settle
 from benchmarks.stages import Stages, moved
 from biso_tasks.errors import StepFailed
 
@@ -53,12 +54,14 @@ class Play:
     def documented(self, what: str, name: str = "", *, keep: bool = False) -> Ended:
         """A part of the documented procedure, its seconds added under `name`."""
         place = self.bench.root / "documented"
+        self._settle(name)
         done = self.bench.documented(what, place)
         if not keep:
             shutil.rmtree(place, ignore_errors=True)
         return self._told(f"documented {what}", name, done)
 
     def ours(self, *words: str, name: str = "") -> Ended:
+        self._settle(name)
         done = self.bench.biso(*words)
         if name:
             self.stages.add(name, done, self.bench.root / ".biso" / "runs")
@@ -80,6 +83,11 @@ class Play:
         for _ in range(self.rounds if missing else 0):
             for stage in missing:
                 self.add(stage, self.bench.documented(stage, self.bench.root).seconds)
+
+    def _settle(self, name: str) -> None:
+        """Before what is measured; for a few files it does not matter."""
+        if name and self.bench.volume.files >= MANY:
+            settle(self.bench.root)
 
     def _told(self, what: str, name: str, done: Ended) -> Ended:
         if name:
