@@ -49,9 +49,9 @@ def check_jobs(
     crontabs: Sequence[str] = _CRONTABS,
     units: Sequence[str] = _UNITS,
 ) -> None:
-    """One line of what was found; with `writes`, one for each running unit that a swap would not
-    stop: it would go on working on the instance that was served before. Of a container's jobs
-    nothing is said: they are not the host's."""
+    """One line of what was found, with `writes` also of what a swap would not stop: that is no
+    complaint, for a site may want it so. Of a container's jobs nothing is said: they are not the
+    host's."""
     environment = instance.environment
     if environment.services.kind == "compose":
         return
@@ -61,26 +61,18 @@ def check_jobs(
     out = instance.host.run(look.as_user(environment.host_user), ok=None).out
     words = out.decode("utf-8", "replace").split("\0")
     found = list(zip(words[0::3], words[1::3], words[2::3], strict=False))
-    stops = environment.services.stop
+    stops = {one.removesuffix(".service") for one in environment.services.stop}
     by_cron = [place for kind, place, _ in found if kind == "cron"]
-    by_unit = [name for kind, name, _ in found if kind == "unit"]
-    running = {name for kind, name, state in found if kind == "unit" and state == "active"}
-    left = sorted(running - set(stops)) if writes and environment.services.kind == "systemd" else []
-    for name in left:
-        sheet.bad(
-            "jobs",
-            f"the service {name} works on {given}, and a swap does not stop it",
-            f'add "{name}" to environments.{environment.name}.services.stop',
-        )
-    if left:
-        return
+    by_unit = {name: state for kind, name, state in found if kind == "unit"}
     told = [*by_cron, *(f"the service {name}" for name in sorted(by_unit))]
     if not told:
         sheet.good("jobs", "no crontab and no service that can be read here names the webroot")
         return
-    unstopped = writes and bool(by_cron) and not set(stops) & set(CRON)
-    note = "; cron is not in `stop`, so one may start at the moment of a swap" if unstopped else ""
-    sheet.good("jobs", f"started by {', '.join(told)}{note}")
+    going_on = [one for one in sorted(by_unit) if by_unit[one] == "active" and one not in stops]
+    if by_cron and not stops & set(CRON):
+        going_on.insert(0, "cron")
+    note = f"; not in `services.stop`, so not stopped for a swap: {', '.join(going_on)}"
+    sheet.good("jobs", f"started by {', '.join(told)}{note if writes and going_on else ''}")
 
 
 def _pattern(path: str) -> str:
