@@ -14,6 +14,7 @@ from typing import Final
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew
 from biso_tasks.files.listing import Entry
+from biso_tasks.files.names import ids_of
 from biso_tasks.host.command import PERL, script
 
 __all__ = ["link_unchanged"]
@@ -27,7 +28,7 @@ _LINK: Final = r"""
 export LC_ALL=C
 cd -- "$1"
 facts='%s/%T@/-/-/-/%P\0'
-[ -z "$3" ] || facts='%s/%T@/%m/%u/%g/%P\0'
+[ -z "$3" ] || facts='%s/%T@/%m/%U/%G/%P\0'
 given() { printf %s "$1" | base64 -d; }
 paths() { sed -z 's|^\([^/]*/\)\{5\}||'; }
 wanted=$(sort -z | base64 -w0)
@@ -59,7 +60,10 @@ def link_unchanged(
     if not entries:
         return ()
     what = f"linking unchanged files into {target_root} on {target.host.name}"
-    records = b"".join(_record(entry, owners) for entry in entries)
+    whose = ids_of(
+        target.host, {entry.owner for entry in entries}, {entry.group for entry in entries}
+    )
+    records = b"".join(_record(entry, whose if owners else None) for entry in entries)
     with Crew(cancel, what) as crew:
         told, telling = crew.pipe()
         given, giving = crew.pipe()
@@ -78,8 +82,10 @@ def link_unchanged(
     return tuple(left.decode("utf-8", "surrogateescape").split("\0")[:-1])
 
 
-def _record(entry: Entry, owners: bool) -> bytes:
+def _record(entry: Entry, whose: tuple[dict[str, str], dict[str, str]] | None) -> bytes:
     seconds, rest = divmod(entry.mtime, _SECOND)
-    whose = f"{entry.mode:o}/{entry.owner}/{entry.group}" if owners else "-/-/-"
-    text = f"{entry.size}/{seconds}.{rest:09d}0/{whose}/{entry.path}\0"
+    rights = "-/-/-"
+    if whose is not None:
+        rights = f"{entry.mode:o}/{whose[0][entry.owner]}/{whose[1][entry.group]}"
+    text = f"{entry.size}/{seconds}.{rest:09d}0/{rights}/{entry.path}\0"
     return text.encode("utf-8", "surrogateescape")

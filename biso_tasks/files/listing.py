@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Final, Literal, NamedTuple
 
 from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.files.access import Access
+from biso_tasks.files.names import Names, names_of
 from biso_tasks.files.patterns import Matcher, is_literal
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.process import Tail, end_group
@@ -26,7 +26,7 @@ _KINDS: Final[dict[str, Kind]] = {"f": "file", "d": "dir", "l": "link"}
 _FIELDS: Final = 13
 _NAMED: Final = 10
 # %P is relative to the root. One NUL after each field: names hold anything else, newlines too.
-_FORMAT: Final = r"%y\0%s\0%T@\0%C@\0%m\0%u\0%g\0%D\0%i\0%n\0%l\0%P\0"
+_FORMAT: Final = r"%y\0%s\0%T@\0%C@\0%m\0%U\0%G\0%D\0%i\0%n\0%l\0%P\0"
 # $1 the root. Says what the clock is, before anything of the tree is looked at.
 _ROOT: Final = r"""
 [ -e "$1" ] || exit 10
@@ -133,7 +133,7 @@ def list_tree(
     )
     messages = Tail(finder.stderr)
     try:
-        for entry in _entries(finder.stdout):
+        for entry in _entries(finder.stdout, names_of(access.host)):
             if not entry.path:
                 top = entry
             elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
@@ -209,7 +209,7 @@ def _find(prune: Sequence[str], closed_only: bool, folders_only: bool) -> Comman
     return Command((*words, *readable))
 
 
-def _entries(stream: IO[bytes] | None) -> Iterator[Entry]:
+def _entries(stream: IO[bytes] | None, names: Names) -> Iterator[Entry]:
     if stream is None:
         return
     rest, fields = b"", []
@@ -220,11 +220,11 @@ def _entries(stream: IO[bytes] | None) -> Iterator[Entry]:
             if found:
                 fields += ended.decode("utf-8", "surrogateescape").split("\0")
             whole = len(fields) // _FIELDS * _FIELDS
-            yield from _parsed(fields[:whole])
+            yield from _parsed(fields[:whole], names)
             del fields[:whole]
 
 
-def _parsed(fields: list[str]) -> Iterator[Entry]:
+def _parsed(fields: list[str], names: Names) -> Iterator[Entry]:
     """The entries that whole records are, column by column: what few values there are is made once
     for all that have them."""
     readable, kinds, sizes, mtimes, ctimes, modes, owners, groups, *rest = (
@@ -232,6 +232,7 @@ def _parsed(fields: list[str]) -> Iterator[Entry]:
     )
     devices, inodes, links, targets, paths = rest
     octal = {mode: int(mode, 8) for mode in set(modes)}
+    names.learn(set(owners), set(groups))
     return map(
         Entry,
         paths,
@@ -239,8 +240,8 @@ def _parsed(fields: list[str]) -> Iterator[Entry]:
         map(int, sizes),
         map(_nanoseconds, mtimes),
         [octal[mode] for mode in modes],
-        map(sys.intern, owners),
-        map(sys.intern, groups),
+        [names.users[number] for number in owners],
+        [names.groups[number] for number in groups],
         map(int, devices),
         map(int, inodes),
         map(int, links),
