@@ -14,7 +14,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
-__all__ = ["CHANGING", "READING", "declare", "run"]
+__all__ = ["CHANGING", "HELP", "READING", "declare", "run"]
 
 CHANGING: Final[Mapping[str, tuple[Any, str]]] = {
     "confirm": ("", "the target's name, instead of typing it"),
@@ -32,6 +32,10 @@ READING: Final[Mapping[str, tuple[Any, str]]] = {
     "yes": (False, "accepted, as by every task: nothing is asked here"),
 }
 """The same for a task that changes nothing, so that a script can give them to any."""
+
+
+HELP: Final[dict[str, Mapping[str, str]]] = {}
+"""What each task says of its options: invoke takes these texts away when it is asked for them."""
 
 
 def run(command: str, **arguments: Any) -> None:
@@ -76,6 +80,7 @@ def declare(
         body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         body.__doc__ = function.__doc__
         texts = {**help, **{option: text for option, (_, text) in common.items()}}
+        HELP[own] = texts
         result: Task[Any] = task(name=own, help=texts)(body)
         return result
 

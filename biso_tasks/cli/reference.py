@@ -10,16 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from invoke.parser.argument import Argument
 from invoke.tasks import Task
 
 from biso_tasks import errors
-from biso_tasks.cli.declare import CHANGING
+from biso_tasks.cli.declare import CHANGING, HELP
 from biso_tasks.cli.fields import COMMON, FIELDS
 from biso_tasks.cli.tasks import OWN
 from biso_tasks.config.reference import KeyDoc, keys
 
-__all__ = ["arguments", "markdown"]
+__all__ = ["markdown"]
 
 _HEAD = """# Reference
 
@@ -67,21 +66,14 @@ def _tasks() -> Iterator[str]:
     ))  # fmt: skip
     for task in sorted(OWN, key=lambda one: str(one.name)):
         yield f"\n### {task.name}\n\n{_paragraph(task)}\n"
-        own = [one for one in arguments(task) if one.name not in CHANGING]
+        texts = HELP[str(task.name)]
+        own = [one for one in task.get_arguments() if one.name not in CHANGING]
         if own:
             yield "\n| option | |\n|---|---|\n"
         for one in own:
             flag = f"--{str(one.name).rstrip('_').replace('_', '-')}"
             value = "" if one.kind is bool else " TEXT"
-            yield f"| `{flag}{value}` | {_cell(_sentence(one.help or ''))} |\n"
-
-
-def arguments(task: Task[Any]) -> list[Argument]:
-    """What the task takes. invoke takes its help texts away when it is asked, for good."""
-    kept = dict(task.help)
-    found: list[Argument] = task.get_arguments()
-    task.help = kept
-    return found
+            yield f"| `{flag}{value}` | {_cell(_sentence(texts[str(one.name)]))} |\n"
 
 
 def _paragraph(task: Task[Any]) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import biso_tasks.cli
 from biso_tasks import errors
+from biso_tasks.cli.declare import HELP
 from biso_tasks.cli.fields import COMMON, FIELDS
-from biso_tasks.cli.reference import arguments, markdown
+from biso_tasks.cli.reference import markdown
 from biso_tasks.cli.tasks import OWN
 from biso_tasks.config.reference import keys
 
@@ -27,10 +28,10 @@ def test_every_task_option_key_and_exit_code_is_on_it() -> None:
     page = markdown()
     for task in OWN:
         assert f"\n### {task.name}\n" in page
-        for argument in arguments(task):
+        for argument in task.get_arguments():
             flag = str(argument.name).rstrip("_").replace("_", "-")
             assert f"| `--{flag}" in page, f"{task.name} --{flag}"
-            assert argument.help, f"{task.name} --{flag} says nothing"
+            assert HELP[str(task.name)][str(argument.name)], f"{task.name} --{flag} says nothing"
     for key in keys():
         assert f"`{key.key.rpartition('.')[2]}`" in page, key.key
     codes = {one.exit_code for one in vars(errors).values() if isinstance(one, type)
