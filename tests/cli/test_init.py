@@ -70,6 +70,7 @@ def test_both_instances_give_a_site_that_doctor_passes(here: Path, built: DemoSi
     assert "env 'PROD', so its role is production" in out
     checked = re.search(r"biso doctor: (\d+) of (\d+) checks are well", out)
     assert checked is not None and checked[1] == checked[2]
+    assert "de_CH.utf8" in out or "C.UTF-8" in out or ", C, " in out
     site = load(here / "biso.toml")
     assert site.name == "Meine Stelle"
     assert [(e.name, e.role) for e in site.environments] == [

@@ -345,7 +345,8 @@ def _database(instance: Instance) -> tuple[str, Admin | None, list[str]]:
         facts: ServerFacts = probe(server(instance, dsn))
     except BisoError as error:
         return where, None, [f"the database could not be reached: {error.message}"]
-    said = f"{where}, PostgreSQL {facts.version // 10000}, {human(facts.bytes)}"
+    locale = facts.icu_locale or facts.collate
+    said = f"{where}, PostgreSQL {facts.version // 10000}, {locale}, {human(facts.bytes)}"
     if facts.createdb and facts.owner == facts.role:
         return said, None, []
     if instance.environment.services.kind == "compose":
