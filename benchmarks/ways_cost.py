@@ -4,7 +4,8 @@
 
 Long lines cut by perl or by sed; a dump unpacked by the best of igzip and pigz or by gzip; bytes
 moved through two SSH connections with AES-GCM or with ChaCha20; unchanged files of a set linked by
-perl or by rsync; two listings compared when nothing changed, or everything. Asserts nothing.
+perl or by rsync; owners listed as numbers or as names; two listings compared when nothing changed,
+or everything. Asserts nothing.
 """
 
 from __future__ import annotations
@@ -115,6 +116,16 @@ def trees(folder: Path, files: int) -> Iterator[Pair]:
         file = before / f"{number % 500}" / f"Antrag {number}.pdf"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
+
+    def listed(owners: str) -> None:
+        bash(f"cd {before} && LC_ALL=C find . -printf '{owners} %s %T@ %P\\0' >/dev/null")
+
+    yield (
+        "owners listed as numbers, against names",
+        lambda: listed("%U %G"),
+        lambda: listed("%u %g"),
+        nothing,
+    )
     here = LocalHost("here")
     access = Access(here)
     try:

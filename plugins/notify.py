@@ -190,7 +190,7 @@ def biso_config() -> type[Settings]:
 @hookimpl
 def biso_checks(site: Site, config: Settings, secret: SecretFinder) -> Iterator[Check]:
     """Secrets are looked for before a run needs them; no server is asked."""
-    for target in (*config.mail, *config.webhook, *config.healthchecks, *config.apprise):
+    for target in (*config.mail, *config.webhook, *config.healthchecks):
         for name in target.secrets():
             try:
                 secret(name)
@@ -203,6 +203,8 @@ def biso_checks(site: Site, config: Settings, secret: SecretFinder) -> Iterator[
             _service(service, secret)
         except BisoError as error:
             yield Check("", f"notify: {service.place}", False, error.message, error.hint)
+        else:
+            yield Check("", f"notify: {service.place}", True, "Apprise knows its URL")
 
 
 @hookimpl

@@ -26,7 +26,7 @@ COMMON: Final[Mapping[str, str]] = {
 _SET: Final[Mapping[str, str]] = {
     "set": "The id of the set that was made, null where none was.",
     "path": "Where it lies on its host.",
-    "bytes": "What it holds, before packing of files and after that of dumps.",
+    "bytes": "Its size: files as they are, dumps as they are packed.",
 }
 _SWAPPED: Final[Mapping[str, str]] = {
     "source": '"live", "previous", or the id of the set that it was made of.',

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.resources import files
@@ -68,9 +69,7 @@ def init(
             hint="go to an empty folder, or move it away; `biso doctor` checks what it says",
         )
     with ExitStack() as stack:
-        if not (webroot or ssh or Path("config.php").exists()) and call.asks:
-            ssh, test_ssh = _hosts(stack, test_ssh)
-        wanted = _wanted(stack, webroot, ssh, test_webroot, test_ssh)
+        wanted = _wanted(call, stack, webroot, ssh, test_webroot, test_ssh)
         seen = [look(one.host, one.webroot, ssh=one.ssh or None, run_as=run_as) for one in wanted]
     _require_fitting(seen, wanted)
     text = _text(InitFacts(name or folder.name or "biso", tuple(one.facts for one in seen)), file)
@@ -93,27 +92,6 @@ def init(
 # -- what is looked at --
 
 
-def _hosts(stack: ExitStack, test_ssh: str) -> tuple[str, str]:
-    """Where nothing is on this machine, the hosts that a person names. Raises Interrupted."""
-    if webroots(_connect(stack, "")):
-        return "", test_ssh
-    sys.stderr.write(f"No webroot of BISO's was found on this machine.{_aliases_here()}\n")
-    try:
-        ssh = _asked("Where is production? An ssh alias, or user@host; empty: here")
-        if ssh and not test_ssh:
-            test_ssh = _asked("Where is test? Empty: on the same host")
-    except EOFError:
-        return "", test_ssh
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted at the question: nothing was written") from error
-    return ssh, test_ssh
-
-
-def _asked(question: str) -> str:
-    sys.stderr.write(f"{question}\n")
-    return input("> ").strip()
-
-
 def _aliases_here() -> str:
     known = aliases(Path("~/.ssh/config").expanduser())
     return f" Hosts in ~/.ssh/config: {', '.join(known)}." if known else ""
@@ -130,19 +108,42 @@ class _Wanted:
 
 
 def _wanted(
-    stack: ExitStack, webroot: str, ssh: str, test_webroot: str, test_ssh: str
+    call: Call, stack: ExitStack, webroot: str, ssh: str, test_webroot: str, test_ssh: str
 ) -> list[_Wanted]:
-    host = _connect(stack, ssh)
     if not webroot and not ssh and Path("config.php").exists():
         webroot = "."
-    first = [_absolute(webroot, ssh)] if webroot else _found(host, most=1 if test_webroot else 2)
+    host = _connect(stack, ssh)
+    there = () if webroot else webroots(host)
+    if not webroot and not there and not ssh and call.asks:
+        sys.stderr.write(f"No webroot of BISO's was found on this machine.{_aliases_here()}\n")
+        ssh = _asked("Where is production? An ssh alias, or user@host; empty: here")
+        if ssh and not test_ssh:
+            test_ssh = _asked("Where is test? Empty: on the same host")
+        host = _connect(stack, ssh)
+        there = webroots(host) if ssh else there
+    most = 1 if test_webroot else 2
+    first = [_absolute(webroot, ssh)] if webroot else _chosen(call, host, there, most)
     wanted = [_Wanted(host, ssh, one) for one in first]
     if test_webroot or test_ssh:
         other = _connect(stack, test_ssh) if test_ssh else host
-        there = test_ssh or ssh
-        place = _absolute(test_webroot, there) if test_webroot else _found(other, most=1)[0]
-        wanted = [wanted[0], _Wanted(other, there, place, test=True)]
+        place = (
+            _absolute(test_webroot, test_ssh or ssh)
+            if test_webroot
+            else _chosen(call, other, webroots(other), 1)[0]
+        )
+        wanted = [wanted[0], _Wanted(other, test_ssh or ssh, place, test=True)]
     return wanted
+
+
+def _asked(question: str) -> str:
+    """What is typed, "" where nobody answers. Raises Interrupted."""
+    sys.stderr.write(f"{question}\n")
+    try:
+        return input("> ").strip()
+    except EOFError:
+        return ""
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted at the question: nothing was written") from error
 
 
 def _connect(stack: ExitStack, ssh: str) -> Host:
@@ -162,10 +163,11 @@ def _absolute(webroot: str, ssh: str) -> str:
     return webroot
 
 
-def _found(host: Host, *, most: int) -> list[str]:
-    found = list(webroots(host))
+def _chosen(call: Call, host: Host, found: Sequence[str], most: int) -> list[str]:
+    """The webroots to look at, `most` of them: those that were found, or of more those that a
+    person names."""
     if 1 <= len(found) <= most:
-        return found
+        return list(found)
     where = host.address or "this machine"
     if not found:
         raise UsageError(
@@ -173,10 +175,15 @@ def _found(host: Host, *, most: int) -> list[str]:
             hint="--webroot names it (and --test-webroot the test instance's); --ssh and "
             f"--test-ssh say on which host.{'' if host.address else _aliases_here()}",
         )
-    raise UsageError(
-        f"{len(found)} webroots were found on {where}: {', '.join(found)}",
-        hint="--webroot names production's, --test-webroot the test instance's",
-    )
+    said = f"{len(found)} webroots were found on {where}: {', '.join(found)}"
+    if call.asks:
+        sys.stderr.write(f"{said}\n")
+        named = [_asked("Which one is meant?" if most == 1 else "Which one is production's?")]
+        if most == 2:
+            named.append(_asked("Which one is test's? Empty: none"))
+        if (wanted := [one for one in named if one]) and set(wanted) <= set(found):
+            return wanted
+    raise UsageError(said, hint="--webroot names production's, --test-webroot the test instance's")
 
 
 def _require_fitting(seen: list[Seen], wanted: list[_Wanted]) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from biso_tasks.database.server import APPLICATION, Server
+from biso_tasks.database.sqltext import compose, name
 from biso_tasks.database.stdio import socket_dir, stdio_tunnel
 from biso_tasks.errors import StepFailed
 from biso_tasks.host.protocol import Endpoint
@@ -198,19 +199,18 @@ def _explain(server: Server, text: str) -> NotConnected:
     return NotConnected(
         f"cannot connect to database {dsn.dbname!r} as {dsn.user!r} at {where}: {said}",
         reason=reason,
-        hint=hint.format(user=_name(dsn.user), dbname=_name(dsn.dbname), rule=_rule(server, text)),
+        hint=hint.format(
+            user=compose("{}", name(dsn.user)),
+            dbname=compose("{}", name(dsn.dbname)),
+            rule=_rule(server, text),
+        ),
     )
-
-
-def _name(name: str) -> str:
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
 
 
 def _rule(server: Server, said: str) -> str:
     """The line of pg_hba.conf that lets the application in, to the stages that it makes as well:
     `said` names the address that the server sees it come from."""
-    names = f"all {_name(server.dsn.user)}"
+    names = compose("all {}", name(server.dsn.user))
     address = re.search(r"(?:host|Host|für Host) [\"»]([0-9A-Fa-f:.]+)[\"«]", said)
     if address is None:
         return f"local {names} scram-sha-256"

@@ -25,6 +25,7 @@ __all__ = [
 
 LOST = "the network, or the SSH server's log, says why; run the task again when it is back"
 
+_ATTACK = "this can be an attack: ask the administrator of that machine"
 _SUDO_PASSWORD = re.compile(
     r"sudo: (a password is required|a terminal is required|no tty present|"
     r".*interactive authentication)"
@@ -160,12 +161,11 @@ def _copy_id(where: str, tried: Sequence[str]) -> str:
 def changed_hint(lookup: str, files: Sequence[str]) -> str:
     """What to do about a key that is not the known one any more, for the name under which it is
     looked up."""
-    name = re.sub(r"^(?!\[)(.+):(?!22$)(\d+)$", r"[\1]:\2", lookup).removesuffix(":22")
     file = f" -f {shlex.quote(files[0])}" if files else ""
     return (
-        "this can be an attack: ask the administrator of that machine. Only where the new "
-        f"fingerprint is confirmed: `ssh-keygen -R {shlex.quote(name)}{file}` forgets the old one; "
-        + keyscan_hint(name, files)
+        f"{_ATTACK}. Only where the new fingerprint is confirmed: "
+        f"`ssh-keygen -R {shlex.quote(lookup)}{file}` forgets the old one; "
+        + keyscan_hint(lookup, files)
     )
 
 
@@ -198,11 +198,14 @@ def ssh_failure(host: str, where: str, said: str, files: Sequence[str] = ()) -> 
     if "HOST IDENTIFICATION HAS CHANGED" in said or "host key has changed" in said:
         offered = re.search(r"(SHA256:\S+?)\.?\s", said + " ")
         place = re.search(r"Offending (?:\S+ )?key in (.+?):(\d+)", said)
+        # It may be a jump host's: forgetting another one's key would be worse than no help.
+        named = re.search(r"Host key for (\S+) has changed", said)
+        found_in = [place.group(1)] if place else files
         return Refused(
             f"{host}: the SSH host key of {where} has changed"
             + (f": it offers {offered.group(1)}" if offered else "")
             + (f", another one is in {place.group(1)} line {place.group(2)}" if place else ""),
-            hint=changed_hint(re.sub(r"^.*@", "", where), [place.group(1)] if place else files),
+            hint=changed_hint(named.group(1), found_in) if named else _ATTACK,
         )
     if match := re.search(r"No (\S+) host key is known for (\S+)", said):
         name = match.group(2)

@@ -52,11 +52,10 @@ class App:
 
     def cli(self, *arguments: str, timeout: float | None = 3600) -> Result:
         """Run `biso-cli` in the webroot; raises StepFailed with the first line that it printed."""
-        words = (*self.environment.biso_cli, *arguments)
+        command = self.cli_command(*arguments)
         try:
-            return self.host.run(self._command(words), timeout=timeout)
+            return self.host.run(command, timeout=timeout)
         except CommandFailed as error:
-            command = self._command(words)
             refused = sudo_refusal(self.host.name, self.host.login, command, error.result)
             if refused is not None:
                 raise refused from error

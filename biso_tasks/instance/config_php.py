@@ -20,7 +20,7 @@ from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import App
-from biso_tasks.instance.unanswered import closed_config, require_ran
+from biso_tasks.instance.unanswered import ANSWER, closed_config, require_ran
 from biso_tasks.values import Dsn, Secret
 
 __all__ = ["Facts", "leaves", "read_facts", "read_planned"]
@@ -178,8 +178,8 @@ def _judge(
     remedy: str,
 ) -> Facts:
     """`prefix` is no part of any path; `remedy` is for what PHP cannot run."""
-    before, _, rest = (b"\n" + result.out).partition(f"\n@biso-facts {word}\n".encode())
-    text, found, after = rest.partition(f"\n@biso-facts-end {word}\n".encode())
+    before, _, rest = (b"\n" + result.out).partition(f"\n{ANSWER} {word}\n".encode())
+    text, found, after = rest.partition(f"\n{ANSWER}-end {word}\n".encode())
     answer = _read(text) if found else None
     if answer is None:
         raise StepFailed(

@@ -13,7 +13,7 @@ from biso_tasks.instance.app import App
 
 __all__ = ["ANSWER", "closed_config", "closed_webroot", "require_ran"]
 
-ANSWER = b"@biso-facts"  # with which read_config.php's answer begins
+ANSWER = "@biso-facts"  # with which read_config.php's answer begins
 _STAT = "stat -c '%U:%G, mode %a' -- \"$1\""
 
 
@@ -21,7 +21,7 @@ def require_ran(app: App, result: Result, *arguments: str) -> None:
     """Return where PHP ran with these arguments, whatever it said. Raises CommandFailed where sudo
     did not let it, or it is not there; Refused for a webroot that cannot be entered; HostError for
     a shell that runs nothing, or prints something of its own."""
-    if result.out.lstrip(b"\n").startswith(ANSWER):
+    if result.out.lstrip(b"\n").startswith(ANSWER.encode()):
         return
     host, environment = app.host, app.environment
     command = app.php_command(*arguments)

@@ -240,6 +240,13 @@ def test_where_nothing_is_here_a_person_is_asked_for_the_hosts(here, built, monk
     assert "Hosts in ~/.ssh/config: biso-prod, biso-test." in err
     assert "Where is test?" in err
     assert went == ["", "biso-prod"], "and where nothing is found there, that is said"
+    monkeypatch.setattr(module, "webroots", lambda host: ("/srv/a", "/srv/b", "/srv/c"))
+    answers = iter(["/srv/c", "/srv/a"])
+    assert run() == 3, "what was named is looked at, and is not there"
+    err = " ".join(capfd.readouterr().err.split())
+    assert "3 webroots were found" in err and "Which one is test's?" in err
+    assert "/srv/c is not there" in err
+    monkeypatch.setattr(module, "webroots", lambda host: ())
     monkeypatch.setattr(module.Call, "asks", False)
     assert run() == 2
     err = " ".join(capfd.readouterr().err.split())

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from biso_tasks.database import limit as module
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
@@ -147,8 +148,9 @@ def test_that_nobody_can_look_is_no_failure(one: Any, two: Any, fresh: Callable[
 
 @pytest.mark.real
 def test_how_large_the_target_has_become_is_told_while_it_is_filled(
-    two: Any, fresh: Callable[..., str]
+    two: Any, fresh: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(module, "_EVERY", 0.05)
     target, told = two.server(fresh(two, "test")), list[int]()
     with watch(None, target, BIG, told.append), connect(target, autocommit=True) as connection:
         for size in (1, 20000):
@@ -156,6 +158,6 @@ def test_how_large_the_target_has_become_is_told_while_it_is_filled(
                 f"CREATE TABLE t{size} AS SELECT repeat('x', 900) AS v"
                 f" FROM generate_series(1, {size})".encode()
             )
-            time.sleep(1.2)
+            time.sleep(0.5)
     assert len(told) >= 2 and told == sorted(told)
     assert told[-1] - told[0] > 15_000_000

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from site_mistakes import MISTAKES, Mistake
+from test_bad_input import fails
 
 __all__ = ["made"]
 
@@ -82,15 +83,24 @@ def test_the_line_holds_the_fix_and_the_fix_works(name: str, made: Any) -> None:
     assert mended.code == 0, "\n".join(lines(mended)) or str(mended)
 
 
-@pytest.mark.parametrize("name", [
-    *("no line in sudoers", "a webroot that is not there"),
-    *("an exit in bashrc", "a greeting in bashrc"),
-])  # fmt: skip
-def test_a_refresh_says_it_as_clearly(name: str, made: Any) -> None:
-    """What PHP alone would have said there: a password is required, cd: no such file, nothing."""
-    world = made(MISTAKES[name])
-    ran = world.run("refresh-test", "--no-anonymize", "--plan", "--json")
-    assert ran.code in (1, 3)
-    assert re.search(r"NOPASSWD: .*biso doctor|environments\.test\.webroot|bashrc", ran.message), (
-        str(ran)
-    )
+# What a refresh says of them, where PHP alone would have said that a password is required, `cd: no
+# such file`, or nothing.
+REFUSED = {
+    "an alias that ssh does not know": "gibt-es-nicht",
+    "a host key that changed": "has changed.*ssh-keygen -R",
+    "an exit in bashrc": "bashrc",
+    "a greeting in bashrc": "bashrc",
+    "no line in sudoers": "NOPASSWD: .*biso doctor",
+    "a webroot that is not there": r"environments\.test\.webroot",
+    "no PHP on the command line": "apt install php-cli",
+    "a password that the server does not know": r"authentication failed.*\\password",
+    "a role that may not create databases": "CREATEDB.*admin",
+    "a locale that the server does not have": r"xx_YY\.utf8",
+    "a database that is not there": "biso_weg",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_refresh_refuses_as_clearly_and_touches_nothing(name: str, made: Any) -> None:
+    message = fails(made(MISTAKES[name]), code=(1, 2, 3))
+    assert re.search(REFUSED[name], message), message

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from biso_tasks.files import growing as module
 from biso_tasks.files.growing import growing
 from biso_tasks.host import LocalHost
 
 pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_EVERY", 0.1)
 
 
 def test_the_size_is_told_while_it_grows_and_nothing_afterwards(tmp_path: Path) -> None:
@@ -21,9 +27,9 @@ def test_the_size_is_told_while_it_grows_and_nothing_afterwards(tmp_path: Path) 
         with growing(host, str(folder), told.append):
             for name, size in (("a", 1_000_000), ("b", 3_000_000)):
                 (folder / name).write_bytes(b"x" * size)
-                time.sleep(1.3)
+                time.sleep(0.4)
         count = len(told)
-        time.sleep(1.2)
+        time.sleep(0.3)
     finally:
         host.close()
     assert 1_000_000 < told[0] < 2_000_000 < told[-1]
@@ -34,7 +40,7 @@ def test_what_is_not_there_is_told_by_nobody(tmp_path: Path) -> None:
     host, told = LocalHost("prod"), list[int]()
     try:
         with growing(host, str(tmp_path / "gone"), told.append):
-            time.sleep(1.2)
+            time.sleep(0.3)
     finally:
         host.close()
     assert told == []

@@ -19,6 +19,7 @@ import pytest
 
 from biso_tasks.errors import ConfigError, Refused
 from biso_tasks.host import Host, HostError, SshHost, Unreachable, command
+from biso_tasks.host.explain import ssh_failure
 from biso_tasks.host.process import private_directory
 from biso_tasks.host.resolve import parse_destination
 
@@ -426,3 +427,19 @@ def test_close_leaves_no_directory_and_no_process(sshd: Any, connect_to: Any) ->
     assert not directory.exists()
     assert master.returncode is not None
     data(host)  # and it opens again when it is used again
+
+
+def test_of_a_changed_key_the_name_is_forgotten_that_openssh_complains_of() -> None:
+    """A jump host's may have changed: to forget the other one's would take a good key away."""
+    said = (
+        "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n"
+        "The fingerprint for the ED25519 key sent by the remote host is\nSHA256:abc.\n"
+        "Offending ED25519 key in /home/a b/known_hosts:3\n"
+        "Host key for [jump.example.ch]:2222 has changed and you have requested strict checking.\n"
+    )
+    refused = ssh_failure("prod", "biso@10.0.0.5:22", said)
+    assert refused is not None
+    assert "ssh-keygen -R '[jump.example.ch]:2222' -f '/home/a b/known_hosts'" in refused.hint
+    assert "ssh-keyscan -p 2222 jump.example.ch" in refused.hint
+    silent = ssh_failure("prod", "biso@10.0.0.5:22", said.rpartition("Host key for")[0])
+    assert silent is not None and "ssh-keygen" not in silent.hint

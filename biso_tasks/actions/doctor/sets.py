@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
+from biso_tasks.actions.doctor.beginning import could_begin
 from biso_tasks.actions.doctor.checklist import Sheet
 from biso_tasks.actions.schedule.since import timers_since
 from biso_tasks.actions.sets.backup import Backup
@@ -17,7 +18,6 @@ from biso_tasks.actions.sets.trust import require_released
 from biso_tasks.backup.proof import ProofRecord
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import StoredSet
-from biso_tasks.errors import Locked
 from biso_tasks.session import Session
 
 __all__ = [
@@ -117,20 +117,12 @@ def _told(known: Sequence[SetAge]) -> str:
 
 
 def check_backup(sheet: Sheet, session: Session, name: str) -> None:
-    """Whether a backup could begin now: what its own survey refuses is a line. That a run is at
-    work at this moment is nothing to mend, and no reason to wake somebody at night."""
+    """Whether a backup could begin now: what its own survey refuses is a line."""
     work = Backup(
         session, "doctor", "doctor", places={"source": name}, store=own_store(session, name)
     )
-
-    def could() -> str:
-        try:
-            work.look_again()
-        except Locked as error:
-            return f"not looked at: {error.message}"
-        return f"one could begin now, into {session.site.backup.path}"
-
-    sheet.attempt("backup", could, str)
+    said = f"one could begin now, into {session.site.backup.path}"
+    could_begin(sheet, "backup", work.look_again, said)
 
 
 def _moment(mark: Mark | None) -> datetime | None:
