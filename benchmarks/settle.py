@@ -8,8 +8,8 @@ and its cleaning up do, 40,000 new ones took 25 s instead of 3; and the next run
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 __all__ = ["MANY", "settle"]
@@ -28,7 +28,7 @@ def settle(folder: Path) -> None:
     try:
         _DROP.write_text("1\n")
     except OSError:
-        time.sleep(_FORGOTTEN)
+        sleep(_FORGOTTEN)
         return
     for here, _, files in os.walk(folder):
         for name in files:

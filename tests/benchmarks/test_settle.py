@@ -18,7 +18,7 @@ def test_whoever_may_not_tell_the_kernel_waits(
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(module, "_DROP", tmp_path / "missing" / "drop_caches")
-    monkeypatch.setattr(module.time, "sleep", waited.append)
+    monkeypatch.setattr(module, "sleep", waited.append)  # other threads sleep too
     settle(tmp_path)
     assert waited == [61.0]
 
