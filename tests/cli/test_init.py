@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -234,7 +235,12 @@ def test_where_nothing_is_here_a_person_is_asked_for_the_hosts(here, built, monk
     monkeypatch.setattr("builtins.input", lambda prompt: next(answers))
     monkeypatch.setattr(module, "webroots", lambda host: ())
     monkeypatch.setattr(module.Call, "asks", True)
-    monkeypatch.setattr(module, "_connect", lambda stack, ssh: went.append(ssh) or LocalHost("x"))
+
+    def connect(stack: ExitStack, ssh: str) -> LocalHost:
+        went.append(ssh)
+        return stack.enter_context(closing(LocalHost("x")))
+
+    monkeypatch.setattr(module, "_connect", connect)
     assert run() == 2
     err = " ".join(capfd.readouterr().err.split())
     assert "Hosts in ~/.ssh/config: biso-prod, biso-test." in err
