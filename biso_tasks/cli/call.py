@@ -10,9 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from biso_tasks.actions.kit import Work, bind_recipe
 from biso_tasks.actions.recipes import Book, read_book
@@ -20,8 +19,10 @@ from biso_tasks.cli.installed import require_packages
 from biso_tasks.cli.memory import leave_no_core
 from biso_tasks.cli.observers import Observers, tell_no_run
 from biso_tasks.cli.output import Output, say
+from biso_tasks.cli.reporting import write_report
 from biso_tasks.cli.site import find_site, load_hooks, watching
 from biso_tasks.config.findings import BadConfig
+from biso_tasks.config.focus import focus
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import (
     BisoError,
@@ -33,22 +34,21 @@ from biso_tasks.errors import (
 )
 from biso_tasks.flow.interrupt import interruptible, raising
 from biso_tasks.flow.journal import Journal, new_run_id
-from biso_tasks.flow.plan import Plan
+from biso_tasks.flow.plan import Plan, fingerprint
 from biso_tasks.flow.recipe import Recipe
 from biso_tasks.flow.run import Outcome, execute
 from biso_tasks.hooks.manager import PluginManager
 from biso_tasks.session import Session
 from biso_tasks.ui import errors as error_text
 from biso_tasks.ui.confirm import confirm_all, must_ask
-from biso_tasks.ui.history import Last, last_time, past_runs
+from biso_tasks.ui.history import Last, last_time
 from biso_tasks.ui.plan import render
 from biso_tasks.ui.progress import choose
-from biso_tasks.ui.report import load as load_report
-from biso_tasks.ui.report_html import html
-from biso_tasks.ui.report_markdown import markdown
 from biso_tasks.ui.terminal import Stream, can_colour
 
-__all__ = ["Call", "Options", "run_command"]
+__all__ = ["SHOWN", "Call", "Options", "interactive", "run_command"]
+
+SHOWN: Final = "BISO_SHOWN"  # the fingerprint of the plan that somebody agreed to
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,12 @@ class Call:
     redact: Callable[[str], str] = str
     unforeseen: Exception | None = None
 
-    def session(self, *, observed: bool = True, recipes: bool = True) -> Session:
-        """The site's session, plugins loaded. Raises ConfigError. From here on, observers are told
-        where the command fails before its run; not with --plan, nor where nothing was to be run
-        (`observed` is False). What is wrong in any recipe is told before anything is contacted, but
-        to a command that runs none (`recipes` is False)."""
+    def session(self, *, on: str = "", observed: bool = True, recipes: bool = True) -> Session:
+        """The site's session, plugins loaded; the site as it is seen from the environment `on`, if
+        any. Raises ConfigError. From here on, observers are told where the command fails before its
+        run; not with --plan, nor where nothing was to be run (`observed` is False). What is wrong
+        in any recipe is told before anything is contacted, but to a command that runs none
+        (`recipes` is False)."""
         leave_no_core()
         try:
             site = find_site()
@@ -96,6 +97,8 @@ class Call:
         if observed and recipes:
             self.book = read_book(site, hooks)
             self.book.require_right()
+        if on:
+            site = focus(site, on)
         session = Session(site, hooks, say=say, mends=not self.options.plan)
         self.redact = session.redact
         return self.stack.enter_context(session)
@@ -137,7 +140,7 @@ class Call:
     @property
     def asks(self) -> bool:
         """Whether somebody is there who can be asked, and wants to be."""
-        return _interactive() and not self.options.yes and not self.options.json
+        return interactive() and not self.options.yes and not self.options.json
 
     def require_named(self, environment: Environment) -> None:
         """Raises Refused, before anything is contacted, where this command would change a
@@ -146,7 +149,7 @@ class Call:
             must_ask(
                 environment.name,
                 yes=self.options.yes,
-                interactive=_interactive(),
+                interactive=interactive(),
                 production=True,
                 given=self.options.confirm,
             )
@@ -178,6 +181,7 @@ class Call:
         spec = self.recipe(recipe or work.task)
         plan = bind_recipe(spec, work, self.book.actions, confirm=confirm)
         plan.order()
+        _require_shown(plan)
         self._show(plan, header, last_time(session.site.state, plan))
         if self.options.plan:
             return None
@@ -194,7 +198,7 @@ class Call:
                 for name, role in roles.items()
             ],
             yes=self.options.yes,
-            interactive=_interactive(),
+            interactive=interactive(),
             given=self.options.confirm,
         )
         try:
@@ -252,13 +256,9 @@ class Call:
         return outcome
 
     def _report(self, session: Session, plan: Plan, outcome: Outcome, observers: Observers) -> None:
-        folder = session.site.state / "runs" / plan.run_id
-        report = load_report(folder / "journal.jsonl")
-        report = replace(report, past=past_runs(session.site.state, report))
-        _write(folder / "report.html", html(report))
-        _write(folder / "report.md", markdown(report))
-        observers.run_finished(plan, outcome, folder / "report.html")
-        self.document["report"] = str(folder / "report.html")
+        page = write_report(session.site.state, plan.run_id)
+        observers.run_finished(plan, outcome, page)
+        self.document["report"] = str(page)
 
 
 def run_command(task: str, options: Options, body: Callable[[Call], None]) -> int:
@@ -354,14 +354,21 @@ def _told(call: Call, write: Callable[[], None]) -> list[BisoError]:
     return []
 
 
+def _require_shown(plan: Plan) -> None:
+    """Raises Refused where somebody was shown another plan, by the command that started this one
+    for several installations."""
+    # The first run of the process is what was shown, not a baseline that is kept after it.
+    shown = os.environ.pop(SHOWN, "")
+    if shown and shown != fingerprint(plan.as_json()):
+        raise Refused(
+            f"what {plan.name} would do is no longer what its plan said: something has changed",
+            hint="nothing was touched; start again, and look at the new plan",
+        )
+
+
 _EARLY = "interrupted before anything was begun: nothing was changed"
 
 
-def _interactive() -> bool:
+def interactive() -> bool:
+    """Whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def _write(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)

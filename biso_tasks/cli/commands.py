@@ -6,6 +6,7 @@ import re
 import webbrowser
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from biso_tasks.actions.own import OwnWork, held_by
@@ -15,6 +16,9 @@ from biso_tasks.cli.bench import bench
 from biso_tasks.cli.call import Call, Options, run_command
 from biso_tasks.cli.demo import demo
 from biso_tasks.cli.examining import doctor
+from biso_tasks.cli.fleet.command import fleet
+from biso_tasks.cli.fleet.kinds import JOBS, KINDS
+from biso_tasks.cli.fleet.members import is_many
 from biso_tasks.cli.init import init
 from biso_tasks.cli.keeping import prune, verify
 from biso_tasks.cli.plugin_new import plugin_new
@@ -26,7 +30,7 @@ from biso_tasks.cli.restoring import restore
 from biso_tasks.cli.scheduling import schedule
 from biso_tasks.cli.selftest import selftest
 from biso_tasks.cli.sets import list_sets, pin, show, unpin
-from biso_tasks.cli.site import find_site, load_hooks
+from biso_tasks.cli.site import find_site, load_hooks, state_here
 from biso_tasks.errors import UsageError
 from biso_tasks.flow import journal
 from biso_tasks.hooks.reference import markdown as hooks_reference
@@ -51,6 +55,11 @@ def run(command: str, arguments: Mapping[str, Any]) -> int:
         "confirm": own.pop("confirm", "") or None,
     }
     task = own.pop("recipe", command)
+    jobs = own.pop("jobs", JOBS)
+    kind = KINDS.get(command)
+    if kind is not None and is_many(own.get(kind.option, "")):
+        many = partial(fleet, task=task, kind=kind, arguments=own, jobs=jobs)
+        return run_command(task, Options(**common), many)
     body = _COMMANDS[command]
     if command == "recipe":
         own["name"] = task
@@ -69,13 +78,13 @@ def _recipe(call: Call, name: str) -> None:
 def _runs(call: Call, number: str) -> None:
     if not re.fullmatch("[0-9]{1,6}", number) or not int(number):
         raise UsageError(f"--number {number!r} is no number of runs", hint="--number 20")
-    found = journal.runs(find_site().state)[: int(number)]
+    found = journal.runs(state_here())[: int(number)]
     call.document["runs"] = runs_text.as_json(found)
     call.text(runs_text.render(found))
 
 
 def _report(call: Call, run: str, open_: bool) -> None:
-    state = find_site().state
+    state = state_here()
     path = journal.find(state, run)
     report = load_report(path)
     report = replace(report, past=past_runs(state, report))

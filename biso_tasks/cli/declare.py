@@ -14,6 +14,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from biso_tasks.cli.fleet.kinds import JOBS, JOBS_HELP, KINDS, PATTERN_HELP
+
 __all__ = ["CHANGING", "HELP", "READING", "declare", "run"]
 
 CHANGING: Final[Mapping[str, tuple[Any, str]]] = {
@@ -69,9 +71,11 @@ def declare(
             run(command, **extra, **arguments)
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        many = KINDS.get(own)
         parameters = [
             inspect.Parameter("c", kind),
             *inspect.signature(function).parameters.values(),
+            *([] if many is None else [inspect.Parameter("jobs", kind, default=JOBS)]),
             *(
                 inspect.Parameter(option, kind, default=default)
                 for option, (default, _) in common.items()
@@ -80,6 +84,8 @@ def declare(
         body.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         body.__doc__ = function.__doc__
         texts = {**help, **{option: text for option, (_, text) in common.items()}}
+        if many is not None:
+            texts |= {many.option: texts[many.option] + PATTERN_HELP, "jobs": JOBS_HELP}
         HELP[own] = texts
         result: Task[Any] = task(name=own, help=texts)(body)
         return result

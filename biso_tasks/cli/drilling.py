@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from biso_tasks.actions.sets.restore import FromSet, describe_target
 from biso_tasks.backup.ids import BadSet
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem
 from biso_tasks.cli.call import Call
-from biso_tasks.errors import (
-    BisoError,
-    Interrupted,
-    Locked,
-    NeedsPerson,
-    ObserverFailed,
-    ProofFailed,
-    Refused,
-    StepFailed,
-    UsageError,
-)
+from biso_tasks.cli.together import together
+from biso_tasks.errors import BisoError, Interrupted, ProofFailed
 from biso_tasks.session import Session
 from biso_tasks.stage.model import Area
 from biso_tasks.ui.errors import as_json
@@ -112,7 +103,7 @@ def drill_all(call: Call, session: Session, store: Store, ids: tuple[str, ...], 
     document["drilled"] = all(one["drilled"] for one in document["runs"])
     call.text(table([(id, _end(failed.get(id), call.options.plan)) for id in ids]))
     if failed:
-        raise _together(failed, len(ids))
+        raise together(failed, len(ids), "drills", ProofFailed)
 
 
 def _told(id: str, run: str, said: dict[str, Any], error: BisoError | None) -> dict[str, Any]:
@@ -129,26 +120,3 @@ def _end(error: BisoError | None, plan: bool) -> str:
     if error is not None:
         return error.message
     return "would be drilled" if plan else "drilled"
-
-
-_KINDS: Final = {
-    one.exit_code: one
-    for one in (StepFailed, UsageError, Refused, ProofFailed, Locked, NeedsPerson, ObserverFailed)
-}
-
-
-def _together(failed: dict[str, BisoError], number: int) -> BisoError:
-    """What the command ends with: where a person is needed that above all. Failures of one kind
-    keep theirs, such as a test environment that somebody else holds; of several it is 4."""
-    codes = {error.exit_code for error in failed.values()}
-    if NeedsPerson.exit_code in codes:
-        kind: type[BisoError] = NeedsPerson
-    else:
-        kind = _KINDS[codes.pop()] if len(codes) == 1 else ProofFailed
-    speaks = [id for id, error in failed.items() if error.exit_code == kind.exit_code]
-    id = (speaks or list(failed))[0]
-    more = f", and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return kind(
-        f"{len(failed)} of {number} drills failed: {id}: {failed[id].message}{more}",
-        hint=failed[id].hint,
-    )

@@ -17,7 +17,7 @@ from biso_tasks.ui.table import Cell, table
 __all__ = ["doctor", "examined", "rows"]
 
 
-def doctor(call: Call, for_: str) -> None:
+def doctor(call: Call, for_: str, env: str = "") -> None:
     """Raises Refused where a check failed, ConfigError where biso.toml itself is wrong."""
     try:
         find_site()
@@ -26,7 +26,7 @@ def doctor(call: Call, for_: str) -> None:
         raise
     try:
         # A person looks for what is missing: no run has failed.
-        session = call.session(observed=False)
+        session = call.session(on=env, observed=False)
     except ConfigError as error:
         _document(call, _of_config(error, "plugins"))
         raise

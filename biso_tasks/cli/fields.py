@@ -20,8 +20,11 @@ COMMON: Final[Mapping[str, str]] = {
     "plan": "With `--plan`, and where a recipe ran: of each step `name`, `on`, `uses`, `needs`, "
     "`changes`, `destroys`.",
     "report": "The path of the run's report as HTML; of `report` the report itself.",
+    "installations": "Where several are meant: of each `name`, `environment`, `file`, `exit_code`, "
+    "`seconds`, `run`, `report`, `error`, `result` (what its own document says beyond these), and "
+    "`plan` with `--plan`.",
 }
-"""Of every task; the last two where there is a plan, and a run."""
+"""Of every task; the last three where there is a plan, a run, several installations."""
 
 _SET: Final[Mapping[str, str]] = {
     "set": "The id of the set that was made, null where none was.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from biso_tasks.actions.sets.pruning import Prune
@@ -17,12 +18,18 @@ from biso_tasks.session import Session
 __all__ = ["prune", "verify"]
 
 
-def verify(call: Call, set_: str, all_: bool, drill: bool, on: str, from_: str) -> None:
+def verify(
+    call: Call, set_: str, all_: bool, drill: bool, on: str, from_: str, env: str = ""
+) -> None:
     # A script reads these whatever comes.
     call.document |= {"sets": [], "findings": [], "drilled": False}
     if all_ and set_:
         raise UsageError("--all does not go with --set", hint="leave one of them out")
-    session = call.session()
+    if env and from_:
+        raise UsageError("--env does not go with --from", hint="leave one of them out")
+    session = call.session(on=env)
+    if env:
+        session.site = replace(session.site, backup=replace(session.site.backup, environment=env))
     place = on or session.site.refresh.to
     if drill:
         # Not swapped in, but a load for the server that everybody works with.

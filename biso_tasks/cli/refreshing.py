@@ -29,7 +29,7 @@ def refresh_test(
     no_anonymize: bool = False,
     keep_stage: bool = False,
 ) -> None:
-    session = call.session()
+    session = call.session(on=to)
     config = session.site.refresh
     wanted = source or config.source
     if _kind(wanted) not in config.sources_allowed:

@@ -24,7 +24,7 @@ def release(call: Call, env: str, gate: bool) -> None:
         call.document["gate"] = GATE
         call.text(GATE.rstrip("\n"))
         return
-    session = call.session()
+    session = call.session(on=env)
     config = session.site.release
     source, target = session.environment(env or session.site.refresh.from_).name, config.environment
     guards.not_production(session.environment(target), "release")

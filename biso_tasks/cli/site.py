@@ -9,12 +9,12 @@ from pathlib import Path
 from biso_tasks.actions import builtin
 from biso_tasks.cli.output import say
 from biso_tasks.config.findings import BadConfig
-from biso_tasks.config.load import find, load
+from biso_tasks.config.load import FILE, find, load
 from biso_tasks.config.model import Site
 from biso_tasks.errors import BisoError, ConfigError
 from biso_tasks.hooks.manager import PluginManager
 
-__all__ = ["demo_path", "find_site", "load_hooks", "watching"]
+__all__ = ["demo_path", "find_site", "load_hooks", "sites_here", "state_here", "watching"]
 
 
 def find_site() -> Site:
@@ -25,9 +25,38 @@ def find_site() -> Site:
             "there is no biso.toml here or above",
             hint="`biso init` writes one, `./biso demo` builds a site to try; or set BISO_CONFIG",
         )
+    if sites := sites_here():
+        raise ConfigError(
+            f"{file.parent} holds {len(sites)} sites, and this task is about one",
+            hint=f"choose it: BISO_CONFIG={sites[0].parent}",
+        )
     site = load(file)
     demo_path(site.state)
     return site
+
+
+def sites_here() -> tuple[Path, ...]:
+    """Where BISO_CONFIG is a folder of folders with a biso.toml each, and has none itself: these,
+    by name; else nothing."""
+    if not os.environ.get("BISO_CONFIG"):
+        return ()
+    file = find(Path.cwd(), os.environ)
+    if file is None or os.path.lexists(file):
+        return ()
+    try:
+        folders = [one for one in file.parent.iterdir() if not one.name.startswith(".")]
+    except OSError:
+        return ()
+    # os.path, as Path.is_file raises where a folder may not be entered.
+    found = [one / FILE for one in folders if os.path.isfile(one / FILE)]  # noqa: PTH113
+    return tuple(sorted(found))
+
+
+def state_here() -> Path:
+    """Where the runs are journaled: the site's, or beside the sites of a folder. Raises
+    ConfigError."""
+    sites = sites_here()
+    return sites[0].parent.parent / ".biso" if sites else find_site().state
 
 
 def load_hooks(site: Site) -> PluginManager:

@@ -65,8 +65,12 @@ def recover(env: str = "") -> None:
     """Put every environment back into a clean state after an interruption, from any machine."""
 
 
-@declare(common=READING, for_="what one task needs, e.g. refresh-test")
-def doctor(for_: str = "") -> None:
+@declare(
+    common=READING,
+    for_="what one task needs, e.g. refresh-test",
+    env="as it is seen from this environment, with the one that copy_of pairs it with",
+)
+def doctor(for_: str = "", env: str = "") -> None:
     """Check everything that a run needs, on every host, before it is needed."""
 
 

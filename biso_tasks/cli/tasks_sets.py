@@ -51,9 +51,15 @@ def unpin(set_: str) -> None:
     drill="restore it into a stage, migrate, compare the counts, discard",
     on="where the drill is made: a test environment (default: refresh.to)",
     from_="a store, or copied sets: HOST:PATH",
+    env="whose sets (default: backup.environment)",
 )
 def verify(
-    set_: str = "", all_: bool = False, drill: bool = False, on: str = "", from_: str = ""
+    set_: str = "",
+    all_: bool = False,
+    drill: bool = False,
+    on: str = "",
+    from_: str = "",
+    env: str = "",
 ) -> None:
     """Verify backup sets: checksums, completeness, dumps; with --drill by restoring them."""
 

@@ -151,6 +151,10 @@ class Environment:
     url: Annotated[str | None, forms.URL, Key("Asked after a swap; a bad answer swaps back.")] = (
         None
     )
+    copy_of: Annotated[
+        Slug | None,
+        Key("What a refresh of this test environment copies; default: refresh.from."),
+    ] = None
     stage_dir: Annotated[
         HostPath | None,
         Key("Where stages stand; default: a hidden directory beside what they will replace."),

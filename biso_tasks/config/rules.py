@@ -43,6 +43,7 @@ def check(document: Document, walk: Walk) -> None:
         )
     _references(document, walk)
     for environment in document.environments:
+        _copy_of(environment, document, walk)
         _services(environment, walk)
         _places(environment, walk)
         _config_keys(environment, walk)
@@ -57,16 +58,19 @@ def check(document: Document, walk: Walk) -> None:
 
 def _references(document: Document, walk: Walk) -> None:
     names = [environment.name for environment in document.environments]
+    roles = [str(environment.role) for environment in document.environments]
     wanted = (
-        ("backup", "environment", document.backup.environment),
-        ("refresh", "from", document.refresh.from_),
-        ("refresh", "to", document.refresh.to),
-        ("release", "environment", document.release.environment),
+        ("backup", "environment", document.backup.environment, "production"),
+        ("refresh", "from", document.refresh.from_, "production"),
+        ("refresh", "to", document.refresh.to, "test"),
+        ("release", "environment", document.release.environment, "test"),
     )
     # Whoever takes releases alone has no production to name, nor the host where they are made.
     alone = document.refresh.sources_allowed == ("released",)
-    for section, key, name in wanted:
-        said = walk.given(section, key) or (walk.given(section) and not alone)
+    for section, key, name, role in wanted:
+        # Of many installations none need be the one that is meant where none is named.
+        needed = walk.given(section) and not alone and roles.count(role) < 2
+        said = walk.given(section, key) or needed
         if names and name not in names and said and walk.fine(section, key):
             meant = closest(name, names)
             walk.report(
@@ -81,6 +85,25 @@ def _references(document: Document, walk: Walk) -> None:
             ("refresh", "to"),
             f"source and target are both {shown(refresh.to)}",
             "refresh.from is the source, refresh.to the target",
+        )
+
+
+def _copy_of(environment: Environment, document: Document, walk: Walk) -> None:
+    path = ("environments", environment.name, "copy_of")
+    source = environment.copy_of
+    if source is None or not walk.fine(*path) or not walk.fine(*path[:2], "role"):
+        return
+    names = [each.name for each in document.environments if each.name != environment.name]
+    if environment.role == "production":
+        walk.report(path, "is never made of another one: it is production", "remove it")
+    elif source == environment.name:
+        walk.report(path, "is the environment itself", "name the one that is copied here")
+    elif source not in names:
+        meant = closest(source, names)
+        walk.report(
+            path,
+            f"no environment is called {shown(source)}",
+            f'did you mean "{meant}"?' if meant else f"choose {one_of(names)}",
         )
 
 

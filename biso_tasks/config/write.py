@@ -85,6 +85,7 @@ _EXAMPLES: Final[Mapping[str, Any]] = {
     "run_as": "www-data",
     "owner": "www-data:www-data",
     "url": "https://biso.example.org/",
+    "copy_of": "prod",
     "stage_dir": "/srv/biso-stage",
     "environment": "prod",
     "from": "prod",
@@ -118,6 +119,8 @@ def _environment(facts: EnvironmentFacts, docs: Mapping[str, KeyDoc]) -> Iterato
         "url": facts.url,
     }
     for name, doc in _direct(docs, "environments.NAME"):
+        if name == "copy_of" and facts.role == "production":
+            continue  # it is never a copy
         if known.get(name) or doc.required:
             yield f"{name} = {toml_value(known[name])}"
         else:

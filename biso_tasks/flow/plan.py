@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import heapq
+import json
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from biso_tasks.errors import ConfigError, Interrupted
 
-__all__ = ["CycleError", "Plan", "Scope", "Step"]
+__all__ = ["CycleError", "Plan", "Scope", "Step", "fingerprint"]
+
+_NUMBER: Final = re.compile(r"[0-9][0-9_.,:]*")
 
 
 class CycleError(ConfigError):
@@ -73,13 +78,15 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that will happen, before anything does. `confirm` are the names that have to be
-    typed; `notes` are sentences shown with the plan."""
+    typed; `notes` are sentences shown with the plan. Steps of an `independent` plan have nothing to
+    do with each other: one that fails stops none of the others, and none is undone."""
 
     name: str
     run_id: str
     steps: tuple[Step, ...]
     confirm: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    independent: bool = False
 
     def order(self) -> tuple[Step, ...]:
         """The steps so that each follows its needs: as declared where needs leave a choice, those
@@ -157,3 +164,14 @@ class Plan:
             at = next(index[need] for need in self.steps[at].needs if index[need] in stuck)
         name = self.steps[at].name
         return tuple(reversed([*walk[walk.index(name) :], name]))
+
+
+def fingerprint(plan: Sequence[Mapping[str, Any]]) -> str:
+    """What tells one plan (as `as_json` gives it) from another: its steps, where they run, what is
+    left out and destroyed. Numbers do not count: a run's id, a size that grows."""
+    steps = [
+        [one["name"], one["on"], one["uses"], one["needs"], one.get("skip", ""), one["destroys"]]
+        for one in plan
+    ]
+    text = _NUMBER.sub("0", json.dumps(steps))
+    return hashlib.sha256(text.encode()).hexdigest()

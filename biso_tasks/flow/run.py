@@ -1,7 +1,8 @@
 """Executes a plan: steps in parallel where their needs allow, and everything undone when one fails.
 
 Order of a run: steps → (after a failure or an interrupt: the running ones are asked to stop and
-awaited, then every started step is undone, last started first) → the steps that run `always`.
+awaited, then every started step is undone, last started first) → the steps that run `always`. Where
+the steps are independent, only an interrupt stops them.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class _Run:
         if self._cancel.is_set() and self._failure is None:
             self._failure = Interrupted("interrupted: what was begun has been cleaned up")
         self._complete = self._failure is None
-        if self._failure is not None:
+        if self._failure is not None and not self._plan.independent:
             for step in reversed(self._started):
                 self._undo(step)
         for step in self._order:
@@ -159,7 +160,7 @@ class _Run:
         # A heap of positions: among the ready ones, the plan's order counts.
         ready = [number for number, left in enumerate(missing) if not left]
         while ready or self._running:
-            if not at_the_end and (self._failure is not None or self._cancel.is_set()):
+            if not at_the_end and self._stops():
                 self.stop_running()
                 ready.clear()
             done: Step | None = None
@@ -177,6 +178,12 @@ class _Run:
                     missing[follower] -= 1
                     if not missing[follower]:
                         heapq.heappush(ready, follower)
+
+    def _stops(self) -> bool:
+        """Whether nothing more is begun. What cannot be journaled stops those that have nothing to
+        do with each other as well."""
+        failed = self._failure is not None and not self._plan.independent
+        return failed or self._cancel.is_set() or isinstance(self._failure, JournalError)
 
     def _start(self, step: Step) -> None:
         # What cannot be journaled does not start: without a journal nobody could recover it.

@@ -46,10 +46,15 @@ while read -r what group; do
   esac
 done
 for group in $groups; do kill -s TERM -- "-$group"; done
-if [ "$groups" != ' ' ]; then
+left=$2
+while [ "$left" -gt 0 ] && [ "$groups" != ' ' ]; do
   sleep 1
-  for group in $groups; do kill -s KILL -- "-$group"; done
-fi
+  left=$((left - 1))
+  for group in $groups; do
+    kill -s 0 -- "-$group" 2>/dev/null || groups="${groups%% $group *} ${groups#* $group }"
+  done
+done
+for group in $groups; do kill -s KILL -- "-$group"; done
 [ -z "$1" ] || rm -rf -- "$1"
 """
 
@@ -81,14 +86,14 @@ class Lifeline:
     included. `directory`, if any, is removed then as well.
 
     PR_SET_PDEATHSIG is no substitute: it is Linux only, and it fires when the *thread* that
-    started the process ends.
+    started the process ends. Who is gone leaves `grace` whole seconds to what it has started.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, *, grace: int = 1) -> None:
         self._lock = threading.Lock()
         self._directory = directory
         self._shell = subprocess.Popen(
-            ("sh", "-c", _LIFELINE, "biso-lifeline", str(directory or "")),
+            ("sh", "-c", _LIFELINE, "biso-lifeline", str(directory or ""), str(grace)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

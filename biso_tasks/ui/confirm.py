@@ -46,8 +46,10 @@ def confirm(
     production: bool = False,
     given: str | None = None,
     stream: TextIO | None = None,
+    kind: str = "",
 ) -> None:
-    """Return where the person agreed; "" as the name needs no agreement.
+    """Return where the person agreed; "" as the name needs no agreement. `kind` says what is named,
+    where it is not an environment.
 
     `yes` is --yes, `given` the value of --confirm. Into a production environment `yes` is not
     enough: its name is given or typed. Raises Refused for another name, and where nobody can be
@@ -56,9 +58,9 @@ def confirm(
     name = name_to_type
     if not must_ask(name, yes=yes, interactive=interactive, production=production, given=given):
         return
-    kind = "the production environment" if production else "the environment"
+    kind = kind or f"the name of the {'production ' if production else ''}environment"
     Stream(stream or sys.stderr).put(
-        [line("To go on, type the name of ", kind, " that will be changed: ", (name, "strong"))]
+        [line("To go on, type ", kind, " that will be changed: ", (name, "strong"))]
     )
     try:
         typed = read("> ").strip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html as markup
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.ui.report import Report
@@ -26,6 +27,7 @@ CLASSES: Final[Mapping[str, str]] = {
     "interrupted": "warn",
 }
 OPEN_UP_TO: Final = 12  # facts; a step with more is folded
+_PAGE: Final = "report"  # the fact that names another run's page on this machine
 CHART: Final = 1000  # the width of the drawing, in units of its own
 
 
@@ -238,7 +240,10 @@ def _step(step: ReportStep) -> Iterator[str]:
 def _facts(facts: Mapping[str, Any]) -> Iterator[str]:
     """Plain facts in one table; one that is itself a mapping becomes a table below it."""
     plain = {key: one for key, one in facts.items() if not isinstance(one, Mapping)}
+    page = plain.pop(_PAGE, None)
     yield from _table((_label(key), fact(key, one)) for key, one in plain.items())
+    if isinstance(page, str) and page.startswith("/"):
+        yield f'<p><a href="{markup.escape(Path(page).as_uri())}">its own report</a></p>'
     for key, one in facts.items():
         if isinstance(one, Mapping):
             yield f'<p class="soft">{_text(_label(key))}</p>'

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from biso_tasks.errors import ConfigError
-from biso_tasks.flow.plan import CycleError, Plan, Step
+from biso_tasks.flow.plan import CycleError, Plan, Step, fingerprint
 
 
 def nothing(scope: Any) -> None:
@@ -116,3 +116,19 @@ def test_ten_thousand_steps_are_ordered_in_a_moment() -> None:
     began = time.process_time()
     assert len(plan(*reversed(steps)).order()) == 10_000
     assert time.process_time() - began < 2
+
+
+def told(**more: object) -> dict[str, object]:
+    step = {"name": "swap", "on": "test", "uses": "swap", "needs": ["a"], "changes": ["1 MB"]}
+    return {**step, "destroys": ["set 20261128_1-x, 1.2 MB"], **more}
+
+
+def test_a_plan_is_told_from_another_by_what_it_does_and_not_by_numbers() -> None:
+    same = fingerprint([told()])
+    assert fingerprint([told(destroys=["set 20270101_7-x, 13,5 MB"], changes=["2 GB"])]) == same
+    others = [
+        told(on="prod"), told(name="swop"), told(uses="x"), told(needs=[]), told(skip="why"),
+        told(destroys=[]), told(destroys=["everything"]),
+    ]  # fmt: skip
+    assert len({same, *(fingerprint([one]) for one in others)}) == 8
+    assert fingerprint([told(), told()]) != same

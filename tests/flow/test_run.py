@@ -629,3 +629,48 @@ def test_flow_knows_nothing_of_the_rest_of_the_house() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.decode().strip() == "['biso_tasks.errors']"
     assert issubclass(JournalError, BisoError)
+
+
+# -- steps that have nothing to do with each other --
+
+
+def test_of_independent_steps_one_that_fails_stops_none_and_none_is_undone(diary: Diary) -> None:
+    steps = (
+        diary.step("a", fails=StepFailed("no")),
+        diary.step("b"),
+        diary.step("c", "a"),
+        diary.step("d", fails=Refused("nor this")),
+    )
+    plan = Plan("try", RUN, steps, independent=True)
+    outcome = execute(plan, Null(), [], parallel=1, cancel=threading.Event())
+    assert diary.did == ["a", "b", "d"]
+    assert statuses(outcome) == {"a": "failed", "b": "ok", "c": "not run", "d": "failed"}
+    assert outcome.error is not None
+    assert outcome.error.message == "no"
+
+
+def test_an_interrupt_stops_independent_steps_too(diary: Diary) -> None:
+    cancel = threading.Event()
+
+    def stopped(scope: Scope) -> None:
+        cancel.set()
+        until_cancelled(scope)
+
+    steps = (Step("a", stopped), diary.step("b"))
+    outcome = execute(
+        Plan("try", RUN, steps, independent=True), Null(), [], parallel=1, cancel=cancel
+    )
+    assert statuses(outcome) == {"a": "cancelled", "b": "not run"}
+    assert isinstance(outcome.error, Interrupted)
+
+
+def test_without_a_journal_independent_steps_stop(diary: Diary) -> None:
+    class Full(Null):
+        def write(self, event: str, **fields: Any) -> None:
+            if event == "step_started" and fields["name"] == "b":
+                raise JournalError("disk full")
+
+    plan = Plan("try", RUN, (diary.step("a"), diary.step("b"), diary.step("c")), independent=True)
+    outcome = execute(plan, Full(), [], parallel=1, cancel=threading.Event())
+    assert diary.did == ["a"]
+    assert isinstance(outcome.error, JournalError)

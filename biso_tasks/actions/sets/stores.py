@@ -24,9 +24,12 @@ __all__ = [
 
 def own_store(session: Session, name: str) -> Store:
     """The store on the environment's host, for the environment's own sets. Its links name sets of
-    the environment that is backed up, whoever's the run is."""
+    the environment that is backed up, whoever's the run is; where none of many is said to be that
+    one, they name its own."""
     backup = session.site.backup
-    return Store(session.host(name), backup.path, name, links=backup.environment)
+    known = backup.environment in [one.name for one in session.site.environments]
+    links = backup.environment if known else name
+    return Store(session.host(name), backup.path, name, links=links)
 
 
 def baseline_store(session: Session, name: str) -> Store:
