@@ -182,8 +182,8 @@ def pytest_runtest_makereport(
     return report
 
 
-_STARTING = ("cli", "launcher")
-"""Folders of tests that start our program: each start is half a second."""
+_STARTING = ("cli", "docs", "launcher")
+"""Folders of tests that start our program, half a second each, or build the documentation."""
 
 
 def _is_quick(item: pytest.Item) -> bool:
