@@ -19,12 +19,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from biso_tasks.database.admin import Admin
+from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.names import swap_name
 from biso_tasks.database.sessions import count_sessions, end_sessions, refuse_unmovable
-from biso_tasks.database.sqltext import compose, name
+from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import BisoError, NeedsPerson, StepFailed
+
+# Seconds that a statement of the renames may take; 0 is as long as it needs.
+_TRIES: Final = (0.5, 2.0, 0.0)
 
 __all__ = [
     "Intent",
@@ -214,14 +219,18 @@ def _exchange(
         )
         if before_commit is not None:
             before_commit()
-        admin.execute(
-            *(compose("ALTER DATABASE {} RENAME TO {}", name(a), name(b)) for a, b in steps),
-            *(
-                compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(d))
-                for d in _names_after(present, steps)
+        _commit(
+            admin,
+            present,
+            grace,
+            (
+                *(compose("ALTER DATABASE {} RENAME TO {}", name(a), name(b)) for a, b in steps),
+                *(
+                    compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(d))
+                    for d in _names_after(present, steps)
+                ),
+                *(statement for r in renames for statement in r.statements),
             ),
-            *(statement for r in renames for statement in r.statements),
-            atomic=True,
         )
     except BaseException as error:
         # whatever happened, a Ctrl-C included: nobody may be left before a closed door
@@ -230,6 +239,26 @@ def _exchange(
     seconds = time.monotonic() - started
     after = set(_names_after(present, steps))
     return Swapped(seconds, ended, tuple(r.stage for r in renames if r.stage in after))
+
+
+def _commit(
+    admin: Admin, present: Mapping[str, int], grace: float, statements: Sequence[str]
+) -> None:
+    """All in one transaction, tried again while somebody is still there: a client whose connection
+    was let in just before the door was closed is not in pg_stat_activity yet on a busy machine, and
+    RENAME waits five seconds for it, in vain."""
+    for seconds in _TRIES:
+        limit = compose("SET LOCAL statement_timeout = {}", Raw(str(round(seconds * 1000))))
+        began = time.monotonic()
+        try:
+            admin.execute(limit, *statements, atomic=True)
+        except DatabaseFailed:
+            late = seconds > 0 and time.monotonic() - began >= seconds
+            if not seconds or not (late or count_sessions(admin, present)):
+                raise
+            end_sessions(admin, present, grace)
+        else:
+            return
 
 
 def _names_after(present: Mapping[str, int], steps: Sequence[tuple[str, str]]) -> list[str]:

@@ -32,6 +32,7 @@ NAVIGATION = {
         "docs/first-site",
         "docs/hosts",
         "docs/compose",
+        "docs/fleets",
         "docs/config-php",
         "docs/backup",
         "docs/offsite",
