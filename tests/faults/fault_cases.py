@@ -14,6 +14,8 @@ PLENTY = 100_000
 one's."""
 SHARES = 8
 """The verbs of an exchange are dealt to so many cases; each takes every eighth."""
+DECISIVE = {"swap", "window", "seal", "replace-database", "replace-data", "recover"}
+"""Steps after which something else is served, sealed or closed than before."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class ExchangeCase:
 def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     """Each step of each recipe that builds a stage, in each manner; in a usual run each step of the
     main job in one, the manners taking turns, and of the others the swap and what no recipe before
-    them does."""
+    them does: of all these the decisive ones, and every third."""
     cases = []
     known: set[str] = set()
     staging = [name for name, steps in recipes().items()
@@ -96,11 +98,11 @@ def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
                 manner = STEP_MANNERS[number % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
         known |= {step.uses for step in steps}
-    return cases
+    return cases if everything else _usual(cases)
 
 
 def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
-    """Each step of each recipe that seals a set, in each manner; in a usual run each step of
+    """Each step of each recipe that seals a set, in each manner; in a usual run every third step of
     `backup` in one, with the middle of those in which most is under way."""
     cases = []
     for recipe, steps in recipes().items():
@@ -116,6 +118,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
                 manner = STEP_MANNERS[(number + 4) % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
     if not everything:
+        cases = _usual(cases)
         cases.append(StepCase("backup", "seal", Manner("kill", "middle")))
         cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
         cases.append(StepCase("backup", "window", Manner("restart", "middle")))
@@ -127,7 +130,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
 def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     """Each step of a refresh in place, in each manner; in a usual run each from taking the site
     away on (what is before it is as in any refresh), killed before, in the middle or after its work
-    by turns."""
+    by turns: of all these the decisive ones, and every third."""
     kills = [manner for manner in STEP_MANNERS if manner.act == "kill"]
     cases = []
     steps = recipes(without=())[IN_PLACE]
@@ -137,7 +140,7 @@ def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
             cases += _all_manners(IN_PLACE, step.name, (("prod",), ("test",)))
         elif number >= away:
             cases.append(StepCase(IN_PLACE, step.name, kills[number % len(kills)]))
-    return cases
+    return cases if everything else _usual(cases)
 
 
 def program_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, str]]:
@@ -156,6 +159,10 @@ def full_cases(*, everything: bool = EVERYTHING) -> list[tuple[str, int]]:
                 ("seal", 4_096)]  # fmt: skip
     steps = [step.name for step in recipes()["backup"]]
     return [(step, left) for step in steps for left in (0, 4_096, 20_000, PLENTY)]
+
+
+def _usual(cases: list[StepCase]) -> list[StepCase]:
+    return [one for number, one in enumerate(cases) if one.step in DECISIVE or number % 3 == 0]
 
 
 def _all_manners(recipe: str, step: str, cuts: tuple[tuple[str, ...], ...]) -> list[StepCase]:

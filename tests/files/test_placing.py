@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +39,10 @@ def test_hostile_names_and_attributes_survive(here: Access, tmp_path: Path) -> N
         assert there.st_nlink == 1
 
 
-def test_a_hundred_thousand_take_seconds(here: Access, tmp_path: Path) -> None:
-    entries = [
-        MODEL._replace(path=f"anhang/{number % 300}/{number}.pdf") for number in range(100_000)
-    ]
-    started = time.monotonic()
+def test_thousands_are_written_in_one_go(here: Access, tmp_path: Path) -> None:
+    entries = [MODEL._replace(path=f"anhang/{number % 30}/{number}.pdf") for number in range(5_000)]
     write_placeholders(here, str(tmp_path / "dst"), entries)
-    assert time.monotonic() - started < 90
-    assert len(list((tmp_path / "dst/anhang/7").iterdir())) == 334
+    assert len(list((tmp_path / "dst/anhang/7").iterdir())) == 167
 
 
 def test_an_unknown_fallback_owner_is_a_configuration_error(here: Access, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.fleet_site import FleetSite
 
-NUMBER = int(os.environ.get("BISO_FLEET", "5"))  # the same with 30: BISO_FLEET=30
+NUMBER = int(os.environ.get("BISO_FLEET", "4"))  # the same with 30: BISO_FLEET=30
 PROGRAM = (sys.executable, "-P", "-m", "biso_tasks.cli.main")
 
 

@@ -92,7 +92,10 @@ def test_one_that_is_broken_and_one_that_is_slow_keep_nobody_from_ending(
     assert listed[0]["run"] == done["run"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.whole), signal.SIGKILL],
+)
 def test_whoever_ends_it_ends_all_of_them_cleanly(
     fleet: Fleet, odd: tuple[str, str], number: signal.Signals
 ) -> None:
@@ -114,7 +117,6 @@ def test_whoever_ends_it_ends_all_of_them_cleanly(
         assert codes <= {0, 3, 130, None}
         good = [one["name"] for one in document["installations"] if one["exit_code"] == 0]
         assert [name for name in after if after[name] != before[name]] == good
-    assert fleet.run(3, "recover", "--env", "*", folder=True)["installations"]
 
 
 def members(pid: int) -> list[int]:
@@ -215,8 +217,9 @@ def test_a_plan_that_is_no_longer_what_was_shown_is_not_carried_out(fleet: Fleet
 def test_with_plan_all_plans_are_told_and_nothing_is_written(fleet: Fleet) -> None:
     runs = fleet.site.root / ".biso/runs"
     before = sorted(runs.iterdir()) if runs.exists() else []
-    done = fleet.run(0, "refresh-test", "--to", "*-test", "--plan")
-    assert [one["name"] for one in done["plan"]] == [f"{name}-test" for name in fleet.site.names]
+    two = [f"{name}-test" for name in fleet.site.names[:2]]
+    done = fleet.run(0, "refresh-test", "--to", ",".join(two), "--plan")
+    assert [one["name"] for one in done["plan"]] == two
     assert all(any("swap: exchanges" in text for text in one["changes"]) for one in done["plan"])
     assert all(one["destroys"] for one in done["plan"])
     names = [step["name"] for step in done["installations"][0]["plan"]]
