@@ -158,25 +158,36 @@ def _copy_id(where: str, tried: Sequence[str]) -> str:
     return shlex.join([*words, *(["-p", port] if port != "22" else []), place])
 
 
-def changed_hint(lookup: str, files: Sequence[str]) -> str:
-    """What to do about a key that is not the known one any more, for the name under which it is
-    looked up."""
+def changed_hint(lookup: str, files: Sequence[str], where: str = "") -> str:
+    """What to do about a key that is not the known one any more. The arguments are those of
+    `keyscan_hint`."""
     file = f" -f {shlex.quote(files[0])}" if files else ""
     return (
         f"{_ATTACK}. Only where the new fingerprint is confirmed: "
         f"`ssh-keygen -R {shlex.quote(lookup)}{file}` forgets the old one; "
-        + keyscan_hint(lookup, files)
+        + keyscan_hint(lookup, files, where)
     )
 
 
-def keyscan_hint(lookup: str, files: Sequence[str]) -> str:
-    """How to make a host key known, for the name under which it is looked up."""
+def keyscan_hint(lookup: str, files: Sequence[str], where: str = "") -> str:
+    """How to make a host key known, for the name under which it is looked up. `where` is
+    user@host:port of that very host, "" where only the name is known."""
     name, port = lookup, "22"
     if match := re.fullmatch(r"\[(.+)\]:(\d+)", lookup):
         name, port = match.group(1), match.group(2)
+    renamed, said = "", ""
+    address, _, number = where.rpartition("@")[2].rpartition(":")
+    own = address.lower() if number == "22" else f"[{address.lower()}]:{number}"
+    if address and lookup != own:
+        # A HostKeyAlias may be no name that resolves, and has no port: the host itself is scanned,
+        # and the keys put under the alias; not the comments, which some versions print there too.
+        name, port = address, number
+        alias = re.sub(r"[\\/&]", r"\\\g<0>", lookup)
+        renamed = " | sed " + shlex.quote(f"s/^[^# ][^ ]*/{alias}/")
+        said = f" ({lookup} is its HostKeyAlias in the ssh_config)"
     file = shlex.quote(files[0]) if files else "~/.ssh/known_hosts"
     return (
-        f"run `ssh-keyscan -p {port} {shlex.quote(name)}`, compare the fingerprint "
+        f"run `ssh-keyscan -p {port} {shlex.quote(name)}{renamed}`{said}, compare the fingerprint "
         f"(`| ssh-keygen -lf -`) with what the administrator of that machine says, "
         f"then append the line to {file}"
     )
@@ -191,27 +202,31 @@ def without_code(host: str, command: Command) -> HostError:
     )
 
 
-def ssh_failure(host: str, where: str, said: str, files: Sequence[str] = ()) -> BisoError | None:
+def ssh_failure(
+    host: str, where: str, said: str, files: Sequence[str] = (), lookup: str = ""
+) -> BisoError | None:
     """What OpenSSH's stderr means, if it speaks of the connection itself: a refusal (host key) or
-    Unreachable. None if it says nothing of that kind."""
+    Unreachable. None if it says nothing of that kind. `lookup` is the name under which the key of
+    `where` is looked up: of another name that OpenSSH speaks of, it is a jump host's."""
     said = said.replace("\r", "")
     if "HOST IDENTIFICATION HAS CHANGED" in said or "host key has changed" in said:
         offered = re.search(r"(SHA256:\S+?)\.?\s", said + " ")
         place = re.search(r"Offending (?:\S+ )?key in (.+?):(\d+)", said)
         # It may be a jump host's: forgetting another one's key would be worse than no help.
         named = re.search(r"Host key for (\S+) has changed", said)
+        name = named.group(1) if named else ""
         found_in = [place.group(1)] if place else files
         return Refused(
             f"{host}: the SSH host key of {where} has changed"
             + (f": it offers {offered.group(1)}" if offered else "")
             + (f", another one is in {place.group(1)} line {place.group(2)}" if place else ""),
-            hint=changed_hint(named.group(1), found_in) if named else _ATTACK,
+            hint=changed_hint(name, found_in, where if name == lookup else "") if name else _ATTACK,
         )
     if match := re.search(r"No (\S+) host key is known for (\S+)", said):
         name = match.group(2)
         return Refused(
             f"{host}: the {match.group(1)} host key of {name} is not known",
-            hint=keyscan_hint(name, files),
+            hint=keyscan_hint(name, files, where if name == lookup else ""),
         )
     if "REVOKED" in said or "Host key verification failed" in said:
         return Refused(

@@ -75,9 +75,10 @@ def judge(
     kind: str,
     blob: bytes,
 ) -> None:
-    """Return if the key that the server offered is known for `lookup`; raise Refused otherwise:
-    revoked, changed (both fingerprints, file and line) or unknown (with the way to make it
-    known). Like OpenSSH, a key known for the host without a port counts on any port."""
+    """Return if the key that the server at `where` (user@host:port) offered is known for `lookup`;
+    raise Refused otherwise: revoked, changed (both fingerprints, file and line) or unknown (with
+    the way to make it known). Like OpenSSH, a key known for the host without a port counts on any
+    port."""
     known = look_up(lookup, files)
     plain = re.fullmatch(r"\[(.+)\]:\d+", lookup)
     portless = look_up(plain[1], files) if plain else ()
@@ -96,9 +97,9 @@ def judge(
                 f"{host}: the SSH host key of {where} has changed: it offers "
                 f"{fingerprint(blob)}, but {key.file} line {key.line} says "
                 f"{fingerprint(key.blob)} ({kind})",
-                hint=changed_hint(lookup, [key.file]),
+                hint=changed_hint(lookup, [key.file], where),
             )
-    hint = keyscan_hint(lookup, files)
+    hint = keyscan_hint(lookup, files, where)
     if any(key.marker == "CA" for key in known):
         hint += " (host certificates are not checked by the control plane; it needs the plain key)"
     raise Refused(

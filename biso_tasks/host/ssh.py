@@ -252,6 +252,8 @@ class SshHost:
 
     def _explain(self, said: str) -> None:
         resolved = self._open().resolved
-        failure = ssh_failure(self._name, resolved.address, said, resolved.known_hosts)
+        failure = ssh_failure(
+            self._name, resolved.address, said, resolved.known_hosts, resolved.lookup
+        )
         if failure is not None:
             raise failure

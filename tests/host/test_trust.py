@@ -7,6 +7,8 @@ import contextlib
 import getpass
 import hashlib
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +21,7 @@ import pytest
 
 from biso_tasks.errors import ConfigError, Refused
 from biso_tasks.host import Host, HostError, SshHost, Unreachable, command
-from biso_tasks.host.explain import ssh_failure
+from biso_tasks.host.explain import changed_hint, keyscan_hint, ssh_failure
 from biso_tasks.host.process import private_directory
 from biso_tasks.host.resolve import parse_destination
 
@@ -46,6 +48,11 @@ both_planes = pytest.mark.parametrize("plane", [control, data])
 
 def public(path: Path) -> str:
     return " ".join(path.with_name(path.name + ".pub").read_text().split()[:2])
+
+
+def quoted(hint: str) -> list[str]:
+    """The commands of a remedy."""
+    return re.findall("`([^`]+)`", hint)
 
 
 def sha256(line: str) -> str:
@@ -87,6 +94,53 @@ def test_a_changed_host_key_is_refused_with_fingerprints_file_and_line(
     assert "known_hosts line 2" in refused.value.message
     if plane is control:
         assert sha256(public(other_key)) in refused.value.message
+
+
+@both_planes
+@pytest.mark.parametrize("alias", ["the-real-name", "127.0.0.1"])
+def test_of_a_host_key_alias_the_remedy_scans_the_host_itself_and_names_the_alias(
+    plane: Any, sshd: Any, connect_to: Any, other_key: Path, alias: str
+) -> None:
+    """The alias is what known_hosts is asked for, and nothing that answers: not on port 22."""
+    for known, said in (("", "not known"), (f"{alias} {public(other_key)}\n", "has changed")):
+        host = connect_to(sshd, known=known, extra=f"  HostKeyAlias {alias}")
+        with pytest.raises(Refused, match=said) as refused:
+            plane(host)
+        hint = refused.value.hint
+        assert f"{alias} is its HostKeyAlias" in hint
+        commands = [one for one in quoted(hint) if one.startswith(("ssh-keygen -R", "ssh-keyscan"))]
+        file = shlex.split(hint.rpartition("append the line to ")[2])[0]
+        for one in commands:
+            done = subprocess.run(["bash", "-euc", one], check=True, capture_output=True)
+        with open(file, "ab") as known_hosts:
+            known_hosts.write(done.stdout)
+        plane(host)
+
+
+@pytest.mark.parametrize(
+    ("lookup", "where", "scan"),
+    [
+        ("db.example.ch", "me@DB.example.ch:22", "ssh-keyscan -p 22 db.example.ch"),
+        ("[db.example.ch]:2222", "me@db.example.ch:2222", "ssh-keyscan -p 2222 db.example.ch"),
+        ("::1", "me@::1:22", "ssh-keyscan -p 22 ::1"),
+        ("[::1]:2222", "me@::1:2222", "ssh-keyscan -p 2222 ::1"),
+        ("jump", "", "ssh-keyscan -p 22 jump"),
+        ("biso", "me@::1:2222", "ssh-keyscan -p 2222 ::1 | sed 's/^[^# ][^ ]*/biso/'"),
+        ("a/b&c", "me@h:22", r"ssh-keyscan -p 22 h | sed 's/^[^# ][^ ]*/a\/b\&c/'"),
+    ],
+)
+def test_only_another_name_than_the_hosts_own_is_put_into_the_scanned_line(
+    lookup: str, where: str, scan: str
+) -> None:
+    for hint in (keyscan_hint(lookup, [], where), changed_hint(lookup, [], where)):
+        command = next(one for one in quoted(hint) if one.startswith("ssh-keyscan"))
+        assert command == scan
+        _, piped, sed = command.partition(" | ")
+        assert ("HostKeyAlias" in hint) == bool(piped)
+        if piped:
+            scanned = "# [::1]:2222 SSH-2.0-x\n[::1]:2222 ssh-ed25519 AAAA\n"
+            done = subprocess.run(["bash", "-c", sed], input=scanned, text=True, stdout=-1)
+            assert done.stdout == f"# [::1]:2222 SSH-2.0-x\n{lookup} ssh-ed25519 AAAA\n"
 
 
 def test_fabric_alone_accepts_a_wrong_host_key(sshd: Any, tmp_path: Path) -> None:
