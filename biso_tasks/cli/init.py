@@ -18,9 +18,10 @@ from biso_tasks.actions.doctor.looking import Seen, look, webroots
 from biso_tasks.cli.call import Call
 from biso_tasks.cli.examining import examined, rows
 from biso_tasks.config.load import FILE, parse
+from biso_tasks.config.model import Ssh
 from biso_tasks.config.write import InitFacts, render
 from biso_tasks.errors import Interrupted, Refused, StepFailed, UsageError
-from biso_tasks.host import Host, connect
+from biso_tasks.host import Host, SshHost, connect
 from biso_tasks.host.aliases import aliases
 from biso_tasks.ui.table import table
 
@@ -71,8 +72,10 @@ def init(
     with ExitStack() as stack:
         wanted = _wanted(call, stack, webroot, ssh, test_webroot, test_ssh)
         seen = [look(one.host, one.webroot, ssh=one.ssh or None, run_as=run_as) for one in wanted]
+        known = _known_hosts(wanted)
     _require_fitting(seen, wanted)
-    text = _text(InitFacts(name or folder.name or "biso", tuple(one.facts for one in seen)), file)
+    found = tuple(one.facts for one in seen)
+    text = _text(InitFacts(name or folder.name or "biso", found, known), file)
     if call.options.plan:
         _tell_plan(call, folder, text)
         return
@@ -184,6 +187,18 @@ def _chosen(call: Call, host: Host, found: Sequence[str], most: int) -> list[str
         if (wanted := [one for one in named if one]) and set(wanted) <= set(found):
             return wanted
     raise UsageError(said, hint="--webroot names production's, --test-webroot the test instance's")
+
+
+def _known_hosts(wanted: list[_Wanted]) -> str:
+    """The known_hosts file that the ssh_config names, "" for the default one: a site asks the same
+    file for all its hosts, so that of the first one behind SSH counts."""
+    host = next((one.host for one in wanted if isinstance(one.host, SshHost)), None)
+    file = host.known_in() if host is not None else ""
+    if not file or Path(file) == Path(Ssh().known_hosts).expanduser():
+        return ""
+    home = Path("~").expanduser()
+    # For a colleague, who has a home of her own.
+    return f"~/{Path(file).relative_to(home)}" if Path(file).is_relative_to(home) else file
 
 
 def _require_fitting(seen: list[Seen], wanted: list[_Wanted]) -> None:

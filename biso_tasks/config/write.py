@@ -42,8 +42,11 @@ class EnvironmentFacts:
 
 @dataclass(frozen=True, slots=True)
 class InitFacts:
+    """`known_hosts` is "" for the default."""
+
     name: str
     environments: tuple[EnvironmentFacts, ...]
+    known_hosts: str = ""
 
 
 def render(facts: InitFacts, *, file: Path = Path("/", FILE)) -> str:
@@ -156,7 +159,9 @@ def _shared(facts: InitFacts, docs: Mapping[str, KeyDoc]) -> Iterator[str]:
     production = next((each.name for each in facts.environments if each.role == "production"), "")
     test = next((each.name for each in facts.environments if each.role == "test"), "")
     yield "[ssh]"
-    yield from _comments(docs, "ssh")
+    if facts.known_hosts:
+        yield f"known_hosts = {toml_value(facts.known_hosts)}"
+    yield from _comments(docs, "ssh", skip={"known_hosts"} if facts.known_hosts else set())
     yield ""
     # A section that names no environment takes the default, which may not be there.
     yield "[backup]" if production else "# [backup]"

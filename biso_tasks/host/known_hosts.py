@@ -17,7 +17,7 @@ from pathlib import Path
 from biso_tasks.errors import Refused
 from biso_tasks.host.explain import changed_hint, keyscan_hint
 
-__all__ = ["KnownKey", "fingerprint", "judge", "look_up"]
+__all__ = ["KnownKey", "fingerprint", "first_knowing", "judge", "look_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,15 @@ def look_up(name: str, files: Sequence[str]) -> tuple[KnownKey, ...]:
                 continue
             found.append(KnownKey(file, line, marker, fields[1], blob))
     return tuple(found)
+
+
+def first_knowing(lookup: str, files: Sequence[str]) -> str:
+    """The first of `files` that holds a key for `lookup`, or for its host on any port; "" where
+    none does."""
+    plain = re.fullmatch(r"\[(.+)\]:\d+", lookup)
+    names = (lookup, plain[1]) if plain else (lookup,)
+    known = (file for file in files if any(look_up(name, [file]) for name in names))
+    return next(known, "")
 
 
 def judge(

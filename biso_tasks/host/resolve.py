@@ -105,7 +105,8 @@ class Resolved:
     port: int
     user: str
     lookup: str  # the name under which known_hosts is asked
-    known_hosts: tuple[str, ...]
+    known_hosts: tuple[str, ...]  # the user's, then those of the machine
+    own_known_hosts: tuple[str, ...]  # the user's alone
     identity_files: tuple[str, ...]
     identities_only: bool
     use_agent: bool
@@ -202,10 +203,11 @@ def resolve(name: str, config: Path, destination: Destination, known: Path | Non
         "k": one("hostkeyalias") or destination.host,
     }
     if known is not None:
-        files: Iterable[str] = [str(known.expanduser().absolute())]
+        own: Iterable[str] = [str(known.expanduser().absolute())]
     else:
-        files = one("userknownhostsfile").split()
-    files = [*files, *one("globalknownhostsfile").split()]
+        own = one("userknownhostsfile").split()
+    own = tuple(_expand(file, tokens) for file in own)
+    machines = tuple(_expand(file, tokens) for file in one("globalknownhostsfile").split())
     alias = one("hostkeyalias")
     plain = hostname.lower()
     return Resolved(
@@ -213,7 +215,8 @@ def resolve(name: str, config: Path, destination: Destination, known: Path | Non
         port=port,
         user=user,
         lookup=alias or (plain if port == 22 else f"[{plain}]:{port}"),
-        known_hosts=tuple(_expand(file, tokens) for file in files),
+        known_hosts=(*own, *machines),
+        own_known_hosts=own,
         identity_files=tuple(
             _expand(file, tokens) for file in values.get("identityfile", []) if file != "none"
         ),

@@ -21,6 +21,7 @@ from biso_tasks.host.command import Command, Result, script
 from biso_tasks.host.control import ControlPlane, TimedOut
 from biso_tasks.host.explain import command_failed, ssh_failure, title
 from biso_tasks.host.forward import check_target, forward, require_carried
+from biso_tasks.host.known_hosts import first_knowing
 from biso_tasks.host.process import Child, Lifeline, Tail, end_group, private_directory
 from biso_tasks.host.protocol import CommandFailed, Endpoint, Host, HostError
 from biso_tasks.host.resolve import (
@@ -89,6 +90,13 @@ class SshHost:
     @property
     def login(self) -> str:
         return self._open().resolved.user
+
+    def known_in(self) -> str:
+        """The known_hosts file of the user's, not the machine's, that knows this host's key; ""
+        where none does."""
+        resolved = self._open().resolved
+        file = first_knowing(resolved.lookup, resolved.known_hosts)
+        return file if file in resolved.own_known_hosts else ""
 
     def run(
         self,

@@ -364,6 +364,37 @@ def test_over_ssh_the_destination_stands_in_the_config(here, built, monkeypatch)
     assert [e.ssh for e in site.environments] == ["biso-demo-prod", "biso-demo-test"]
 
 
+@pytest.mark.needs("ssh", "sshd")
+def test_a_known_hosts_file_that_ssh_config_names_is_written_and_the_default_is_not(
+    here, built, monkeypatch, capfd
+):
+    """Its key is known through that file alone: with the default, doctor and every task would say
+    that it is not known."""
+    ssh, home = built.home / "ssh", here.parent / "home"
+    mine = home / ".ssh"
+    mine.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    text = (ssh / "config").read_text()
+    place = re.compile("UserKnownHostsFile .*")
+    known = mine / "known_biso"
+    shutil.copy(ssh / "known_hosts", known)
+    arguments = {
+        "ssh": "biso-demo-prod", "webroot": str(built.prod.webroot),
+        "test_ssh": "biso-demo-test", "test_webroot": str(built.test.webroot),
+    }  # fmt: skip
+    (mine / "config").write_text(place.sub(f"UserKnownHostsFile {mine}/none {known}", text))
+    assert run(**arguments) == 0
+    file = here / "biso.toml"
+    assert tomllib.loads(file.read_text())["ssh"] == {"known_hosts": "~/.ssh/known_biso"}
+    checked = re.search(r"biso doctor: (\d+) of (\d+) checks are well", capfd.readouterr().out)
+    assert checked is not None and checked[1] == checked[2]
+    file.unlink()
+    known.rename(mine / "known_hosts")
+    (mine / "config").write_text(place.sub(f"UserKnownHostsFile {mine}/known_hosts", text))
+    assert run(**arguments) == 0
+    assert tomllib.loads(file.read_text())["ssh"] == {}
+
+
 # -- what is shipped --
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,13 @@ def test_what_was_found_out_comes_back_when_it_is_read() -> None:
     assert prod.database.admin == Admin("postgres", "postgres")
     assert (test.services.kind, test.services.web) == ("compose", "web83")
     assert (site.refresh.from_, site.refresh.to) == ("prod", "test")
+
+
+def test_a_known_hosts_file_of_ones_own_stands_there_once_and_the_default_is_a_comment() -> None:
+    text = render(replace(FACTS, known_hosts="~/.ssh/known hosts"))
+    assert parse(text.encode(), FILE).ssh.known_hosts.endswith("/.ssh/known hosts")
+    assert len(re.findall(r"^(?:# )?known_hosts = ", text, re.MULTILINE)) == 1
+    assert '\n# known_hosts = "~/.ssh/known_hosts"  # ' in render(FACTS)
 
 
 def test_every_commented_key_can_be_uncommented_as_it_stands() -> None:
