@@ -59,6 +59,11 @@ class Work:
     def environment_name(self, on: str) -> str:
         return self.places.get(on, on)
 
+    def why_off(self, condition: str) -> str:
+        """Why a condition does not hold, where its name alone would mislead; "" where it says it
+        all. The plan says it of each step that waits for the condition."""
+        return ""
+
     def stage_view(self) -> StageView | None:
         """The stage, once one was built."""
         return None
@@ -201,7 +206,7 @@ def _condition(spec: StepSpec, work: Work, where: str) -> str:
         )
     if work.conditions[name] != negated:
         return ""
-    return f"{name} is on" if negated else f"{name} is off"
+    return f"{name} is on" if negated else work.why_off(name) or f"{name} is off"
 
 
 def _command(spec: StepSpec, work: Work, where: str, on: str) -> Action:

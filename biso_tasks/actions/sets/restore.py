@@ -45,7 +45,7 @@ from biso_tasks.session import Session
 from biso_tasks.stage import guards
 from biso_tasks.stage.exchange import require_exchangeable
 from biso_tasks.stage.exposure import require_unserved_by_config
-from biso_tasks.stage.model import Area, Content, Stage, StagedDatabase, access, staged
+from biso_tasks.stage.model import REFRESHED, Area, Content, Stage, StagedDatabase, access, staged
 from biso_tasks.stage.neutral import require_neutral, settings_of
 from biso_tasks.stage.own_role import with_roles
 from biso_tasks.stage.shell import require_no_shell
@@ -153,6 +153,19 @@ class FromSet(StageWork):
         manifest = self.backup.manifest
         found = None if manifest.personal else manifest.proof or manifest.proven
         return None if found is None else dict(found)
+
+    def why_off(self, condition: str) -> str:
+        # That anonymize is off would be said of the site, which may well anonymise.
+        if self.drill:
+            return "what a drill makes is served to nobody"
+        if self.target.environment.role == "production":
+            done = {"anonymize": "anonymised", "test": "neutralised"}
+            return f"a restore into production is not {done[condition]}"
+        if not REFRESHED.intersection(self.areas):
+            return "no database and no data dir is restored"
+        if not self.backup.manifest.personal:
+            return "the set says that it holds no personal data"
+        return "a baseline comes back as it was kept" if self.template else ""
 
     @property
     def keeper(self) -> Access:
