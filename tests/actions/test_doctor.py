@@ -260,6 +260,12 @@ class TestOnARealSite:
         (line,) = bad(run(site, "rollback"))
         assert line.name == "previous instance"
 
+    def test_a_restore_needs_no_test_environment_where_there_is_none(self, site: Site):
+        alone = tuple(one for one in site.environments if one.role == "production")
+        found = run(replace(site, environments=alone), "restore")
+        assert {one.host for one in found} == {"", "prod"}
+        assert [one.name for one in bad(found)] == ["backup sets"], "none was made yet"
+
     def test_anonymising_in_place_needs_one_environment(self, site: Site):
         found = run(site, "anonymize")
         assert bad(found) == []

@@ -56,6 +56,31 @@ def test_what_is_to_use_a_set_needs_one(new: Restored) -> None:
     assert not line["ok"] and "no complete good set" in line["detail"]
 
 
+def test_of_a_restore_production_is_looked_at_as_what_it_goes_into(new: Restored) -> None:
+    """Without --to it goes into what was backed up; many a restore goes into test."""
+    checks = new.run("doctor", 3, for_="restore")["checks"]
+    (bad,) = [one for one in checks if not one["ok"]]
+    assert (bad["host"], bad["name"]) == ("prod", "backup sets")
+    assert "no complete good set" in bad["detail"]
+    for host in ("prod", "test"):
+        names = {one["name"] for one in checks if one["host"] == host}
+        assert {"swap", "stage directory", "services", "database"} <= names
+    assert "roles" not in {one["name"] for one in checks}
+
+
+def test_a_restore_may_go_into_production_and_finds_the_set(world: Restored) -> None:
+    (line,) = doctor(world, "restore")
+    assert (line["host"], line["ok"]) == ("prod", True)
+    assert f"{world.id} is what would be used" in line["detail"]
+    datadir = world.prod.datadir
+    datadir.rename(datadir.with_name("away"))
+    try:
+        checks = world.run("doctor", 3, for_="restore")["checks"]
+    finally:
+        datadir.with_name("away").rename(datadir)
+    assert [(one["host"], one["name"]) for one in checks if not one["ok"]] == [("prod", "places")]
+
+
 def test_timers_that_never_made_a_set_are_said(new: Restored) -> None:
     site = load(new.built.root / "biso.toml")
     note_timers(site)

@@ -143,7 +143,14 @@ def _scope(session: Session, task: str) -> _Scope:
     about: dict[str, _Sets] = {"backup": "made", "verify": "wanted", "prune": "kept"}
     if task in about:
         return _Scope(task, (site.backup.environment,), sets=about[task])
-    if task in ("restore", "reset-test", "baseline"):
+    if task == "restore":
+        # Without --to into what was backed up, as a rule production; with it mostly into test.
+        there = [each.name for each in site.environments if each.name == target]
+        places = dict.fromkeys((site.backup.environment, *there))
+        return _Scope(
+            task, (), tuple(places), anonymize=bool(site.refresh.anonymize), sets="wanted"
+        )
+    if task in ("reset-test", "baseline"):
         return _Scope(task, (), (target,))
     if task == "rollback":
         return _Scope(task, (), (target,))
