@@ -157,8 +157,9 @@ def _plan(one: _Fleet, lifeline: Lifeline, confirmed: str) -> Plan:
     ]
     if one.members.left_out:
         notes.append(
-            f"left out, as production: {', '.join(one.members.left_out)}; {one.task} takes it by "
-            "its own name, if at all"
+            f"left out, as {'production' if one.kind.test_only else 'test'}: "
+            f"{', '.join(one.members.left_out)}; {one.task} takes such by their own names"
+            f"{', if at all' if one.kind.test_only else ''}"
         )
     if len({thing for member in one.members.chosen for thing in member.holds}) < sum(
         len(member.holds) for member in one.members.chosen

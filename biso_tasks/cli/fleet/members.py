@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -35,7 +35,7 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Members:
     """Those that are meant. `state` is where the run is journaled, `place` where they were found;
-    `left_out` are production environments that the pattern fits, for a task that never means one.
+    `left_out` are environments that a pattern fits, and that the task does not mean by one.
     """
 
     chosen: tuple[Member, ...]
@@ -57,7 +57,7 @@ def choose(task: str, kind: Kind, value: str, arguments: Mapping[str, object]) -
         return _of_folder(task, kind, value, sites, arguments)
     site = find_site()
     fits = _fitting(kind, value, {one.name: one for one in site.environments}, site.file)
-    chosen = [one for one in fits if not (kind.test_only and one.role == "production")]
+    chosen = _meant(kind, fits, _parts(kind, value))
     left_out = tuple(one.name for one in fits if one not in chosen)
     if not chosen:
         raise UsageError(
@@ -119,11 +119,17 @@ def _environments(file: Path, pattern: str, kind: Kind) -> list[str]:
         site = load(file)
     except ConfigError:
         return [pattern]
-    return [
-        one.name
-        for one in site.environments
-        if fnmatchcase(one.name, pattern) and not (kind.test_only and one.role == "production")
-    ]
+    fits = [one for one in site.environments if fnmatchcase(one.name, pattern)]
+    return [one.name for one in _meant(kind, fits, [pattern])]
+
+
+def _meant(kind: Kind, fits: Sequence[Environment], named: Sequence[str]) -> list[Environment]:
+    """Of those that fit, the ones that the task means; `named` are names and patterns."""
+    if kind.test_only:
+        return [one for one in fits if one.role == "test"]
+    if kind.production and any(one.role == "production" for one in fits):
+        return [one for one in fits if one.role == "production" or one.name in named]
+    return list(fits)
 
 
 def _fitting(

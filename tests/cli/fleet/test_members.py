@@ -64,7 +64,7 @@ def test_in_a_folder_of_sites_every_value_means_many(folder: Path) -> None:
 
 
 def test_they_come_in_the_order_of_the_file_each_once(one_file: Path) -> None:
-    assert names("backup", "zug,uri,*") == [
+    assert names("recover", "zug,uri,*") == [
         *("zug", "uri", "bern", "bern-test", "uri-test", "zug-test")
     ]
     assert names("backup", "?ern") == ["bern"]
@@ -77,6 +77,13 @@ def test_production_is_left_out_of_what_changes_a_test_instance(one_file: Path) 
     for task, kind in KINDS.items():
         changes = task in ("refresh-test", "anonymize", "rollback", "reset-test", "baseline")
         assert kind.test_only == changes, "who may mean production by a pattern is decided here"
+
+
+def test_copies_are_left_out_of_what_is_about_sets_but_where_they_are_named(one_file: Path) -> None:
+    members = found("backup", "bern*,uri-test")
+    assert [one.name for one in members.chosen] == ["bern", "uri-test"]
+    assert members.left_out == ("bern-test",)
+    assert names("backup", "*-test") == ["bern-test", "uri-test", "zug-test"]
 
 
 def test_a_pattern_that_fits_production_alone_is_an_error(one_file: Path) -> None:
@@ -109,9 +116,10 @@ def test_of_a_folder_each_site_is_called_by_its_folder(folder: Path) -> None:
 
 
 def test_of_a_folder_an_environment_comes_behind_a_slash(folder: Path) -> None:
-    assert names("backup", "[bu]*/*") == [
+    assert names("recover", "[bu]*/*") == [
         *("bern/prod", "bern/prod-test", "uri/prod", "uri/prod-test")
     ]
+    assert names("backup", "[bu]*/*") == ["bern/prod", "uri/prod"]
     assert names("rollback", "bern/*") == ["bern/prod-test"]
     with pytest.raises(UsageError, match="has such an environment"):
         found("rollback", "bern/prod")
