@@ -46,7 +46,7 @@ from biso_tasks.ui.plan import render
 from biso_tasks.ui.progress import choose
 from biso_tasks.ui.terminal import Stream, can_colour
 
-__all__ = ["SHOWN", "Call", "Options", "interactive", "run_command"]
+__all__ = ["SHOWN", "Call", "Options", "interactive", "run_command", "told"]
 
 SHOWN: Final = "BISO_SHOWN"  # the fingerprint of the plan that somebody agreed to
 
@@ -235,8 +235,8 @@ class Call:
                 self.document |= said
                 journal.write("result", facts=said)
 
-            untold = _told(self, result)
-        untold += _told(self, lambda: self._report(session, plan, outcome, observers))
+            untold = told(self, result)
+        untold += told(self, lambda: self._report(session, plan, outcome, observers))
         if outcome.error is not None:
             # The run's own error decides the exit code; who was not told is said all the same.
             for failure in (*observers.failures, *(error.message for error in untold)):
@@ -336,7 +336,7 @@ def _defect(call: Call, error: Exception) -> BisoError:
     )
 
 
-def _told(call: Call, write: Callable[[], None]) -> list[BisoError]:
+def told(call: Call, write: Callable[[], None]) -> list[BisoError]:
     """What kept a finished run from being written down: it has ended as it has ended."""
     try:
         write()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from biso_tasks.cli import call as calls
-from biso_tasks.cli import commands
+from biso_tasks.cli import commands, reporting
 from biso_tasks.cli.call import Call
+from biso_tasks.flow.journal import Journal
 from biso_tasks.values import Dsn, Secret
 
 TELLS = """
@@ -79,7 +79,7 @@ def test_a_report_that_cannot_be_written_changes_nothing_about_how_the_run_ended
     name: str,
     code: int,
 ) -> None:
-    monkeypatch.setattr(calls, "html", fails)
+    monkeypatch.setattr(reporting, "html", fails)
     assert commands.run("recipe", {"recipe": name, "yes": True, "json": True}) == code
     out, err = capfd.readouterr()
     document = json.loads(out)
@@ -94,13 +94,13 @@ def test_a_report_that_cannot_be_written_changes_nothing_about_how_the_run_ended
 def test_a_journal_that_is_full_at_the_end_does_not_unmake_the_run(
     two_recipes: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = calls.Journal.write
+    real = Journal.write
 
     def write(journal: Any, event: str, **fields: Any) -> None:
         if event == "result":
             full()
         real(journal, event, **fields)
 
-    monkeypatch.setattr(calls.Journal, "write", write)
+    monkeypatch.setattr(Journal, "write", write)
     assert commands.run("recipe", {"recipe": "good", "yes": True, "json": True}) == 75
     assert "good is done" in json.loads(capfd.readouterr().out)["error"]["message"]

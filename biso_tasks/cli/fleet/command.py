@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from biso_tasks.cli.call import Call, interactive
+from biso_tasks.cli.call import Call, interactive, told
 from biso_tasks.cli.fleet.child import GRACE, Ended, end, words
 from biso_tasks.cli.fleet.holding import Holders
 from biso_tasks.cli.fleet.kinds import JOBS, Kind
@@ -23,7 +23,7 @@ from biso_tasks.cli.fleet.verdicts import figures, verdict
 from biso_tasks.cli.output import say
 from biso_tasks.cli.reporting import write_report
 from biso_tasks.cli.together import together
-from biso_tasks.errors import BisoError, Interrupted, StepFailed, UsageError
+from biso_tasks.errors import BisoError, Interrupted, ObserverFailed, StepFailed, UsageError
 from biso_tasks.flow.interrupt import interruptible
 from biso_tasks.flow.journal import Journal
 from biso_tasks.flow.plan import Plan, Scope, Step, fingerprint
@@ -60,6 +60,7 @@ class _Fleet:
     planned: dict[str, Ended] = field(default_factory=dict)
     failed: dict[str, BisoError] = field(default_factory=dict)
     ended: dict[str, Ended] = field(default_factory=dict)
+    untold: list[BisoError] = field(default_factory=list)
 
 
 def fleet(call: Call, task: str, kind: Kind, arguments: Mapping[str, Any], jobs: str) -> None:
@@ -101,6 +102,12 @@ def fleet(call: Call, task: str, kind: Kind, arguments: Mapping[str, Any], jobs:
     if interrupted:
         raise Interrupted("interrupted: what was begun anywhere has been cleaned up")
     _raise_failed(one, "installations")
+    if one.untold:
+        raise ObserverFailed(
+            f"{task} is done everywhere, but not all of its report is written: "
+            f"{one.untold[0].message}",
+            hint=f"{one.untold[0].hint}; nothing needs to be run again",
+        )
 
 
 def _jobs(text: str) -> int:
@@ -259,7 +266,13 @@ def _run(one: _Fleet, plan: Plan) -> bool:
         header = [list(pair) for pair in _header(one)]
         journal.write("plan", header=header, notes=list(plan.notes))
         call.outcome = execute(plan, journal, [progress], parallel=one.jobs, cancel=cancel)
-    call.document["report"] = str(write_report(state, plan.run_id))
+
+    def report() -> None:
+        call.document["report"] = str(write_report(state, plan.run_id))
+
+    one.untold = told(call, report)
+    for error in one.untold:
+        say(error.message)
     return cancel.is_set()
 
 
@@ -267,7 +280,7 @@ def _tell(one: _Fleet, plan: Plan) -> None:
     """The table, and the same for --json."""
     assert one.call.outcome is not None
     rows: list[tuple[Cell, ...]] = []
-    told = []
+    listed = []
     for member, result in zip(one.members.chosen, one.call.outcome.steps, strict=True):
         answer = one.ended.get(member.name)
         ran = result.status != "not run"
@@ -279,8 +292,8 @@ def _tell(one: _Fleet, plan: Plan) -> None:
             (member.name, verdict(result.error, run=ran), duration(result.seconds) if ran else "",
              what)
         )  # fmt: skip
-        told.append(_told(one, member, answer, result.error, seconds=result.seconds))
-    one.call.document["installations"] = told
+        listed.append(_told(one, member, answer, result.error, seconds=result.seconds))
+    one.call.document["installations"] = listed
     one.call.text(table(rows, head=("installation", "", "took", "")))
 
 
