@@ -187,7 +187,9 @@ def wrap(cls: type, name: str, kind: str, failure: Callable[[str], Exception]) -
     original = getattr(cls, name)
 
     def wrapped(self: Any, *args: Any, **kwargs: Any) -> Any:
-        what = f"{kind} {args[0] if args else ''}"[:160].replace("\n", " ")
+        # of SQL every statement, of a command the first argument
+        texts = [one for one in args if isinstance(one, str)] or [str(one) for one in args[:1]]
+        what = f"{kind} {'; '.join(texts)}"[:240].replace("\n", " ")
         return FAULTS.around(what, lambda: original(self, *args, **kwargs), failure)
 
     setattr(cls, name, wrapped)

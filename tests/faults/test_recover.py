@@ -21,8 +21,6 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
-_COMMIT = "sql ALTER DATABASE"
-
 
 def _commit(verbs: list[str]) -> int:
     """The number of the verb that is the commit point: the transaction of the renames."""
