@@ -52,6 +52,13 @@ def test_a_pair_is_seen_whole_from_both_ends() -> None:
     assert ends(focus(site(), "uri-test")) == ("uri", "uri-test", "uri", "uri-test")
 
 
+def test_releases_stay_on_the_host_that_is_protected_for_them() -> None:
+    named = site(PAIRS + '[release]\nenvironment = "play"\n')
+    assert ends(focus(named, "uri")) == ("uri", "uri-test", "uri", "play")
+    copy = site(PAIRS + '[release]\nenvironment = "uri-test"\n')
+    assert focus(copy, "uri").release.environment == "uri-test"
+
+
 def test_without_a_pair_the_rest_stays_as_the_file_says_it() -> None:
     named = site(PAIRS + 'environment = "bern"\n[refresh]\nfrom = "bern"\nto = "play"\n')
     assert ends(focus(named, "bern")) == ("bern", "play", "bern", "test")
