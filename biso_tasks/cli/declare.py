@@ -16,7 +16,7 @@ from invoke.tasks import Task, task
 
 from biso_tasks.cli.fleet.kinds import JOBS, JOBS_HELP, KINDS, PATTERN_HELP
 
-__all__ = ["CHANGING", "HELP", "READING", "declare", "run"]
+__all__ = ["CHANGING", "HELP", "READING", "declare", "flag", "run"]
 
 CHANGING: Final[Mapping[str, tuple[Any, str]]] = {
     "confirm": ("", "the target's name, instead of typing it"),
@@ -38,6 +38,11 @@ READING: Final[Mapping[str, tuple[Any, str]]] = {
 
 HELP: Final[dict[str, Mapping[str, str]]] = {}
 """What each task says of its options: invoke takes these texts away when it is asked for them."""
+
+
+def flag(argument: str) -> str:
+    """The option by which a task's argument is given: `from_` by --from."""
+    return f"--{argument.rstrip('_').replace('_', '-')}"
 
 
 def run(command: str, **arguments: Any) -> None:

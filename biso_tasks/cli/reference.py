@@ -13,7 +13,7 @@ from typing import Any
 from invoke.tasks import Task
 
 from biso_tasks import errors
-from biso_tasks.cli.declare import CHANGING, HELP
+from biso_tasks.cli.declare import CHANGING, HELP, flag
 from biso_tasks.cli.fields import COMMON, FIELDS
 from biso_tasks.cli.tasks import OWN
 from biso_tasks.config.reference import KeyDoc, keys
@@ -71,9 +71,8 @@ def _tasks() -> Iterator[str]:
         if own:
             yield "\n| option | |\n|---|---|\n"
         for one in own:
-            flag = f"--{str(one.name).rstrip('_').replace('_', '-')}"
             value = "" if one.kind is bool else " TEXT"
-            yield f"| `{flag}{value}` | {_cell(_sentence(texts[str(one.name)]))} |\n"
+            yield f"| `{flag(str(one.name))}{value}` | {_cell(_sentence(texts[str(one.name)]))} |\n"
 
 
 def _paragraph(task: Task[Any]) -> str:

@@ -28,9 +28,6 @@ from biso_tasks.database.sessions import count_sessions, end_sessions, refuse_un
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import BisoError, NeedsPerson, StepFailed
 
-# Seconds that a statement of the renames may take; 0 is as long as it needs.
-_TRIES: Final = (0.5, 2.0, 0.0)
-
 __all__ = [
     "Intent",
     "Rename",
@@ -42,6 +39,9 @@ __all__ = [
     "intent",
     "revert",
 ]
+
+# Seconds that a statement of the renames may take; 0 is as long as it needs.
+_TRIES: Final = (0.5, 2.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

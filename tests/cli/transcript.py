@@ -8,7 +8,7 @@ import pty
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +47,10 @@ def pattern(line: str) -> re.Pattern[str]:
     return re.compile(r"\s+".join(words))
 
 
-def at_a_terminal(words: list[str], typed: str, cwd: Path, env: Mapping[str, str]) -> str:
-    """What it prints; it ends with 0."""
+def at_a_terminal(
+    words: Sequence[str], typed: str, cwd: Path, env: Mapping[str, str], code: int = 0
+) -> str:
+    """What it prints; it ends with `code`."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         words, cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs
@@ -66,7 +68,7 @@ def at_a_terminal(words: list[str], typed: str, cwd: Path, env: Mapping[str, str
         finally:
             os.close(ours)
     text = _ESCAPES.sub("", said.decode()).replace("\r", "\n")
-    assert run.returncode == 0, text
+    assert run.returncode == code, text
     return text
 
 

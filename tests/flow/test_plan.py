@@ -125,10 +125,10 @@ def told(**more: object) -> dict[str, object]:
 
 def test_a_plan_is_told_from_another_by_what_it_does_and_not_by_numbers() -> None:
     same = fingerprint([told()])
-    assert fingerprint([told(destroys=["set 20270101_7-x, 13,5 MB"], changes=["2 GB"])]) == same
+    assert fingerprint([told(destroys=["set 20270101_7-x, 13,5 MB"], changes=["23 MB"])]) == same
     others = [
         told(on="prod"), told(name="swop"), told(uses="x"), told(needs=[]), told(skip="why"),
-        told(destroys=[]), told(destroys=["everything"]),
+        told(destroys=[]), told(destroys=["everything"]), told(changes=["1 MB of another"]),
     ]  # fmt: skip
-    assert len({same, *(fingerprint([one]) for one in others)}) == 8
+    assert len({same, *(fingerprint([one]) for one in others)}) == 9
     assert fingerprint([told(), told()]) != same

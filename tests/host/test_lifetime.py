@@ -288,6 +288,36 @@ def test_nothing_of_ours_survives_our_own_sudden_end(
         assert held.line() == "held by next"
 
 
+GUARDED = """
+import subprocess, sys, time
+from biso_tasks.host.process import Lifeline
+line = Lifeline(grace=int(sys.argv[1]))
+line.start(
+    ("sh", "-c", "trap 'sleep 2; touch \\"$0\\"; exit' TERM; echo up; while :; do sleep 0.1; done",
+     sys.argv[2]), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=None).stdout.readline()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("grace", [1, 30])
+def test_what_a_killed_program_had_started_has_its_grace_to_clean_up(
+    grace: int, tmp_path: Path
+) -> None:
+    done = tmp_path / "cleaned up"
+    with subprocess.Popen(
+        [sys.executable, "-c", GUARDED, str(grace), str(done)], stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"held\n"
+        parent.kill()
+    began = time.monotonic()
+    while matching(str(done)) and time.monotonic() - began < 20:
+        time.sleep(0.1)
+    assert matching(str(done)) == {}, "and nobody waits out a grace that nobody needs"
+    assert done.exists() == (grace > 2)
+
+
 def matching(*needles: str) -> dict[int, str]:
     found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():

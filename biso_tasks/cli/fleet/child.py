@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from biso_tasks.cli.call import SHOWN
+from biso_tasks.cli.declare import flag
 from biso_tasks.cli.fleet.members import Member
-from biso_tasks.cli.together import of_code
+from biso_tasks.cli.together import said
 from biso_tasks.errors import BisoError, Interrupted, StepFailed
 from biso_tasks.flow.plan import Scope
 from biso_tasks.host.process import Lifeline
+from biso_tasks.ui.errors import as_json
 
 __all__ = ["GRACE", "Ended", "end", "words"]
 
@@ -40,10 +42,13 @@ class Ended:
     def error(self) -> BisoError | None:
         """What its command raised; None where all was done."""
         told = self.document.get("error")
-        if not isinstance(told, Mapping):
-            return None
-        kind = of_code(self.code)
-        return kind(str(told.get("message", "")), hint=str(told.get("hint") or ""))
+        return said(told) if isinstance(told, Mapping) else None
+
+    @property
+    def report(self) -> str | None:
+        """Where its own report lies, where a run of its own was begun."""
+        path = self.document.get("report")
+        return path if isinstance(path, str) else None
 
 
 def words(task: str, option: str, member: Member, arguments: Mapping[str, Any]) -> tuple[str, ...]:
@@ -51,11 +56,10 @@ def words(task: str, option: str, member: Member, arguments: Mapping[str, Any]) 
     given = {**arguments, option: member.environment}
     found = [task, "--json"]
     for name, value in given.items():
-        flag = f"--{name.rstrip('_').replace('_', '-')}"
         if value is True:
-            found.append(flag)
+            found.append(flag(name))
         elif isinstance(value, str) and value:
-            found.append(f"{flag}={value}")
+            found.append(f"{flag(name)}={value}")
     return tuple(found)
 
 
@@ -70,16 +74,16 @@ def end(
 ) -> Ended:
     """Run a member's command to its end; what it prints goes to files of its own in `folder`, which
     is there. Where the step shall stop, it is asked to, and waited for. `shown` is the fingerprint
-    of the plan that somebody agreed to. Raises Interrupted, StepFailed where it gave no answer."""
+    of the plan that somebody agreed to. That it gave no answer is its error. Raises Interrupted."""
     name = _file_name(member.name)
     answer, log = folder / f"{name}.json", folder / f"{name}.log"
     environ = {**os.environ, "BISO_CONFIG": str(member.file), SHOWN: shown}
-    with _private(answer) as out, _private(log) as said:
+    with _private(answer) as out, _private(log) as lines:
         child = lifeline.start(
             (sys.executable, "-P", "-m", "biso_tasks.cli.main", *own),
             stdin=subprocess.DEVNULL,
             stdout=out,
-            stderr=said,
+            stderr=lines,
             env=environ,
         )
         while (code := child.poll()) is None:
@@ -92,11 +96,12 @@ def end(
     if scope.cancel.is_set():
         raise Interrupted(f"{member.name} was interrupted: it has cleaned up")
     if document is None:
-        lines = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST:]
-        raise StepFailed(
-            f"{member.name}: its command ended with {code} and gave no answer: {' '.join(lines)}",
+        last = " ".join(log.read_text("utf-8", "replace").strip().splitlines()[-_LAST:])
+        silent = StepFailed(
+            f"{member.name}: its command ended with {code} and gave no answer: {last}",
             hint=f"all that it said is in {log}; `biso recover` puts right what it has begun",
         )
+        return Ended(silent.exit_code, {"error": as_json(silent)})
     return Ended(int(document.get("exit_code", code)), document)
 
 

@@ -23,7 +23,9 @@ def held(site: Site, task: str, name: str, arguments: Mapping[str, Any]) -> froz
     seen = focus(site, name)
     drill = task == "verify" and bool(arguments.get("drill"))
     found = set()
-    if task in _STORE or drill:
+    source = arguments.get("source") or site.refresh.source
+    fetched = task == "refresh-test" and source == "released" and site.release.ssh is not None
+    if task in _STORE or drill or fetched:
         found.add(f"store {site.environment(name).ssh or ''}:{site.backup.path}")
     if drill:
         found.add(f"{site.file}: {arguments.get('on') or seen.refresh.to}")

@@ -1,28 +1,67 @@
-"""What the one table says of each installation, in a few words."""
+"""How each installation ended: in a line of the one table, and for --json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
+from biso_tasks.cli.fields import COMMON
 from biso_tasks.cli.fleet.child import Ended
+from biso_tasks.cli.fleet.members import Member
 from biso_tasks.errors import BisoError
 from biso_tasks.files.space import human
+from biso_tasks.flow.outcome import StepResult
+from biso_tasks.ui.errors import as_json
+from biso_tasks.ui.table import Cell
 from biso_tasks.ui.terminal import Style
 from biso_tasks.ui.text import duration
 
-__all__ = ["figures", "verdict"]
+__all__ = ["entry", "figures", "row"]
+
+_WORDS: Final[Mapping[int, tuple[str, Style]]] = {
+    3: ("refused", "warn"),
+    5: ("locked", "warn"),
+    6: ("a person", "bad"),
+    75: ("not told", "warn"),
+    130: ("stopped", "warn"),
+}
 
 
-def verdict(error: BisoError | None, *, run: bool = True) -> tuple[str, Style]:
-    """One word for how it ended, and how it looks."""
+def row(member: Member, answer: Ended | None, result: StepResult) -> tuple[Cell, ...]:
+    """Of the table: who, how it ended, how long it took, what there is to say."""
+    ran, error = result.status != "not run", result.error
     if error is not None:
-        known: dict[int, tuple[str, Style]] = {
-            3: ("refused", "warn"), 5: ("locked", "warn"), 6: ("a person", "bad"),
-            75: ("not told", "warn"), 130: ("stopped", "warn"),
-        }  # fmt: skip
-        return known.get(error.exit_code, ("failed", "bad"))
-    return ("ok", "good") if run else ("not run", "dim")
+        what = f"{error.message} → {error.remedy}" if error.remedy else error.message
+    else:
+        what = figures(answer) if answer is not None else ""
+    took = duration(result.seconds) if ran else ""
+    return member.name, _verdict(error, ran=ran), took, what
+
+
+def entry(
+    member: Member, answer: Ended | None, error: BisoError | None, seconds: float = 0.0
+) -> dict[str, Any]:
+    """The same for --json. `result` is what the task says beyond what each says."""
+    document = {} if answer is None else answer.document
+    code = error.exit_code if error else answer.code if answer else None
+    return {
+        "name": member.name,
+        "environment": member.environment,
+        "file": str(member.file),
+        "exit_code": code,
+        "seconds": round(seconds, 3),
+        "run": document.get("run"),
+        "report": None if answer is None else answer.report,
+        "error": None if error is None else as_json(error),
+        "result": {key: value for key, value in document.items() if key not in COMMON},
+    }
+
+
+def _verdict(error: BisoError | None, *, ran: bool) -> tuple[str, Style]:
+    """One word, and how it looks."""
+    if error is not None:
+        return _WORDS.get(error.exit_code, ("failed", "bad"))
+    return ("ok", "good") if ran else ("not run", "dim")
 
 
 def figures(ended: Ended) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transcript import BISO
+
 from benchmarks.fleet_site import FleetSite
 
 NUMBER = int(os.environ.get("BISO_FLEET", "4"))  # the same with 30: BISO_FLEET=30
-PROGRAM = (sys.executable, "-P", "-m", "biso_tasks.cli.main")
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,16 @@ class Fleet:
 
     site: FleetSite
 
-    def start(self, *words: str, folder: bool = False, **more: Any) -> subprocess.Popen[str]:
+    def environ(self, folder: bool = False) -> dict[str, str]:
+        """Of a person, who means the one biso.toml, or the folder of sites."""
         config = self.site.folder if folder else self.site.config
+        return {**self.site.built.environ(), "BISO_CONFIG": str(config)}
+
+    def start(self, *words: str, folder: bool = False, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*PROGRAM, *words],
+            [*BISO, *words],
             cwd=self.site.root,
-            env={**self.site.built.environ(), "BISO_CONFIG": str(config)},
+            env=self.environ(folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

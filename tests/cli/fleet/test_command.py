@@ -46,6 +46,19 @@ def test_all_are_told_in_one_document(run: Run) -> None:
     assert Path(document["report"]).exists()
 
 
+def test_an_error_keeps_its_kind_and_one_kind_of_all_is_the_command_s(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("bern", "uri"):
+        (tmp_path / "sites" / name).mkdir(parents=True)
+        (tmp_path / "sites" / name / "biso.toml").write_text("[site]\nnme = 1\n")
+    monkeypatch.setenv("BISO_CONFIG", str(tmp_path / "sites"))
+    document = run(2, "list", env="*", from_="")
+    assert [one["error"]["kind"] for one in document["installations"]] == ["config", "config"]
+    assert document["error"]["kind"] == "config"
+    assert document["error"]["message"].startswith("2 of 2 installations failed: bern: ")
+
+
 def test_a_report_that_cannot_be_written_hides_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
@@ -15,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet_world import PROGRAM, Fleet
+from fleet_world import Fleet
+from transcript import BISO, at_a_terminal
 
 from biso_tasks.flow.journal import read
 
@@ -165,50 +164,23 @@ def marks(fleet: Fleet, name: str) -> list[str]:
 
 
 def test_all_plans_are_shown_and_the_pattern_is_typed_once(fleet: Fleet) -> None:
+    """What is carried out then is held against what was shown: another plan would be refused."""
     pattern = f"{fleet.site.names[0]}-t*"
-    assert fleet.run(3, "rollback", "--env", pattern)["error"]["kind"] == "refused"
-    wrong = at_a_terminal(fleet, pattern, "something else")
-    assert "Plan: rollback" in wrong
-    assert "swap" in wrong
+    words = [*BISO, "refresh-test", "--to", pattern]
+    assert fleet.run(3, *words[-3:])["error"]["kind"] == "refused"
+    env = {**fleet.environ(), "COLUMNS": "160", "TERM": "dumb"}
+    wrong = at_a_terminal(words, "something else\n", fleet.site.root, env, code=3)
+    assert "Plan: refresh-test" in wrong
+    assert "swap: exchanges" in wrong
     assert "nothing was changed" in wrong
-    right = at_a_terminal(fleet, pattern, pattern)
+    right = at_a_terminal(words, f"{pattern}\n", fleet.site.root, env)
     assert re.search(rf"{fleet.site.names[0]}-test +ok", right), right
-
-
-def at_a_terminal(fleet: Fleet, pattern: str, typed: str) -> str:
-    control, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [*PROGRAM, "rollback", "--env", pattern],
-        cwd=fleet.site.root,
-        env={
-            **fleet.site.built.environ(),
-            "BISO_CONFIG": str(fleet.site.config),
-            "TERM": "dumb",
-        },
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        start_new_session=True,
-    )
-    os.close(terminal)
-    said = b""
-    with process, contextlib.suppress(OSError), os.fdopen(control, "r+b", buffering=0) as screen:
-        while chunk := screen.read(65536):
-            said += chunk
-            if said.rstrip().endswith(b">"):
-                screen.write(f"{typed}\n".encode())
-                said += b"\n"
-    return said.decode()
 
 
 def test_a_plan_that_is_no_longer_what_was_shown_is_not_carried_out(fleet: Fleet) -> None:
     name = f"{fleet.site.names[0]}-test"
-    environ = {
-        **fleet.site.built.environ(),
-        "BISO_CONFIG": str(fleet.site.config),
-        "BISO_SHOWN": "another plan",
-    }
-    words = [*PROGRAM, "anonymize", "--env", name, "--yes", "--json"]
+    environ = {**fleet.environ(), "BISO_SHOWN": "another plan"}
+    words = [*BISO, "anonymize", "--env", name, "--yes", "--json"]
     done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "no longer what its plan said" in json.loads(done.stdout)["error"]["message"]
