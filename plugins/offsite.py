@@ -540,6 +540,18 @@ def _records(told: bytes) -> Iterator[tuple[str, str]]:
 
 # -- rclone --
 
+# What `rclone check --combined` writes before a path that is not the same at both ends.
+_MARKS: Final = (
+    *(("+", "not there"), ("*", "different"), ("-", "not of the set"), ("!", "not readable")),
+)
+
+
+def _marked(lines: Sequence[str]) -> str:
+    """What these lines of `rclone check` say, "" where there are none."""
+    found = {word: [line[2:] for line in lines if line[:1] == mark] for mark, word in _MARKS}
+    told = [f"{len(names)} {word} ({_names(names)})" for word, names in found.items() if names]
+    return "; ".join(told) or ", ".join(map(repr, lines[:3]))
+
 
 @dataclass(frozen=True, slots=True)
 class Rclone:
@@ -575,11 +587,10 @@ class Rclone:
             given = b"".join(os.fsencode(name) + b"\n" for name in names)
             expected = len(names)
         words = ("check", "--download", "--skip-links", "--combined", "-", *words)
-        told = self._run(_CHECK, one.path, *words, one.path, self._at(one.id), stdin=given)
-        lines = os.fsdecode(told).splitlines()
-        bad = [line[2:] for line in lines if not line.startswith("= ")]
-        if bad:
-            raise _differs(one.id, f"{len(bad)} files ({_names(bad)})")
+        out = self._run(_CHECK, one.path, *words, one.path, self._at(one.id), stdin=given)
+        lines = os.fsdecode(out).splitlines()
+        if told := _marked([line for line in lines if not line.startswith("= ")]):
+            raise _differs(one.id, told)
         if len(lines) != expected:
             raise _differs(one.id, f"{len(lines)} files were compared, and not {expected}")
         return expected
