@@ -29,10 +29,14 @@ _GRACE: Final = 5.0  # seconds in which the others end by themselves once one ha
 _ANSWER: Final = 120.0  # seconds in which a started process must say its first word
 # What else rsync has to say may follow in the same line.
 _PROGRESS: Final = re.compile(r"\s*([\d,.]+)\s+\d+%(?:\s+\S+/s\s+[\d:?]+)?(?:\s+\([^)]*\))?")
+# What tar says at a checkpoint, as `tartree` asks for it, and the bytes of one.
+_RECORDS: Final = re.compile(r"tar: (\d+) records")
+_RECORD: Final = 10_240
 
 
 class Messages:
-    """Drains a process's messages in a thread: keeps the last lines, tells rsync's progress."""
+    """Drains a process's messages in a thread: keeps the last lines, tells rsync's progress, or
+    tar's."""
 
     def __init__(self, pipe: IO[bytes] | FileIO | None, progress: Progress | None = None) -> None:
         self._lines: deque[str] = deque(maxlen=400)
@@ -51,17 +55,18 @@ class Messages:
         self._take([rest])
 
     def _take(self, lines: Sequence[bytes]) -> None:
-        sent = ""
+        sent: int | None = None
         for line in lines:
             text = line.decode("utf-8", "replace")
-            told = _PROGRESS.match(text)
-            if told is not None:
-                sent, text = told[1], text[told.end() :].lstrip()
+            if told := _PROGRESS.match(text):
+                sent, text = int(re.sub(r"\D", "", told[1])), text[told.end() :].lstrip()
+            elif told := _RECORDS.fullmatch(text):
+                sent, text = int(told[1]) * _RECORD, ""
             if text.strip():
                 self._lines.append(text.rstrip())
         # The newest alone: rsync says it after every file, and a listener may be slow.
-        if sent and self._progress is not None:
-            self._progress(int(re.sub(r"\D", "", sent)))
+        if sent is not None and self._progress is not None:
+            self._progress(sent)
 
     def lines(self, wait: float = 2.0) -> list[str]:
         self._thread.join(wait)

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from biso_tasks.files import tartree
 from biso_tasks.files.access import Access
+from biso_tasks.files.ahead import go_ahead
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import Entry, FilesError, list_tree
 from biso_tasks.files.owners import make_root, owners_for, run_on_each
@@ -102,7 +103,7 @@ def transfer(
     make_root(target, target_root)
     what = f"the transfer from {source.host.name} to {target.host.name}"
 
-    def bring(wanted: Sequence[Entry], beside: str | None) -> int:
+    def bring(wanted: Sequence[Entry], beside: str | None, before: int = 0) -> int:
         with Crew(cancel, what) as crew:
             if using == "tar":
                 return tartree.send(
@@ -134,11 +135,32 @@ def transfer(
                 compress=compress,
                 route=route,
                 crew=crew,
-                progress=progress,
+                progress=_from(before, progress),
             )
 
-    sent = bring(entries, basis)
-    there = _there(target, target_root)
+    ahead = None
+    if using == "rsync":
+        ahead = go_ahead(
+            source,
+            source_root,
+            target,
+            target_root,
+            entries,
+            basis=basis,
+            owners=owners,
+            travels=route != "direct" and not compress,
+            opened=recorded,
+            what=what,
+            cancel=cancel,
+            progress=progress,
+        )
+    if ahead is None:
+        sent = bring(entries, basis)
+    else:
+        sent = ahead.sent
+        if ahead.left:
+            sent += bring(ahead.left, basis, sent)
+    there = _there(target, target_root) if ahead is None or ahead.left else ahead.there
     damaged: tuple[Entry, ...] = ()
     if basis is not None and sums is not None:
         taken = taken_from(
@@ -161,6 +183,11 @@ def transfer(
     )
 
 
+def _from(before: int, progress: Progress | None) -> Progress | None:
+    """Tells what comes after so many bytes."""
+    return None if progress is None else lambda sent: progress(before + sent)
+
+
 def finish_root(
     target: Access, root: str, top: Entry, *, fallback_owner: str | None = None
 ) -> None:
@@ -177,7 +204,7 @@ def finish_root(
         target.host.run(script(_TOUCH, when, root.rstrip("/") + "/", *rsync))
 
 
-def _there(target: Access, root: str) -> dict[str, Entry]:
+def _there(target: Access, root: str) -> Mapping[str, Entry]:
     listing = list_tree(target, root, exclude=(), empty_ok=True)
     return {entry.path: entry for entry in listing.entries}
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from biso_tasks.errors import Interrupted, ProofFailed
+from biso_tasks.files import ahead
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import DATA_EXCLUDES, FilesError, list_tree
 from biso_tasks.files.sync import finish_root, method, transfer
@@ -42,6 +43,19 @@ NAMES = [
     b" leading and trailing ",
     b"x" * 250,
 ]
+
+
+# As `transfer` has it: what is the same and what is new goes ahead by tar, of many files.
+WAYS = ("rsync", "ahead", "tar")
+
+
+@pytest.fixture
+def using(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The way, on request of however few files."""
+    if request.param != "ahead":
+        return request.param
+    monkeypatch.setattr(ahead, "_MANY", 1)
+    return "rsync"
 
 
 def build(root: Path, owner: str = "www-data") -> None:
@@ -121,7 +135,7 @@ def expected(root: Path) -> dict[str, tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
-@pytest.mark.parametrize("using", ["rsync", "tar"])
+@pytest.mark.parametrize("using", WAYS, indirect=True)
 @pytest.mark.parametrize("route", ["relay", "local"])
 def test_a_tree_arrives_whole_whatever_the_way(
     here: Access, tmp_path: Path, route: Any, using: Any, compress: bool
@@ -205,7 +219,7 @@ def test_tar_between_two_hosts_gives_files_to_their_owners(
     assert got == wanted
 
 
-@pytest.mark.parametrize("using", ["rsync", "tar"])
+@pytest.mark.parametrize("using", WAYS, indirect=True)
 def test_what_did_not_change_is_copied_beside_and_shares_no_inode(
     lab: Any, places: tuple[Path, Path], using: Any
 ) -> None:
@@ -244,8 +258,9 @@ def test_what_did_not_change_is_copied_beside_and_shares_no_inode(
 
 @pytest.mark.parametrize(
     ("using", "closed"),
-    [("rsync", False), ("tar", False), ("rsync", True)],
-    ids=["rsync", "tar", "a basis that cannot be listed"],
+    [("rsync", False), ("ahead", False), ("tar", False), ("rsync", True)],
+    indirect=["using"],
+    ids=["rsync", "ahead", "tar", "a basis that cannot be listed"],
 )
 def test_a_damaged_file_of_the_basis_is_found_by_its_sum_and_sent_anew(
     lab: Any, places: tuple[Path, Path], using: Any, closed: bool
@@ -285,7 +300,7 @@ def test_a_damaged_file_of_the_basis_is_found_by_its_sum_and_sent_anew(
     assert set(moved.damaged) == by_name - ({"one"} if using == "tar" else set())
 
 
-@pytest.mark.parametrize("using", ["rsync", "tar"])
+@pytest.mark.parametrize("using", WAYS, indirect=True)
 def test_a_file_that_is_wrong_even_when_it_was_sent_is_a_failed_proof(
     here: Access, tmp_path: Path, using: Any
 ) -> None:
@@ -329,7 +344,7 @@ def test_only_what_the_list_names_travels(here: Access, tmp_path: Path) -> None:
     assert (tmp_path / "trap/secret").exists()
 
 
-@pytest.mark.parametrize("using", ["rsync", "tar"])
+@pytest.mark.parametrize("using", WAYS, indirect=True)
 def test_a_file_that_vanished_is_reported_and_no_failure(
     here: Access, tmp_path: Path, using: Any
 ) -> None:
@@ -342,7 +357,7 @@ def test_a_file_that_vanished_is_reported_and_no_failure(
     assert (tmp_path / "dst/-rf").exists()
 
 
-@pytest.mark.parametrize("using", ["rsync", "tar"])
+@pytest.mark.parametrize("using", WAYS, indirect=True)
 def test_an_owner_unknown_on_the_target_becomes_the_configured_one(
     here: Access, tmp_path: Path, using: Any
 ) -> None:
