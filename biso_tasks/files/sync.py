@@ -22,7 +22,7 @@ from biso_tasks.files.sums import differing, require_right, taken_from
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.stream import remote_words
 
-__all__ = ["Method", "Route", "Transferred", "finish_root", "method", "transfer"]
+__all__ = ["Method", "Route", "Transferred", "finish_root", "how", "method", "transfer"]
 
 Route = Literal["local", "direct", "relay"]
 Method = Literal["rsync", "tar"]
@@ -66,6 +66,11 @@ def method(source: Access, target: Access) -> Method:
         if access.host.run(access.writer(command("rsync", "--version")), ok=None).code != 0:
             return "tar"
     return "rsync"
+
+
+def how(using: Method) -> str:
+    """The way of a transfer as a plan says it."""
+    return "rsync and, many small files at once, tar" if using == "rsync" else using
 
 
 def transfer(

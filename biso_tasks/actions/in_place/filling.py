@@ -112,8 +112,8 @@ def _describe_data(context: Context[Refresh]) -> Effects:
     folder = work.target.layout.datadir
     return Effects(
         changes=(
-            f"brings {folder} to what {work.source.name} has, by {work.facts.method}, route "
-            f"{work.facts.route}: what [refresh.files] says is copied, the rest becomes {rest}",
+            f"brings {folder} to what {work.source.name} has, by {how(work.facts.method)}, "
+            f"route {work.facts.route}: what [refresh.files] says is copied, the rest becomes {rest}",
         ),
         destroys=(f"files of {folder} that {work.source.name} does not have, or has otherwise",),
     )

@@ -14,7 +14,7 @@ from biso_tasks.files.keep import keep_files, not_there
 from biso_tasks.files.listing import DATA_EXCLUDES, Listing, list_tree
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import Decision, decide
-from biso_tasks.files.sync import finish_root, transfer
+from biso_tasks.files.sync import finish_root, how, transfer
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.instance.instance import Instance
@@ -109,8 +109,8 @@ def _describe(context: Context[Refresh]) -> Effects:
     packed = "" if work.facts.route == "local" else " and packed where the link is slow"
     return Effects(
         changes=(
-            f"fills {work.stage.datadir} from {work.source.name} by {work.facts.method}, route "
-            f"{work.facts.route}{packed}: what [refresh.files] says is copied, the rest becomes "
+            f"fills {work.stage.datadir} from {work.source.name} by {how(work.facts.method)}, "
+            f"route {work.facts.route}{packed}: what [refresh.files] says is copied, the rest becomes "
             f"{rest}; unchanged files are copied from {work.target.layout.datadir}",
         )
     )

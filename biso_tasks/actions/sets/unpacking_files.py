@@ -14,7 +14,7 @@ from biso_tasks.files.listing import Listing, list_tree, named
 from biso_tasks.files.placing import write_placeholders
 from biso_tasks.files.policy import Decision, decide
 from biso_tasks.files.recorded import apply_recorded
-from biso_tasks.files.sync import Transferred, finish_root, transfer
+from biso_tasks.files.sync import Transferred, finish_root, how, transfer
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.stage.build import build_webroot, build_webroot_from
 from biso_tasks.stage.model import access
@@ -106,7 +106,7 @@ def _describe_data(context: Context[FromSet]) -> Effects:
     )
     return Effects(
         changes=(
-            f"fills {work.stage.datadir} from {work.backup.path}/data by {work.facts.method}, "
+            f"fills {work.stage.datadir} from {work.backup.path}/data by {how(work.facts.method)}, "
             f"route {work.facts.route}{rest}",
         )
     )
