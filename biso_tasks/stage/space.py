@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import DatabaseFailed
@@ -12,20 +14,31 @@ from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.model import access, server
 
-__all__ = ["require_space", "require_space_in_place", "require_stage_space", "tree_size"]
+__all__ = [
+    "require_space",
+    "require_space_in_place",
+    "require_stage_space",
+    "stage_size",
+    "tree_size",
+]
 
 # A load needs room for indexes being built and for WAL as well.
 _DATABASE_MARGIN = 1.3
 
 
-def require_space(source: Instance, target: Instance, source_facts: ServerFacts) -> None:
-    """Raises Refused where a stage made of the live instance `source` would not fit beside what is
-    live on the target."""
-    files, inodes = tree_size(source, source.layout.datadir)
-    code, code_inodes = tree_size(target, target.layout.webroot)
-    require_stage_space(
-        target, files + code, inodes + code_inodes, source_facts, "data dir and webroot"
-    )
+def stage_size(source: Instance, target: Instance) -> tuple[int, int]:
+    """Bytes on disk and number of entries of a stage made of the live instance `source`; both hosts
+    are asked at once."""
+    asked = (source, source.layout.datadir), (target, target.layout.webroot)
+    with ThreadPoolExecutor(len(asked)) as pool:
+        files, code = pool.map(tree_size, *zip(*asked, strict=True))
+    return files[0] + code[0], files[1] + code[1]
+
+
+def require_space(target: Instance, size: tuple[int, int], source_facts: ServerFacts) -> None:
+    """Raises Refused where a stage of that `stage_size` would not fit beside what is live on the
+    target."""
+    require_stage_space(target, *size, source_facts, "data dir and webroot")
 
 
 def require_stage_space(
@@ -61,15 +74,22 @@ def require_space_in_place(target: Instance, target_facts: Sequence[ServerFacts]
     )
 
 
-_SIZE = 'du -s -B1 -- "$1"; du -s --inodes -- "$1"'
+# The tree is walked twice, at the same time: `du` counts either.
+_SIZE = """
+{ du -s -B1 -- "$1" || true; } &
+du -s --inodes -- "$1" | sed "s/^/entries /" || true
+wait
+"""
+_BYTES = r"^(\d+)\t"
+_ENTRIES = r"^entries (\d+)\t"
 
 
 def tree_size(instance: Instance, path: str) -> tuple[int, int]:
     """Bytes on disk and number of entries of a tree."""
     measure = access(instance).reader(script(_SIZE, path))
-    lines = instance.host.run(measure, ok=None, timeout=600).text.split("\n")
-    numbers = [int(word) for word in (line.split("\t")[0] for line in lines) if word.isdigit()]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else (0, 0)
+    said = instance.host.run(measure, ok=None, timeout=600).text
+    size, entries = (re.search(what, said, re.MULTILINE) for what in (_BYTES, _ENTRIES))
+    return (int(size[1]), int(entries[1])) if size and entries else (0, 0)
 
 
 def _data_directory(target: Instance) -> str | None:

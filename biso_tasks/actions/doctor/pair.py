@@ -23,7 +23,7 @@ from biso_tasks.stage import guards
 from biso_tasks.stage.in_place_needs import require_in_place
 from biso_tasks.stage.migrations import Compared, compare_migrations
 from biso_tasks.stage.model import access, in_place, server, staged
-from biso_tasks.stage.space import require_space, tree_size
+from biso_tasks.stage.space import require_space, stage_size
 
 __all__ = ["compare", "topic"]
 
@@ -69,8 +69,8 @@ def compare(sheet: Sheet, session: Session, source: Looked, target: Looked) -> N
     if one.layout.datadir_id and other.layout.webroot_id:
         sheet.attempt(
             "room for a second copy",
-            partial(require_space, one, other, source.databases[0]),
-            lambda _: _room(one, other, source.databases[0]),
+            partial(_require_room, one, other, source.databases[0]),
+            lambda needed: _room(other, needed, source.databases[0]),
         )
 
 
@@ -174,11 +174,15 @@ def _fits(
     yield "right to create databases", f"{who} has it"
 
 
-def _room(source: Instance, target: Instance, facts: ServerFacts) -> str:
+def _require_room(source: Instance, target: Instance, facts: ServerFacts) -> int:
+    """The bytes of files that a stage needs."""
+    size = stage_size(source, target)
+    require_space(target, size, facts)
+    return size[0]
+
+
+def _room(target: Instance, needed: int, facts: ServerFacts) -> str:
     space = free_space(access(target), target.layout.stage_dir)
-    needed = (
-        tree_size(source, source.layout.datadir)[0] + tree_size(target, target.layout.webroot)[0]
-    )
     return (
         f"{human(space.bytes)} free in {space.filesystem}, {human(needed)} needed; the database "
         f"has {human(facts.bytes)}"

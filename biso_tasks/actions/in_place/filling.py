@@ -13,6 +13,7 @@ from biso_tasks.database.empty import empty, staying
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.files.aside import Changes, replace_tree
 from biso_tasks.files.space import human
+from biso_tasks.files.sync import how
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.stage.model import access
@@ -113,7 +114,8 @@ def _describe_data(context: Context[Refresh]) -> Effects:
     return Effects(
         changes=(
             f"brings {folder} to what {work.source.name} has, by {how(work.facts.method)}, "
-            f"route {work.facts.route}: what [refresh.files] says is copied, the rest becomes {rest}",
+            f"route {work.facts.route}: what [refresh.files] says is copied, the rest becomes "
+            f"{rest}",
         ),
         destroys=(f"files of {folder} that {work.source.name} does not have, or has otherwise",),
     )

@@ -110,8 +110,8 @@ def _describe(context: Context[Refresh]) -> Effects:
     return Effects(
         changes=(
             f"fills {work.stage.datadir} from {work.source.name} by {how(work.facts.method)}, "
-            f"route {work.facts.route}{packed}: what [refresh.files] says is copied, the rest becomes "
-            f"{rest}; unchanged files are copied from {work.target.layout.datadir}",
+            f"route {work.facts.route}{packed}: what [refresh.files] says is copied, the rest "
+            f"becomes {rest}; unchanged files are copied from {work.target.layout.datadir}",
         )
     )
 

@@ -40,7 +40,7 @@ from biso_tasks.stage.model import REFRESHED, Content, Stage, StagedDatabase, ac
 from biso_tasks.stage.model import in_place as without_stage
 from biso_tasks.stage.neutral import require_neutral, settings_of
 from biso_tasks.stage.own_role import with_roles
-from biso_tasks.stage.space import require_space
+from biso_tasks.stage.space import require_space, stage_size
 from biso_tasks.stage.swap import require_no_intent
 from biso_tasks.stage.view import InstanceView
 
@@ -126,6 +126,8 @@ def survey(
         route = pool.submit(choose_route, source.host, target.host, session.site.refresh.route)
         way = pool.submit(method, access(source), access(target))
         readable = pool.submit(require_readable, session, source, anonymize=anonymize)
+        if not in_place:
+            size = pool.submit(stage_size, source, target)
         if session.site.refresh.strategy == "swap":
             require_fresh_binds(target.host, target.environment, target.layout)
         running = pool.submit(services.running, target.host, target.environment)
@@ -146,7 +148,7 @@ def survey(
             notes += require_in_place(target, databases, source_facts, target_facts)
         else:
             require_pair(target, databases, source_facts, target_facts)
-            require_space(source, target, source_facts[0])
+            require_space(target, size.result(), source_facts[0])
         compared = migrations.result()
         require_known(source.name, target, compared.unknown)
         if not compared.by and source_name != target_name:
