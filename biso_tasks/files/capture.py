@@ -110,7 +110,12 @@ def capture(
     vanished: list[str] = []
     copied = 0
 
-    def bring(paths: Sequence[str], remove: Sequence[str] = (), by_content: bool = False) -> None:
+    def bring(
+        paths: Sequence[str],
+        remove: Sequence[str] = (),
+        by_content: bool = False,
+        fresh: bool = False,
+    ) -> None:
         nonlocal copied
         already = copied
         if not paths and not remove:
@@ -123,6 +128,7 @@ def capture(
             bring=paths,
             link_dest=None if before is None else before.place,
             by_content=by_content,
+            fresh=fresh,
             cancel=cancel,
             progress=progress and (lambda done: progress(already + done)),
         )
@@ -130,7 +136,7 @@ def capture(
         copied += written
 
     if before is None:
-        bring([entry.path for entry in missing], doomed)
+        bring([entry.path for entry in missing], doomed, fresh=True)
     else:
         compared = doubtful(missing, before.copied)
         same = unchanged(missing, before.copied)

@@ -27,12 +27,12 @@ _RSYNC: Final = (
 # The login can always enter, read and remove what lies in its store.
 _OPEN: Final = "--chmod=Du+rwx,Fu+rw"
 # $1 the set's tree, $2 bytes of names to remove, $3 bytes of names to bring, $4 "root" where root
-# removes and rsync gives all to the login, $5 what brings them where there is no rsync; then the
-# rsync command (behind sudo, its first option is $10). Says which names did not arrive: they
-# vanished meanwhile. One process on the host for all of it: production may be waiting. tar removes
-# what it archives, into nothing, and reads the names. rm has them among its words, for whoever
-# lists processes and for the log of sudo: it gets only what the login cannot remove, a folder that
-# root's rsync had not given away when it was killed.
+# removes and rsync gives all to the login, $5 what brings them by tar, $6 "tar" where that goes
+# first; then the rsync command (behind sudo, its first option is $11), for what that left. Says
+# which names did not arrive: they vanished meanwhile. One process on the host for all of it:
+# production may be waiting. tar removes what it archives, into nothing, and reads the names. rm has
+# them among its words, for whoever lists processes and for the log of sudo: it gets only what the
+# login cannot remove, a folder that root's rsync had not given away when it was killed.
 _CARRY: Final = r"""
 cd -- "$1"
 there() {
@@ -48,18 +48,26 @@ if [ "$2" != 0 ]; then
     given | there | xargs -0 -r ${4:+sudo -n} rm -rf --
 fi
 names=$(head -c "$3" | base64 -w0)
-[ -z "$4" ] || set -- "${@:1:9}" "--chown=$(id -u):$(id -g)" "${@:10}"
-without=$5
-shift 5
+[ -z "$4" ] || set -- "${@:1:10}" "--chown=$(id -u):$(id -g)" "${@:11}"
+by_tar=(bash --norc -euo pipefail -c "$5") first=$6
+shift 6
 [ -n "$names" ] || exit 0
-type -P rsync >/dev/null || set -- bash --norc -euo pipefail -c "$without"
-code=0
-printf %s "$names" | base64 -d | "$@" >&2 || code=$?
-printf %s "$names" | base64 -d | while IFS= read -r -d '' name; do
-  [ -e "$name" ] || [ -L "$name" ] || printf '%s\0' "$name"
-done | base64 -w0
+missing() {
+  printf %s "$names" | base64 -d | while IFS= read -r -d '' name; do
+    [ -e "$name" ] || [ -L "$name" ] || printf '%s\0' "$name"
+  done | base64 -w0
+}
+type -P rsync >/dev/null || { set -- "${by_tar[@]}"; first=; }
+left=$names code=0
+if [ -n "$first" ] && printf %s "$names" | base64 -d | "${by_tar[@]}" >&2; then
+  left=$(missing)
+fi
+[ -n "$left" ] || exit 0
+printf %s "$left" | base64 -d | "$@" >&2 || code=$?
+missing
 exit "$code"
 """
+_MANY: Final = 500  # names from which on it is worth another process
 # What rsync says beside the reason of a failure.
 _NOISE: Final = re.compile(
     r"rsync error: |rsync: connection unexpectedly closed|(Number of|Total|Literal|Matched) |"
@@ -115,19 +123,25 @@ def carry(
     bring: Sequence[str],
     link_dest: str | None = None,
     by_content: bool = False,
+    fresh: bool = False,
     cancel: threading.Event | None,
     progress: Progress | None = None,
 ) -> tuple[tuple[str, ...], int]:
     """Remove the paths `remove` of the set's tree, then copy or link the paths `bring`, which by
     then are not there, or directories. A file is a hard link into `link_dest` where size, mtime and
     (but for a login that keeps none) owner and mode are the same there, `by_content` the bytes as
-    well. One round trip. Gives the paths that vanished at the source, and the bytes that were
-    copied. Raises FilesError, Interrupted."""
+    well. `fresh`: nothing of it is there yet, nor in a set before. One round trip. Gives the paths
+    that vanished at the source, and the bytes that were copied. Raises FilesError, Interrupted."""
     options = [] if link_dest is None else [f"--link-dest={link_dest}"]
     options += ["--checksum"] if by_content else []
     away, names = listed(remove), listed(bring)
     without = Command(tar_words(way.become, way.tree, link_dest, keeps=way.keeps)).shell()
-    words = (str(len(away)), str(len(names)), "root" if way.by_root else "", without)
+    # root may run rsync, and no tar
+    tar = fresh and len(bring) >= _MANY and not way.by_root
+    words = (
+        *(str(len(away)), str(len(names)), "root" if way.by_root else ""),
+        *(without, "tar" if tar else ""),
+    )
     what = f"the copy into {target_root} on {target.host.name}"
     with Crew(cancel, what) as crew:
         told, telling = crew.pipe()
@@ -172,7 +186,5 @@ def _judge(what: str, code: int, lines: Sequence[str]) -> None:
 
 
 def _copied(lines: Sequence[str]) -> int:
-    for line in lines:
-        if found := re.fullmatch(r"Total transferred file size: ([\d,.]+) bytes", line):
-            return int(re.sub(r"\D", "", found[1]))
-    return 0
+    found = (re.fullmatch(r"Total transferred file size: ([\d,.]+) bytes", one) for one in lines)
+    return sum(int(re.sub(r"\D", "", one[1])) for one in found if one)

@@ -1,5 +1,6 @@
-"""A tree into a backup set on a host without rsync: hard links for what did not change, and for the
-rest a tar stream from the user who reads to the login that keeps the sets. Slower, and as exact.
+"""A tree into a backup set by tar: hard links for what did not change, and for the rest a stream
+from the user who reads to the login that keeps the sets. On a host without rsync for all of it;
+else for a tree that is new, for which rsync takes two to three times as long.
 """
 
 from __future__ import annotations
@@ -41,14 +42,12 @@ as=(--mode=u+rwX) to=(--no-same-owner)
 [ -z "$keep" ] || { as=(); to=(--same-owner); }
 give "$rest" | {
   reader tar --create --file=- --directory="$tree" --format=posix --sparse --no-recursion \
-    --pax-option=delete=atime,delete=ctime --ignore-failed-read "${as[@]}" --null --files-from=- ||
+    --pax-option=delete=atime,delete=ctime --ignore-failed-read "${as[@]}" \
+    --checkpoint=1000 --checkpoint-action='echo=%u records' --null --files-from=- ||
     [ $? = 1 ] # a file changed while it was read
-} | tar --extract --file=- --preserve-permissions --delay-directory-restore "${to[@]}"
-bytes=0
-while IFS= read -r -d '' name; do
-  [ ! -f "$name" ] || [ -L "$name" ] || bytes=$((bytes + $(stat -c %s -- "$name")))
-done < <(give "$rest")
-echo "Total transferred file size: $bytes bytes"
+} | tar --extract --file=- --preserve-permissions --delay-directory-restore "${to[@]}" \
+    --verbose --verbose --numeric-owner --quoting-style=escape |
+  awk '/^-/ { bytes += $3 } END { printf "Total transferred file size: %.0f bytes\n", bytes }'
 """
 
 

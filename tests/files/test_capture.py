@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from biso_tasks.errors import Interrupted
+from biso_tasks.files import carry as carrying
 from biso_tasks.files.access import Access
 from biso_tasks.files.capture import Before, Captured, capture, catch_up, check, finish
 from biso_tasks.files.carry import carry
@@ -177,9 +178,34 @@ def blocks(root: Path, *others: Path) -> int:
     return sum(there.st_blocks * 512 for there in files if there.st_ino not in known)
 
 
+@pytest.fixture
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few new files there are, tar goes first."""
+    monkeypatch.setattr(carrying, "_MANY", 1)
+
+
+@pytest.fixture
+def fake_tar(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], None]:
+    program = tmp_path_factory.mktemp("bin") / "tar"
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+    def write(text: str) -> None:
+        program.write_text(f"#!/bin/bash\n{text}\n")
+        program.chmod(0o755)
+
+    return write
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
 @pytest.mark.parametrize("world", WAYS, indirect=True)
-def test_a_tree_is_captured_whole_and_belongs_to_the_login(world: World) -> None:
+def test_a_tree_is_captured_whole_and_belongs_to_the_login(
+    world: World, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = picture(world.src)
+    if many:
+        monkeypatch.setattr(carrying, "_MANY", 1)
     done = world.capture("first")
     world.settle("first", done.listing)
     assert picture(world.store / "first") == picture(world.src, world.login)
@@ -192,6 +218,49 @@ def test_a_tree_is_captured_whole_and_belongs_to_the_login(world: World) -> None
     assert not (world.store / "first/fifo").exists()
     assert [path.name for path in world.store.iterdir()] == ["first"]
     assert not set(inodes(world.store / "first").values()) & set(inodes(world.src).values())
+
+
+def test_many_new_files_are_brought_without_rsync(
+    world: World, few_are_many: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrying, "_RSYNC", ("false",))
+    done = world.capture("first")
+    world.settle("first", done.listing)
+    assert picture(world.store / "first") == picture(world.src)
+    files = {path.stat().st_ino: path for path in world.src.rglob("*") if is_file(path)}
+    assert done.copied == sum(path.stat().st_size for path in files.values())
+
+
+def is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat > /dev/null; exit 127",
+        # ends well, and has said half of it
+        'case " $* " in *" --create "*) /usr/bin/tar "$@" | head -c 20480; exit 0; esac\n'
+        'exec /usr/bin/tar "$@"',
+        'case " $* " in *" --extract "*) cat > /dev/null; exit 0; esac; exec /usr/bin/tar "$@"',
+    ],
+    ids=["fails", "half", "takes nothing"],
+)
+def test_what_tar_does_not_bring_rsync_does(
+    world: World, few_are_many: None, fake_tar: Callable[[str], None], text: str
+) -> None:
+    fake_tar(text)
+    done = world.capture("first")
+    assert done.vanished == ()
+    world.settle("first", done.listing)
+    assert picture(world.store / "first") == picture(world.src)
+
+
+def test_a_file_that_vanished_before_tar_is_told(world: World, few_are_many: None) -> None:
+    listing = world.listing()
+    (world.src / "plain").unlink()
+    done = world.capture("first", listing=listing)
+    assert done.vanished == ("plain",)
 
 
 @pytest.mark.parametrize("world", WAYS, indirect=True)
@@ -688,8 +757,13 @@ def test_the_check_names_what_differs(world: World) -> None:
     assert len(said.splitlines()) == 8
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["few", "many"])
 @pytest.mark.parametrize("world", [WAYS[3]], indirect=True)
-def test_a_file_that_nobody_may_read_fails_the_capture(world: World) -> None:
+def test_a_file_that_nobody_may_read_fails_the_capture(
+    world: World, many: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if many:
+        monkeypatch.setattr(carrying, "_MANY", 1)
     (world.src / "secret").write_text("only root")
     (world.src / "secret").chmod(0o600)
     with pytest.raises(FilesError, match=r"secret.*Permission denied"):
