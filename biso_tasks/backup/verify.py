@@ -53,15 +53,17 @@ class Problem:
         return f"{self.path!r}: {self.text}" if self.path else self.text
 
 
-def verify_set(store: Store, id: str) -> tuple[Problem, ...]:
-    """What is wrong with a sealed set; nothing where it may be relied on. Its state is left to the
-    caller. Raises Refused where there is no such set, StepFailed where the host fails."""
+def verify_set(store: Store, id: str, *, unpack: bool = True) -> tuple[Problem, ...]:
+    """What is wrong with a sealed set; nothing where it may be relied on. Not `unpack`: dumps are
+    read as they lie, and not to their end as text, by a caller who does that when it loads them.
+    Its state is left to the caller. Raises Refused where there is no such set, StepFailed where the
+    host fails."""
     parse_id(id)
     store.resolve(id)
-    return tuple(_problems(store, id))
+    return tuple(_problems(store, id, unpack))
 
 
-def _problems(store: Store, id: str) -> Iterator[Problem]:
+def _problems(store: Store, id: str, unpack: bool) -> Iterator[Problem]:
     sealed = store.read_file(id, SUMS)
     if sealed is None:
         yield Problem("missing", SUMS, "is not there: nothing vouches for this set")
@@ -78,7 +80,7 @@ def _problems(store: Store, id: str) -> Iterator[Problem]:
     # Side by side: what hashes and what unpacks are bound by one processor each.
     with ThreadPoolExecutor(1 + len(dumps)) as pool:
         hashing = pool.submit(hash_set, store, id)
-        reading = [pool.submit(_dump, store, id, dump, listed, walked) for dump in dumps]
+        reading = [pool.submit(_dump, store, id, dump, listed, walked, unpack) for dump in dumps]
     try:
         yield from _compare(listed, hashing.result())
     except Unreadable as error:
@@ -195,6 +197,7 @@ def _dump(
     dump: DatabaseDump,
     listed: Mapping[str, str],
     walked: Mapping[str, tuple[str, str]],
+    unpack: bool,
 ) -> list[Problem]:
     if dump.format == "directory":
         if walked.get(dump.file, ("", ""))[0] != "d":
@@ -207,6 +210,8 @@ def _dump(
         text = "is not the dump that the manifest names"
         found = [] if named else [Problem("dump", dump.file, text)]
     path = store.set_path(id)
+    if not unpack:
+        return found
     if dump.format == "plain":
         end = _judged(store, script(_END, path, dump.file))
         if end.code != 0:

@@ -204,6 +204,14 @@ def dump_problems(store: Store, maker: Any, content: bytes, **more: Any) -> list
     return list(verify_set(store, ID))
 
 
+def test_who_loads_a_dump_need_not_have_it_unpacked_first(store: Store, maker: Any) -> None:
+    cut = gzip.compress(b"COPY a FROM stdin;\n1\n")
+    assert [one.kind for one in dump_problems(store, maker, cut)] == ["dump"]
+    assert verify_set(store, ID, unpack=False) == ()
+    (Path(store.set_path(ID)) / DUMP).write_bytes(cut + b"x")
+    assert [one.kind for one in verify_set(store, ID, unpack=False)] == ["changed"]
+
+
 WHOLE = gzip.compress(b"SELECT 1;\n--\n-- PostgreSQL database dump complete\n--\n\\unrestrict x\n")
 
 

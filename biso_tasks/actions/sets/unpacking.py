@@ -39,7 +39,9 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
     work = context.work
     _fetch(context)
     hold_set(context)
-    work.problems = problems = verify_set(work.facts.store, work.id)
+    # Who loads a dump sees whether it ends where pg_dump ended. A drill says so of each, loaded or
+    # not.
+    work.problems = problems = verify_set(work.facts.store, work.id, unpack=work.drill)
     if problems:
         _mark(context, problems)
         raise ProofFailed(

@@ -40,7 +40,7 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         access(target),
         stage.datadir,
         decision.copy,
-        basis=target.layout.datadir,
+        basis=_beside(work, target.layout.datadir),
         sums=below(work.sealed.sums(), "data"),
         route=work.facts.route,
         using=work.facts.method,
@@ -74,6 +74,12 @@ def _data(context: Context[FromSet]) -> dict[str, Any]:
         "kept": list(kept),
         "method": moved.method,
     }
+
+
+def _beside(work: FromSet, live: str) -> str | None:
+    """The live tree of which unchanged files are taken, and read to be sure of them: where the set
+    lies on the same host they come from there as fast, and all of it was read a moment ago."""
+    return None if work.facts.route == "local" else live
 
 
 def _judge(context: Context[FromSet], moved: Transferred, area: str, live: str) -> None:
@@ -128,7 +134,7 @@ def _webroot(context: Context[FromSet]) -> dict[str, Any]:
         access(target),
         stage.webroot,
         listing.entries,
-        basis=target.layout.webroot,
+        basis=_beside(work, target.layout.webroot),
         sums=below(work.sealed.sums(), "webroot"),
         route=work.facts.route,
         using=work.facts.method,
