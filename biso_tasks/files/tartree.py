@@ -38,20 +38,33 @@ LC_ALL=C tar --extract --file=- --preserve-permissions --delay-directory-restore
   --directory="$1"
 """
 # $1 the tree beside, $2 the root, $3 bytes of names for cp, $4 whose the files are, then more
-# options. cp shares blocks where the filesystem can; a small file takes tar a tenth of the time,
-# and no name stands among its words. What a live tree changes meanwhile is looked for afterwards.
+# options. Where the filesystem shares blocks, so does cp; elsewhere it takes far longer than tar,
+# and names stand among its words. What a live tree changes meanwhile is looked for afterwards.
 _COPY: Final = """
 umask 077
 beside=$1 root=$2 long=$3 owner=$4
 shift 4
-cd -- "$beside"
-head -c "$long" |
+shares() {
+  local probe code=0
+  probe=$(mktemp -p "$root" .biso-XXXXXXXXXX) || return
+  printf x >"$probe"
+  cp --reflink=always -- "$probe" "$probe.copy" 2>/dev/null || code=$?
+  rm -f -- "$probe" "$probe.copy"
+  return "$code"
+}
+large() {
   xargs -0 -r cp --archive --reflink=auto --parents --target-directory="$root" -- || true
-LC_ALL=C tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --sparse \
+}
+cd -- "$beside"
+{
+  if [ "$long" != 0 ] && shares; then head -c "$long" | large; fi
+  cat
+} |
+  LC_ALL=C tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --sparse \
     --no-recursion --ignore-failed-read --null "$@" --files-from=- |
   LC_ALL=C tar --extract --file=- --preserve-permissions "$owner" --directory="$root"
 """
-_LONG: Final = 1 << 20  # bytes of a file from which cp is as fast as tar
+_LONG: Final = 1 << 20  # bytes of a file that is worth cp's trouble
 _OPEN: Final = ("--mode=u+rwX",)
 # A sign of progress each ten megabytes: `crew` knows what a record is.
 _SIGNS: Final = ("--checkpoint=1000", "--checkpoint-action=echo=%u records")

@@ -16,6 +16,7 @@ from biso_tasks.privacy.distinctive import Distinctive
 from biso_tasks.privacy.hashes import Hasher
 from biso_tasks.privacy.learning import learn_objects, learn_table, settings_texts
 from biso_tasks.privacy.sqltext import query, quiet, settle
+from biso_tasks.privacy.uncollected import uncollected
 
 if TYPE_CHECKING:
     import psycopg
@@ -189,7 +190,7 @@ def collect(
     originals = Originals()
     groups = [g for g in tables(inventory) if g[0].column.relation not in keep]
     doing = "reading the originals"
-    with source.transaction():
+    with uncollected(), source.transaction():
         quiet(doing, settle, source)
         sizes: dict[str, int] = {}
         for group in groups:

@@ -16,6 +16,7 @@ from biso_tasks.privacy.originals import Originals
 from biso_tasks.privacy.scanning import Leak, Scan
 from biso_tasks.privacy.schema_texts import findings
 from biso_tasks.privacy.sqltext import execute, query, quiet, settle
+from biso_tasks.privacy.uncollected import uncollected
 
 if TYPE_CHECKING:
     import psycopg
@@ -118,7 +119,7 @@ def prove(
     transaction that is rolled back, and one that is not found is a leak of kind `canary`. Raises
     StepFailed where rows cannot be read; whether leaks are an error is the caller's to say."""
     scan = Scan(originals)
-    with stage.transaction(force_rollback=True):
+    with uncollected(), stage.transaction(force_rollback=True):
         quiet("proving", settle, stage)
         unseen = quiet("planting canaries", _canaries, stage, originals)
         for group in tables(inventory):

@@ -119,6 +119,29 @@ def test_the_same_files_come_from_beside_and_rsync_sees_the_others(
     assert not inodes & {path.stat().st_ino for path in (tmp_path / "dst").rglob("*")}
 
 
+@pytest.mark.parametrize("shares", [True, False])
+def test_cp_copies_large_files_where_the_filesystem_shares_blocks(
+    here: Access, src: Path, tmp_path: Path, left: Any, shares: bool, fake: Any
+) -> None:
+    """Elsewhere the name of no file stands among its words. The cp is ours: this filesystem may be
+    of either kind."""
+    large = src / "folder 0/Antrag Müller.pdf"
+    large.write_bytes(random.Random(1).randbytes(2 << 20))
+    subprocess.run(["cp", "-a", src, tmp_path / "beside"], check=True)
+    said = tmp_path / "said"
+    fake('exec "$real" "$@"')
+    (tmp_path / "bin/cp").write_text(
+        f'#!/bin/bash\nprintf "%s\\n" "$*" >> {said}\n'
+        f'case "$*" in *=always*) {"exit 0" if shares else "exit 1"} ;; esac\nexec /bin/cp "$@"\n'
+    )
+    (tmp_path / "bin/cp").chmod(0o755)
+    go(here, src, using="rsync", basis=str(tmp_path / "beside"))
+    assert ("Müller" in said.read_text()) == shares
+    assert "file-1" not in said.read_text()
+    assert contents(tmp_path / "dst") == contents(src)
+    assert left == [{f"./folder {number}" for number in range(3)}]
+
+
 def test_few_files_are_left_to_rsync_alone(
     here: Access, src: Path, left: list[set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
