@@ -10,16 +10,19 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import Entry, FilesError, list_tree, named
 from biso_tasks.files.owners import Owners
-from biso_tasks.files.tartree import Owned, as_wanted, copy_unchanged, stream
+from biso_tasks.files.tartree import Owned, as_wanted, copy_within, stream
 
-__all__ = ["Ahead", "go_ahead"]
+__all__ = ["Ahead", "Travels", "go_ahead"]
+
+Travels = Literal["over", "within", "not"]
+"""Over from another host; within the target's host, whose user can read the tree; or by rsync."""
 
 _MANY: Final = 500  # files from which on it is worth another listing and another process
 _PARTS: Final = 65_536  # bytes of a file from which on it may pay to send only parts of it
@@ -44,14 +47,14 @@ def go_ahead(
     *,
     basis: str | None,
     owners: Owners,
-    travels: bool,
+    travels: Travels,
     opened: bool,
     what: str,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Ahead | None:
     """Bring what tar brings faster; None where there is not enough of it. `basis` is the tree
-    beside, if any; `travels`: whether new files may go over the wire so, which packs nothing;
+    beside, if any; `travels`: how new files may come, if at all: nothing is packed on the wire;
     `opened`: owners and modes follow from a record. `progress` is told bytes that were sent.
     Whatever tar could not do is left to rsync, which says why. Raises FilesError where a connection
     was lost or where what was not sent lies there, Interrupted when `cancel` is set."""
@@ -60,21 +63,28 @@ def go_ahead(
     same, fresh = _parted(entries, _beside(target, basis))
     if len(same) < _MANY:
         same = []
-    if not travels or sum(entry.kind != "dir" for entry in fresh) < _MANY:
+    if travels == "not" or sum(entry.kind != "dir" for entry in fresh) < _MANY:
         fresh = []
     if not same and not fresh:
         return None
     owned: Owned = "opened" if opened else "kept"
     if same and basis is not None:
         with Crew(cancel, what) as crew:
-            copy_unchanged(target, basis, target_root, same, owned=owned, crew=crew)
+            copy_within(target, basis, target_root, same, shared=True, owned=owned, crew=crew)
     whole = True
     if fresh:
         with Crew(cancel, what) as crew:
-            codes = stream(
-                source, source_root, target, target_root, fresh,
-                owned=owned, crew=crew, progress=progress,
-            )  # fmt: skip
+            if travels == "within":
+                code = copy_within(
+                    target, source_root, target_root, fresh,
+                    shared=False, owned=owned, crew=crew, progress=progress,
+                )  # fmt: skip
+                codes = {"target": code}
+            else:
+                codes = stream(
+                    source, source_root, target, target_root, fresh,
+                    owned=owned, crew=crew, progress=progress,
+                )  # fmt: skip
         # A file that changed while it was read: which one it was, rsync sees by its time.
         whole = not any(codes.values())
     there = {

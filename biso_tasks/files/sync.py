@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from biso_tasks.files import tartree
 from biso_tasks.files.access import Access
-from biso_tasks.files.ahead import go_ahead
+from biso_tasks.files.ahead import Travels, go_ahead
 from biso_tasks.files.crew import Crew, Progress
 from biso_tasks.files.listing import Entry, FilesError, list_tree
 from biso_tasks.files.owners import make_root, owners_for, run_on_each
@@ -153,7 +153,7 @@ def transfer(
             entries,
             basis=basis,
             owners=owners,
-            travels=route != "direct" and not compress,
+            travels=_travels(source, target, route, compress=compress),
             opened=recorded,
             what=what,
             cancel=cancel,
@@ -186,6 +186,13 @@ def transfer(
         method=using,
         damaged=tuple(entry.path for entry in damaged),
     )
+
+
+def _travels(source: Access, target: Access, route: Route, *, compress: bool) -> Travels:
+    """How tar may bring what is new: never through this machine what stays on one host."""
+    if route == "local":
+        return "within" if source.user == target.user else "not"
+    return "over" if route == "relay" and not compress else "not"
 
 
 def _from(before: int, progress: Progress | None) -> Progress | None:

@@ -15,7 +15,7 @@ from biso_tasks.files.listing import Entry, FilesError, list_tree
 from biso_tasks.files.owners import Owners, give
 from biso_tasks.host.command import script
 
-__all__ = ["Owned", "as_wanted", "copy_unchanged", "send", "stream", "unchanged"]
+__all__ = ["Owned", "as_wanted", "copy_within", "send", "stream", "unchanged"]
 
 # Whose the files are that were unpacked: theirs who unpacked, and given away later; kept by whom
 # they belonged to, where root unpacked; or theirs who unpacked, and opened to them.
@@ -37,12 +37,12 @@ umask 077
 LC_ALL=C tar --extract --file=- --preserve-permissions --delay-directory-restore "$2" \
   --directory="$1"
 """
-# $1 the tree beside, $2 the root, $3 bytes of names for cp, $4 whose the files are, then more
+# $1 a tree of this host, $2 the root, $3 bytes of names for cp, $4 whose the files are, then more
 # options. Where the filesystem shares blocks, so does cp; elsewhere it takes far longer than tar,
 # and names stand among its words. What a live tree changes meanwhile is looked for afterwards.
 _COPY: Final = """
 umask 077
-beside=$1 root=$2 long=$3 owner=$4
+tree=$1 root=$2 long=$3 owner=$4
 shift 4
 shares() {
   local probe code=0
@@ -55,14 +55,15 @@ shares() {
 large() {
   xargs -0 -r cp --archive --reflink=auto --parents --target-directory="$root" -- || true
 }
-cd -- "$beside"
+cd -- "$tree"
 {
   if [ "$long" != 0 ] && shares; then head -c "$long" | large; fi
   cat
 } |
   LC_ALL=C tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --sparse \
     --no-recursion --ignore-failed-read --null "$@" --files-from=- |
-  LC_ALL=C tar --extract --file=- --preserve-permissions "$owner" --directory="$root"
+  LC_ALL=C tar --extract --file=- --preserve-permissions --delay-directory-restore "$owner" \
+    --directory="$root"
 """
 _LONG: Final = 1 << 20  # bytes of a file that is worth cp's trouble
 _OPEN: Final = ("--mode=u+rwX",)
@@ -108,33 +109,45 @@ def as_wanted(entry: Entry, other: Entry | None, owners: Owners | None, *, opene
     return owners is None or owners.of(entry) == (other.owner, other.group)
 
 
-def copy_unchanged(
+def copy_within(
     target: Access,
-    basis: str,
+    tree: str,
     target_root: str,
     entries: Sequence[Entry],
     *,
+    shared: bool,
     owned: Owned,
     crew: Crew,
-) -> None:
-    """Copy from the live tree beside: new inodes, shared blocks where the filesystem can. Not all
-    of it may arrive. Raises FilesError where the connection was lost."""
-    long = b"".join(_name(entry) for entry in entries if entry.size >= _LONG)
-    short = b"".join(_name(entry) for entry in entries if entry.size < _LONG)
-    words = (str(len(long)), _owner(target, owned), *(_OPEN if owned == "opened" else ()))
+    progress: Progress | None = None,
+) -> int:
+    """Copy from another tree of the target's host, which the same user can read: new inodes, with
+    `shared` blocks of large files where the filesystem can. Not all of it may arrive; 0 where
+    nothing was said of that. Raises FilesError where the connection was lost."""
+    large = [e for e in entries if shared and e.kind == "file" and e.size >= _LONG]
+    chosen = {entry.path for entry in large}
+    long = b"".join(map(_name, large))
+    rest = b"".join(_name(entry) for entry in entries if entry.path not in chosen)
+    words = (str(len(long)), _owner(target, owned), *_options(owned, progress))
     listed, feeding = crew.pipe()
     crew.start(
         "target",
         target.host,
-        target.reader(script(_COPY, basis, target_root, *words)),
+        target.reader(script(_COPY, tree, target_root, *words)),
         stdin=listed,
         stdout=subprocess.DEVNULL,
+        progress=progress,
     )
-    crew.feed(feeding, (long, short))
+    crew.feed(feeding, (long, rest))
     crew.close(feeding)
-    lost = crew.lost(crew.wait())
+    codes = crew.wait()
+    lost = crew.lost(codes)
     if lost is not None:
         raise lost
+    return codes["target"]
+
+
+def _options(owned: Owned, progress: Progress | None) -> tuple[str, ...]:
+    return (*(_OPEN if owned == "opened" else ()), *(() if progress is None else _SIGNS))
 
 
 def _owner(target: Access, owned: Owned) -> str:
@@ -156,7 +169,7 @@ def stream(
     """Send `entries` by tar; gives the exit codes of "source" and "target". Raises FilesError where
     a connection was lost."""
     names = b"".join(_name(entry) for entry in entries)
-    options = (*(_OPEN if owned == "opened" else ()), *(() if progress is None else _SIGNS))
+    options = _options(owned, progress)
     to_source_read, to_source = crew.pipe()
     from_source, from_source_write = crew.pipe()
     crew.start(
@@ -202,7 +215,7 @@ def send(
         there = list_tree(target, basis, exclude=(), empty_ok=True).entries
         same = unchanged(entries, there, given)
         if same:
-            copy_unchanged(target, basis, target_root, same, owned="later", crew=crew)
+            copy_within(target, basis, target_root, same, shared=True, owned="later", crew=crew)
         arrived = _there(target, target_root)
         local = {
             entry.path

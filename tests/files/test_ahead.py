@@ -19,6 +19,7 @@ from biso_tasks.files import sync as syncing
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError, list_tree
 from biso_tasks.files.sync import Transferred, transfer
+from biso_tasks.host.command import command
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("rsync", "root")]
 
@@ -259,3 +260,36 @@ def ended(number: str) -> bool:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_what_stays_on_one_host_never_comes_through_this_machine(
+    lab: Any, places: tuple[Path, Path], left: list[set[str]]
+) -> None:
+    """New files as well as the same ones: bulk that the laptop's line would carry twice."""
+    _, test = places
+    for number in range(20):
+        folder = test / f"src/folder {number}"
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(random.Random(number).randbytes(1 << 20))
+    subprocess.run(["chown", "-R", "www-data:", test / "src"], check=True)
+    access = lab.test.access(user="www-data", root=True)
+    listing = list_tree(access, str(test / "src"))
+    nothing = subprocess.DEVNULL
+    access.host.start(command("true"), stdin=nothing, stdout=nothing, stderr=nothing).wait()
+    traffic = Path(f"/proc/{lab.test.host._master.pid}/io")
+
+    def bytes_so_far() -> int:
+        return sum(int(line.split()[1]) for line in traffic.read_text().splitlines()[:2])
+
+    before = bytes_so_far()
+    told: list[int] = []
+    for name, basis in (("new", None), ("same", str(test / "new"))):
+        done = transfer(
+            access, listing.root, access, str(test / name), listing.entries,
+            route="local", basis=basis, progress=told.append,
+        )  # fmt: skip
+        assert done.files == 20
+        assert contents(test / name) == contents(test / "src")
+    assert told
+    assert bytes_so_far() - before < 1 << 20
+    assert [name for given in left for name in given if name.endswith("file")] == []
