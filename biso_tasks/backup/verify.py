@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
 from biso_tasks.host.command import Command, Result, script
 
-__all__ = ["Problem", "verify_set"]
+__all__ = ["Problem", "dump_problems", "verify_set"]
 
 _DOCUMENTS: Final = (MANIFEST, METADATA, "RESTORE.md")
 _TRAILER: Final = b"-- PostgreSQL database dump complete"
@@ -53,17 +53,27 @@ class Problem:
         return f"{self.path!r}: {self.text}" if self.path else self.text
 
 
-def verify_set(store: Store, id: str, *, unpack: bool = True) -> tuple[Problem, ...]:
-    """What is wrong with a sealed set; nothing where it may be relied on. Not `unpack`: dumps are
-    read as they lie, and not to their end as text, by a caller who does that when it loads them.
-    Its state is left to the caller. Raises Refused where there is no such set, StepFailed where the
-    host fails."""
+def verify_set(store: Store, id: str, *, loaded: Collection[str] = ()) -> tuple[Problem, ...]:
+    """What is wrong with a sealed set; nothing where it may be relied on. Dumps that the caller
+    will have `loaded` are read as they lie, and not unpacked to their end: a load that fails asks
+    `dump_problems`. The set's state is left to the caller. Raises Refused where there is no such
+    set, StepFailed where the host fails."""
     parse_id(id)
     store.resolve(id)
-    return tuple(_problems(store, id, unpack))
+    return tuple(_problems(store, id, loaded))
 
 
-def _problems(store: Store, id: str, unpack: bool) -> Iterator[Problem]:
+def dump_problems(store: Store, id: str, files: Collection[str]) -> tuple[Problem, ...]:
+    """What is wrong with those dumps of a set, each read to its end. Raises as `verify_set`, and
+    BadSet where SHA256SUMS is none."""
+    listed = parse_sums(store.read_file(id, SUMS) or b"")
+    manifest, _ = _manifest(store, id)
+    walked = _walk(store, id)
+    dumps = [] if manifest is None else [d for d in manifest.databases if d.file in files]
+    return tuple(one for dump in dumps for one in _dump(store, id, dump, listed, walked))
+
+
+def _problems(store: Store, id: str, loaded: Collection[str]) -> Iterator[Problem]:
     sealed = store.read_file(id, SUMS)
     if sealed is None:
         yield Problem("missing", SUMS, "is not there: nothing vouches for this set")
@@ -80,7 +90,7 @@ def _problems(store: Store, id: str, unpack: bool) -> Iterator[Problem]:
     # Side by side: what hashes and what unpacks are bound by one processor each.
     with ThreadPoolExecutor(1 + len(dumps)) as pool:
         hashing = pool.submit(hash_set, store, id)
-        reading = [pool.submit(_dump, store, id, dump, listed, walked, unpack) for dump in dumps]
+        reading = [pool.submit(_dump, store, id, dump, listed, walked, loaded) for dump in dumps]
     try:
         yield from _compare(listed, hashing.result())
     except Unreadable as error:
@@ -197,7 +207,7 @@ def _dump(
     dump: DatabaseDump,
     listed: Mapping[str, str],
     walked: Mapping[str, tuple[str, str]],
-    unpack: bool,
+    loaded: Collection[str] = (),
 ) -> list[Problem]:
     if dump.format == "directory":
         if walked.get(dump.file, ("", ""))[0] != "d":
@@ -210,7 +220,7 @@ def _dump(
         text = "is not the dump that the manifest names"
         found = [] if named else [Problem("dump", dump.file, text)]
     path = store.set_path(id)
-    if not unpack:
+    if dump.file in loaded:
         return found
     if dump.format == "plain":
         end = _judged(store, script(_END, path, dump.file))

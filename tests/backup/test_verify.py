@@ -19,6 +19,7 @@ from biso_tasks.backup.ids import SetId
 from biso_tasks.backup.state import Mark
 from biso_tasks.backup.store import Store
 from biso_tasks.backup.verify import Problem, verify_set
+from biso_tasks.backup.verify import dump_problems as dump_problems_of
 from biso_tasks.errors import Refused
 
 ID = "20261120_031500-prod"
@@ -207,9 +208,12 @@ def dump_problems(store: Store, maker: Any, content: bytes, **more: Any) -> list
 def test_who_loads_a_dump_need_not_have_it_unpacked_first(store: Store, maker: Any) -> None:
     cut = gzip.compress(b"COPY a FROM stdin;\n1\n")
     assert [one.kind for one in dump_problems(store, maker, cut)] == ["dump"]
-    assert verify_set(store, ID, unpack=False) == ()
+    assert verify_set(store, ID, loaded={DUMP}) == ()
+    assert [one.kind for one in verify_set(store, ID, loaded={"another"})] == ["dump"]
+    assert [one.kind for one in dump_problems_of(store, ID, {DUMP})] == ["dump"]
+    assert dump_problems_of(store, ID, {"another"}) == ()
     (Path(store.set_path(ID)) / DUMP).write_bytes(cut + b"x")
-    assert [one.kind for one in verify_set(store, ID, unpack=False)] == ["changed"]
+    assert [one.kind for one in verify_set(store, ID, loaded={DUMP})] == ["changed"]
 
 
 WHOLE = gzip.compress(b"SELECT 1;\n--\n-- PostgreSQL database dump complete\n--\n\\unrestrict x\n")

@@ -168,6 +168,14 @@ class FromSet(StageWork):
         return "a baseline comes back as it was kept" if self.template else ""
 
     @property
+    def loaded(self) -> frozenset[str]:
+        """The files of the set's dumps that this run loads, and so reads to their end. A drill says
+        of each that it can be read, loaded or not."""
+        if self.drill or self.template:
+            return frozenset()
+        return frozenset(dump.file for dump in self.facts.dumps if dump is not None)
+
+    @property
     def keeper(self) -> Access:
         """Who reads the set: the login of its host."""
         return Access(self.facts.store.host)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +15,7 @@ from biso_tasks.actions.sets.verifying import record
 from biso_tasks.actions.staged.work import require_known
 from biso_tasks.backup.received import Received
 from biso_tasks.backup.store import Store
-from biso_tasks.backup.verify import Problem, verify_set
+from biso_tasks.backup.verify import Problem, dump_problems, verify_set
 from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
@@ -22,7 +24,7 @@ from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.loads import load
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.template import copy_template
-from biso_tasks.errors import Locked, ProofFailed, Refused
+from biso_tasks.errors import BisoError, Locked, ProofFailed, Refused, StepFailed
 from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.session import lock_owner
@@ -39,17 +41,20 @@ def _verify(context: Context[FromSet]) -> dict[str, Any]:
     work = context.work
     _fetch(context)
     hold_set(context)
-    # Who loads a dump sees whether it ends where pg_dump ended. A drill says so of each, loaded or
-    # not.
-    work.problems = problems = verify_set(work.facts.store, work.id, unpack=work.drill)
+    work.problems = problems = verify_set(work.facts.store, work.id, loaded=work.loaded)
     if problems:
-        _mark(context, problems)
-        raise ProofFailed(
-            f"{work.id} cannot be relied on: {problems[0]}"
-            + (f" and {len(problems) - 1} more findings" if len(problems) > 1 else ""),
-            hint="nothing was changed; take another set (`biso list`)",
-        )
+        raise _damaged(context, problems)
     return {"findings": 0}
+
+
+def _damaged(context: Context[FromSet], problems: tuple[Problem, ...]) -> ProofFailed:
+    """Marks the set, and gives the error that says so."""
+    _mark(context, problems)
+    return ProofFailed(
+        f"{context.work.id} cannot be relied on: {problems[0]}"
+        + (f" and {len(problems) - 1} more findings" if len(problems) > 1 else ""),
+        hint="nothing was changed; take another set (`biso list`)",
+    )
 
 
 def _fetch(context: Context[FromSet]) -> None:
@@ -144,7 +149,10 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
         else:
             size = work.source_facts(number).bytes
             tell = context.bytes_of(size)
-            with watch(None, database.staged_server, size, tell) as seen:
+            with (
+                _blaming(context, dump.file),
+                watch(None, database.staged_server, size, tell) as seen,
+            ):
                 limits.append(seen)
                 notes = load(
                     facts.store.host,
@@ -165,6 +173,23 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
     work.counts = tuple(dump.counts for dump in facts.dumps if dump is not None)
     loaded = sum(dump.bytes for dump in facts.dumps if dump is not None)
     return {"bytes": loaded} | limited_by(limits)
+
+
+@contextmanager
+def _blaming(context: Context[FromSet], file: str) -> Iterator[None]:
+    """A dump that was sealed as it is, and cannot be read to its end, is the set's fault: that is
+    asked for when it could not be loaded."""
+    work = context.work
+    try:
+        yield
+    except StepFailed as error:
+        problems: tuple[Problem, ...] = ()
+        with suppress(BisoError):
+            problems = dump_problems(work.facts.store, work.id, (file,))
+        if not problems:
+            raise
+        work.problems = problems
+        raise _damaged(context, problems) from error
 
 
 def _describe_database(context: Context[FromSet]) -> Effects:
