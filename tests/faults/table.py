@@ -54,7 +54,7 @@ def pair_table(report: Path) -> str:
         held = case.find("failure") is None and case.find("error") is None
         said = _ended(first, second, [int(code) for code in codes]) if held else "**broken**"
         cells.setdefault((first, second), {})[place] = said
-    names = list(dict.fromkeys(name for pair in cells for name in pair))
+    names = sorted({name for pair in cells for name in pair})
     lines = [f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for row in names:
         found = [cells.get((row, name)) or cells.get((name, row), {}) for name in names]
