@@ -15,16 +15,16 @@ from typing import Final, Literal
 from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
-from biso_tasks.files.listing import Entry, FilesError, list_tree, named
+from biso_tasks.files.ends import Ends, tree_of
+from biso_tasks.files.listing import Entry, FilesError, named
 from biso_tasks.files.owners import Owners
-from biso_tasks.files.tartree import Owned, as_wanted, copy_within, stream
+from biso_tasks.files.tartree import MANY, Owned, as_wanted, copy_within, stream
 
 __all__ = ["Ahead", "Travels", "go_ahead"]
 
 Travels = Literal["over", "within", "not"]
 """Over from another host; within the target's host, whose user can read the tree; or by rsync."""
 
-_MANY: Final = 500  # files from which on it is worth another listing and another process
 _PARTS: Final = 65_536  # bytes of a file from which on it may pay to send only parts of it
 
 
@@ -39,17 +39,13 @@ class Ahead:
 
 
 def go_ahead(
-    source: Access,
-    source_root: str,
-    target: Access,
-    target_root: str,
+    ends: Ends,
     entries: Sequence[Entry],
     *,
     basis: str | None,
     owners: Owners,
     travels: Travels,
     opened: bool,
-    what: str,
     cancel: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> Ahead | None:
@@ -58,47 +54,40 @@ def go_ahead(
     `opened`: owners and modes follow from a record. `progress` is told bytes that were sent.
     Whatever tar could not do is left to rsync, which says why. Raises FilesError where a connection
     was lost or where what was not sent lies there, Interrupted when `cancel` is set."""
-    if sum(entry.kind != "dir" for entry in entries) < _MANY:
+    if sum(entry.kind != "dir" for entry in entries) < MANY:
         return None
+    target, root = ends.target, ends.target_root
     same, fresh = _parted(entries, _beside(target, basis))
-    if len(same) < _MANY:
+    if len(same) < MANY:
         same = []
-    if travels == "not" or sum(entry.kind != "dir" for entry in fresh) < _MANY:
+    if travels == "not" or sum(entry.kind != "dir" for entry in fresh) < MANY:
         fresh = []
     if not same and not fresh:
         return None
     owned: Owned = "opened" if opened else "kept"
     if same and basis is not None:
-        with Crew(cancel, what) as crew:
-            copy_within(target, basis, target_root, same, shared=True, owned=owned, crew=crew)
-    whole = True
+        with Crew(cancel, str(ends)) as crew:
+            copy_within(target, basis, root, same, shared=True, owned=owned, crew=crew)
+    failed = 0
     if fresh:
-        with Crew(cancel, what) as crew:
+        with Crew(cancel, str(ends)) as crew:
             if travels == "within":
-                code = copy_within(
-                    target, source_root, target_root, fresh,
+                failed = copy_within(
+                    target, ends.source_root, root, fresh,
                     shared=False, owned=owned, crew=crew, progress=progress,
                 )  # fmt: skip
-                codes = {"target": code}
             else:
-                codes = stream(
-                    source, source_root, target, target_root, fresh,
-                    owned=owned, crew=crew, progress=progress,
-                )  # fmt: skip
-        # A file that changed while it was read: which one it was, rsync sees by its time.
-        whole = not any(codes.values())
-    there = {
-        entry.path: entry
-        for entry in list_tree(target, target_root, exclude=(), empty_ok=True).entries
-    }
-    _require_plain(target, target_root, there, entries)
+                codes = stream(ends, fresh, owned=owned, crew=crew, progress=progress)
+                failed = codes["source"] or codes["target"]
+    there = ends.arrived()
+    _require_plain(ends, there, entries)
     given = owners if target.gives_away else None
-    right = {
-        entry.path
+    # Where a file changed while it was read rsync sees by its time which one it was.
+    left = [
+        entry
         for entry in entries
-        if as_wanted(entry, there.get(entry.path), given, opened=opened)
-    }
-    left = [entry for entry in entries if not whole or entry.path not in right]
+        if failed or not as_wanted(entry, there.get(entry.path), given, opened=opened)
+    ]
     if any(entry.kind != "dir" for entry in left):
         wanting = {entry.path for entry in left}
         left = [entry for entry in entries if entry.kind == "dir" or entry.path in wanting]
@@ -110,10 +99,10 @@ def _beside(target: Access, basis: str | None) -> Mapping[str, Entry]:
     if basis is None:
         return {}
     try:
-        found = list_tree(target, basis, exclude=(), empty_ok=True).entries
+        found = tree_of(target, basis)
     except (FilesError, Refused):  # rsync may see what we do not
         return {}
-    return {entry.path: entry for entry in found if entry.kind == "file" and entry.readable}
+    return {path: one for path, one in found.items() if one.kind == "file" and one.readable}
 
 
 def _parted(
@@ -136,15 +125,13 @@ def _parted(
     return same, fresh
 
 
-def _require_plain(
-    target: Access, root: str, there: Mapping[str, Entry], entries: Sequence[Entry]
-) -> None:
+def _require_plain(ends: Ends, there: Mapping[str, Entry], entries: Sequence[Entry]) -> None:
     """A tar can bring what rsync was never asked for, such as a device."""
     asked = {entry.path for entry in entries if entry.kind == "special"}
     strange = [e.path for e in there.values() if e.kind == "special" and e.path not in asked]
     if strange:
         raise FilesError(
-            f"{target.host.name}: {named(strange)} in {root} is neither file, directory nor link: "
-            "the source sent what nobody asked for",
+            f"{ends.target.host.name}: {named(strange)} in {ends.target_root} is neither file, "
+            "directory nor link: the source sent what nobody asked for",
             hint="is `tar` there the real one? Look at the source's host",
         )

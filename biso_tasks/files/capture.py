@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from biso_tasks.files.access import Access
-from biso_tasks.files.carry import Way, carry, keeps_owners, listed, way_between
+from biso_tasks.files.carry import Way, carry, keeps_owners, way_between
 from biso_tasks.files.crew import Progress
 from biso_tasks.files.difference import (
     changes,
@@ -21,6 +21,7 @@ from biso_tasks.files.difference import (
     topmost,
     unchanged,
 )
+from biso_tasks.files.ends import listed
 from biso_tasks.files.link import link_unchanged
 from biso_tasks.files.listing import Entry, FilesError, Listing, list_tree
 from biso_tasks.files.owners import make_root

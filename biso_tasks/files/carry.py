@@ -14,11 +14,13 @@ from typing import Final
 from biso_tasks.files.access import Access
 from biso_tasks.files.carry_tar import tar_words
 from biso_tasks.files.crew import Crew, Progress
+from biso_tasks.files.ends import listed
 from biso_tasks.files.listing import FilesError
 from biso_tasks.files.relay import FLAGS
+from biso_tasks.files.tartree import MANY
 from biso_tasks.host.command import Command, script
 
-__all__ = ["Way", "carry", "keeps_owners", "listed", "way_between"]
+__all__ = ["Way", "carry", "keeps_owners", "way_between"]
 
 _RSYNC: Final = (
     *("rsync", FLAGS, "--modify-window=-1", "--ignore-missing-args"),
@@ -67,7 +69,6 @@ printf %s "$left" | base64 -d | "$@" >&2 || code=$?
 missing
 exit "$code"
 """
-_MANY: Final = 500  # names from which on it is worth another process
 # What rsync says beside the reason of a failure.
 _NOISE: Final = re.compile(
     r"rsync error: |rsync: connection unexpectedly closed|(Number of|Total|Literal|Matched) |"
@@ -137,7 +138,7 @@ def carry(
     away, names = listed(remove), listed(bring)
     without = Command(tar_words(way.become, way.tree, link_dest, keeps=way.keeps)).shell()
     # root may run rsync, and no tar
-    tar = fresh and len(bring) >= _MANY and not way.by_root
+    tar = fresh and len(bring) >= MANY and not way.by_root
     words = (
         *(str(len(away)), str(len(names)), "root" if way.by_root else ""),
         *(without, "tar" if tar else ""),
@@ -166,11 +167,6 @@ def carry(
         missing = base64.b64decode("".join(answer.lines()))
     paths = missing.decode("utf-8", "surrogateescape").split("\0")
     return tuple(path.removeprefix("./") for path in paths if path), _copied(lines)
-
-
-def listed(paths: Sequence[str]) -> bytes:
-    """Each ended by NUL, with ./ in front: rm takes a leading dash for an option."""
-    return b"".join(b"./" + path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
 
 
 def _judge(what: str, code: int, lines: Sequence[str]) -> None:

@@ -5,8 +5,10 @@ else for a tree that is new, for which rsync takes two to three times as long.
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
+from biso_tasks.files.tartree import PACK, SIGNS
 from biso_tasks.host.command import script
 
 __all__ = ["tar_words"]
@@ -41,14 +43,12 @@ rest=$(comm -z -23 <(give "$names" | sort -z) <(give "$same" | sort -z) | base64
 as=(--mode=u+rwX) to=(--no-same-owner)
 [ -z "$keep" ] || { as=(); to=(--same-owner); }
 give "$rest" | {
-  reader tar --create --file=- --directory="$tree" --format=posix --sparse --no-recursion \
-    --pax-option=delete=atime,delete=ctime --ignore-failed-read "${as[@]}" \
-    --checkpoint=1000 --checkpoint-action='echo=%u records' --null --files-from=- ||
+  reader @PACK@ --directory="$tree" --ignore-failed-read "${as[@]}" @SIGNS@ --files-from=- ||
     [ $? = 1 ] # a file changed while it was read
 } | tar --extract --file=- --preserve-permissions --delay-directory-restore "${to[@]}" \
     --verbose --verbose --numeric-owner --quoting-style=escape |
   awk '/^-/ { bytes += $3 } END { printf "Total transferred file size: %.0f bytes\n", bytes }'
-"""
+""".replace("@PACK@", PACK).replace("@SIGNS@", shlex.join(SIGNS))
 
 
 def tar_words(

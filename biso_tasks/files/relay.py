@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from biso_tasks.errors import Refused
-from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
+from biso_tasks.files.ends import Ends
 from biso_tasks.files.listing import FilesError
 from biso_tasks.host.command import command, script
 
@@ -75,10 +75,7 @@ class RelayEnd:
 
 
 def relay(
-    source: Access,
-    source_root: str,
-    target: Access,
-    target_root: str,
+    ends: Ends,
     names: bytes,
     *,
     client: Sequence[str],
@@ -91,13 +88,14 @@ def relay(
 
     Raises Refused when the source asks for another server than ours, FilesError when it does not
     start."""
+    source, target = ends.source, ends.target
     to_source_read, to_source = crew.pipe()
     from_source, from_source_write = crew.pipe()
     sudo = ("sudo", "-n", "--") if source.root and source.host.login != "root" else ()
     outer = script(
         _SOURCE,
         str(len(names)),
-        source_root.rstrip("/") + "/",
+        ends.source_root.rstrip("/") + "/",
         *sudo,
         *("rsync", FLAGS, *client, "--blocking-io", "--no-protect-args"),
         *("--from0", "--files-from=-"),
@@ -129,7 +127,7 @@ def relay(
     crew.start(
         "target",
         target.host,
-        target.writer(command(*server_words(header, server, target_root))),
+        target.writer(command(*server_words(header, server, ends.target_root))),
         stdin=from_source,
         stdout=to_source,
     )

@@ -15,8 +15,9 @@ from biso_tasks.files import tartree
 from biso_tasks.files.access import Access
 from biso_tasks.files.ahead import Travels, go_ahead
 from biso_tasks.files.crew import Crew, Progress
-from biso_tasks.files.listing import Entry, FilesError, list_tree
-from biso_tasks.files.owners import make_root, owners_for, run_on_each
+from biso_tasks.files.ends import Ends, listed
+from biso_tasks.files.listing import Entry, FilesError
+from biso_tasks.files.owners import Owners, make_root, owners_for, run_on_each
 from biso_tasks.files.relay import COMPRESS, FLAGS, relay
 from biso_tasks.files.sums import differing, require_right, taken_from
 from biso_tasks.host.command import Command, command, script
@@ -70,7 +71,7 @@ def method(source: Access, target: Access) -> Method:
 
 def how(using: Method) -> str:
     """The way of a transfer as a plan says it."""
-    return "rsync and, many small files at once, tar" if using == "rsync" else using
+    return "rsync (tar for many small files at once)" if using == "rsync" else using
 
 
 def transfer(
@@ -104,39 +105,18 @@ def transfer(
     Raises FilesError when a file could not be copied, ProofFailed when one has another sum although
     it was sent, Interrupted when `cancel` is set."""
     using = using or method(source, target)
+    ends = Ends(source, source_root, target, target_root)
     owners = owners_for(target, entries, fallback_owner)
     make_root(target, target_root)
-    what = f"the transfer from {source.host.name} to {target.host.name}"
 
     def bring(wanted: Sequence[Entry], beside: str | None, before: int = 0) -> int:
-        with Crew(cancel, what) as crew:
+        with Crew(cancel, str(ends)) as crew:
             if using == "tar":
-                return tartree.send(
-                    source,
-                    source_root,
-                    target,
-                    target_root,
-                    wanted,
-                    basis=beside,
-                    owners=owners,
-                    crew=crew,
-                )
-            server = [*_RECEIVER]
-            if beside is not None:
-                server.append(f"--copy-dest={beside}")
-            if recorded:
-                server.append("--chmod=Du+rwx,Fu+rw")
-                if target.gives_away:
-                    server.append(f"--usermap=*:{target.user or target.host.login}")
-            elif target.gives_away:
-                server += owners.rsync_options()
+                return tartree.send(ends, wanted, basis=beside, owners=owners, crew=crew)
             return _rsync(
-                source,
-                source_root,
-                target,
-                target_root,
-                _names(wanted),
-                server=server,
+                ends,
+                listed(entry.path for entry in wanted),
+                server=_server(target, owners, beside, recorded=recorded),
                 compress=compress,
                 route=route,
                 crew=crew,
@@ -146,16 +126,12 @@ def transfer(
     ahead = None
     if using == "rsync":
         ahead = go_ahead(
-            source,
-            source_root,
-            target,
-            target_root,
+            ends,
             entries,
             basis=basis,
             owners=owners,
             travels=_travels(source, target, route, compress=compress),
             opened=recorded,
-            what=what,
             cancel=cancel,
             progress=progress,
         )
@@ -165,18 +141,17 @@ def transfer(
         sent = ahead.sent
         if ahead.left:
             sent += bring(ahead.left, basis, sent)
-    there = _there(target, target_root) if ahead is None or ahead.left else ahead.there
+    there = ends.arrived() if ahead is None or ahead.left else ahead.there
     damaged: tuple[Entry, ...] = ()
     if basis is not None and sums is not None:
-        taken = taken_from(
-            target, basis, [entry for entry in entries if entry.kind == "file"], there
-        )
+        files = [entry for entry in entries if entry.kind == "file"]
+        taken = taken_from(target, basis, files, there)
         damaged = differing(target, target_root, taken, sums, cancel=cancel)
         if damaged:
             # rsync would take them for what they look like, here as well as in the basis.
             run_on_each(target, target_root, damaged, "rm", "-f")
             sent += bring(damaged, None)
-            there = _there(target, target_root)
+            there = ends.arrived()
             again = [entry for entry in damaged if entry.path in there]
             require_right(target, target_root, again, sums, cancel=cancel)
     return Transferred(
@@ -186,6 +161,22 @@ def transfer(
         method=using,
         damaged=tuple(entry.path for entry in damaged),
     )
+
+
+def _server(
+    target: Access, owners: Owners, beside: str | None, *, recorded: bool
+) -> tuple[str, ...]:
+    """The receiving rsync's options."""
+    options = [*_RECEIVER]
+    if beside is not None:
+        options.append(f"--copy-dest={beside}")
+    if recorded:
+        options.append("--chmod=Du+rwx,Fu+rw")
+        if target.gives_away:
+            options.append(f"--usermap=*:{target.user or target.host.login}")
+    elif target.gives_away:
+        options += owners.rsync_options()
+    return tuple(options)
 
 
 def _travels(source: Access, target: Access, route: Route, *, compress: bool) -> Travels:
@@ -216,22 +207,8 @@ def finish_root(
         target.host.run(script(_TOUCH, when, root.rstrip("/") + "/", *rsync))
 
 
-def _there(target: Access, root: str) -> Mapping[str, Entry]:
-    listing = list_tree(target, root, exclude=(), empty_ok=True)
-    return {entry.path: entry for entry in listing.entries}
-
-
-def _names(entries: Sequence[Entry]) -> bytes:
-    """Never the root itself: rsync takes "./" for "with every file in it", whatever the list says,
-    and those files may be the ones that must not travel."""
-    return b"".join(b"./" + e.path.encode("utf-8", "surrogateescape") + b"\0" for e in entries)
-
-
 def _rsync(
-    source: Access,
-    source_root: str,
-    target: Access,
-    target_root: str,
+    ends: Ends,
     names: bytes,
     *,
     server: Sequence[str],
@@ -241,34 +218,25 @@ def _rsync(
     progress: Progress | None,
 ) -> int:
     """Bytes that left the source."""
+    source, target = ends.source, ends.target
     client = (*_CLIENT, COMPRESS) if compress else _CLIENT
     one_user = target.root or target.user == source.user
     if route == "relay" or (route == "local" and not one_user):
-        end = relay(
-            source,
-            source_root,
-            target,
-            target_root,
-            names,
-            client=client,
-            server=server,
-            crew=crew,
-            progress=progress,
-        )
+        end = relay(ends, names, client=client, server=server, crew=crew, progress=progress)
         _judge(source, target, {"source": end.source_code, "target": end.target_code}, end.lines)
         return _bytes(end.lines, "sent")
     words = ["rsync", FLAGS, *client, *server, *_LIST]
     if route == "local":
-        words += ["--", source_root.rstrip("/") + "/"]
+        words += ["--", ends.source_root.rstrip("/") + "/"]
     else:
-        words += _pull(source, source_root, target)
-    listed, feeding = crew.pipe()
+        words += _pull(ends)
+    told, feeding = crew.pipe()
     said, saying = crew.pipe()
     crew.start(
         "target",
         target.host,
-        target.writer(Command((*words, target_root.rstrip("/") + "/"))),
-        stdin=listed,
+        target.writer(Command((*words, ends.target_root.rstrip("/") + "/"))),
+        stdin=told,
         stdout=saying,
     )
     output = crew.listen(said, progress)
@@ -283,9 +251,10 @@ def _rsync(
     return _bytes(lines, "sent" if route == "local" else "received")
 
 
-def _pull(source: Access, source_root: str, target: Access) -> list[str]:
+def _pull(ends: Ends) -> list[str]:
     """The words by which the target's rsync reaches the source. Behind sudo it would use root's
     keys and known hosts: ssh runs as the login again."""
+    source, target = ends.source, ends.target
     *ssh, destination, _ = remote_words(source.host)
     if target.root and target.host.login != "root":
         ssh = ["runuser", "-u", target.host.login, "--", *ssh]
@@ -295,7 +264,7 @@ def _pull(source: Access, source_root: str, target: Access) -> list[str]:
     place = f"[{host}]" if ":" in host and not host.startswith("[") else host
     return [
         *("--protect-args", "-e", " ".join(ssh), f"--rsync-path={' '.join(there)}", "--"),
-        f"{user}@{place}:{source_root.rstrip('/')}/",
+        f"{user}@{place}:{ends.source_root.rstrip('/')}/",
     ]
 
 

@@ -11,25 +11,42 @@ from typing import Final, Literal
 
 from biso_tasks.files.access import Access
 from biso_tasks.files.crew import Crew, Progress
-from biso_tasks.files.listing import Entry, FilesError, list_tree
+from biso_tasks.files.ends import Ends, listed, tree_of
+from biso_tasks.files.listing import Entry, FilesError
 from biso_tasks.files.owners import Owners, give
 from biso_tasks.host.command import script
 
-__all__ = ["Owned", "as_wanted", "copy_within", "send", "stream", "unchanged"]
+__all__ = [
+    "MANY",
+    "PACK",
+    "SIGNS",
+    "Owned",
+    "as_wanted",
+    "copy_within",
+    "send",
+    "stream",
+    "unchanged",
+]
+
+MANY: Final = 500  # files from which on it is worth another listing and another process
 
 # Whose the files are that were unpacked: theirs who unpacked, and given away later; kept by whom
 # they belonged to, where root unpacked; or theirs who unpacked, and opened to them.
 Owned = Literal["later", "kept", "opened"]
 
+# A member for each name, without what is in a folder, to the nanosecond, holes as holes.
+PACK: Final = (
+    "tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --sparse "
+    "--no-recursion --null"
+)
 # $1 the root, $2 bytes of names, then more options.
 _PACK: Final = """
 names=$(head -c "$2" | base64 -w0)
 cd -- "$1"
 shift 2
-printf %s "$names" | base64 -d |
-  LC_ALL=C tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime \
-    --sparse --no-recursion --null "$@" --files-from=-
-"""
+export LC_ALL=C
+printf %s "$names" | base64 -d | @PACK@ "$@" --files-from=-
+""".replace("@PACK@", PACK)
 # $1 the root, $2 whose the files are. A folder gets its mode and time last, for one that is closed
 # must be filled; one that no member names is nobody else's.
 _UNPACK: Final = """
@@ -39,7 +56,8 @@ LC_ALL=C tar --extract --file=- --preserve-permissions --delay-directory-restore
 """
 # $1 a tree of this host, $2 the root, $3 bytes of names for cp, $4 whose the files are, then more
 # options. Where the filesystem shares blocks, so does cp; elsewhere it takes far longer than tar,
-# and names stand among its words. What a live tree changes meanwhile is looked for afterwards.
+# and names stand among its words. Names that are one file here may be two where they come from.
+# What a live tree changes meanwhile is looked for afterwards.
 _COPY: Final = """
 umask 077
 tree=$1 root=$2 long=$3 owner=$4
@@ -53,22 +71,23 @@ shares() {
   return "$code"
 }
 large() {
-  xargs -0 -r cp --archive --reflink=auto --parents --target-directory="$root" -- || true
+  xargs -0 -r cp --archive --no-preserve=links --reflink=auto --parents \
+    --target-directory="$root" -- || true
 }
 cd -- "$tree"
+export LC_ALL=C
 {
   if [ "$long" != 0 ] && shares; then head -c "$long" | large; fi
   cat
 } |
-  LC_ALL=C tar --create --file=- --format=posix --pax-option=delete=atime,delete=ctime --sparse \
-    --no-recursion --ignore-failed-read --null "$@" --files-from=- |
-  LC_ALL=C tar --extract --file=- --preserve-permissions --delay-directory-restore "$owner" \
+  @PACK@ --ignore-failed-read --hard-dereference "$@" --files-from=- |
+  tar --extract --file=- --preserve-permissions --delay-directory-restore "$owner" \
     --directory="$root"
-"""
+""".replace("@PACK@", PACK)
 _LONG: Final = 1 << 20  # bytes of a file that is worth cp's trouble
 _OPEN: Final = ("--mode=u+rwX",)
 # A sign of progress each ten megabytes: `crew` knows what a record is.
-_SIGNS: Final = ("--checkpoint=1000", "--checkpoint-action=echo=%u records")
+SIGNS: Final = ("--checkpoint=1000", "--checkpoint-action=echo=%u records")
 
 
 def unchanged(
@@ -76,19 +95,14 @@ def unchanged(
 ) -> tuple[Entry, ...]:
     """Files that the basis holds with equal size, time, mode and (unless `owners` is None) owner.
     Members of a hard-link group are never among them: the group must stay one."""
-    there = {entry.path: entry for entry in basis if entry.kind == "file" and entry.readable}
-    same = []
-    for entry in entries:
-        other = there.get(entry.path)
-        if (
-            other is not None
-            and entry.kind == "file"
-            and entry.links == 1
-            and (entry.size, entry.mtime, entry.mode) == (other.size, other.mtime, other.mode)
-            and (owners is None or owners.of(entry) == (other.owner, other.group))
-        ):
-            same.append(entry)
-    return tuple(same)
+    there = {entry.path: entry for entry in basis if entry.readable}
+    return tuple(
+        entry
+        for entry in entries
+        if entry.kind == "file"
+        and entry.links == 1
+        and as_wanted(entry, there.get(entry.path), owners, opened=False)
+    )
 
 
 def as_wanted(entry: Entry, other: Entry | None, owners: Owners | None, *, opened: bool) -> bool:
@@ -125,15 +139,15 @@ def copy_within(
     nothing was said of that. Raises FilesError where the connection was lost."""
     large = [e for e in entries if shared and e.kind == "file" and e.size >= _LONG]
     chosen = {entry.path for entry in large}
-    long = b"".join(map(_name, large))
-    rest = b"".join(_name(entry) for entry in entries if entry.path not in chosen)
+    long = listed(entry.path for entry in large)
+    rest = listed(entry.path for entry in entries if entry.path not in chosen)
     words = (str(len(long)), _owner(target, owned), *_options(owned, progress))
-    listed, feeding = crew.pipe()
+    told, feeding = crew.pipe()
     crew.start(
         "target",
         target.host,
         target.reader(script(_COPY, tree, target_root, *words)),
-        stdin=listed,
+        stdin=told,
         stdout=subprocess.DEVNULL,
         progress=progress,
     )
@@ -147,7 +161,7 @@ def copy_within(
 
 
 def _options(owned: Owned, progress: Progress | None) -> tuple[str, ...]:
-    return (*(_OPEN if owned == "opened" else ()), *(() if progress is None else _SIGNS))
+    return (*(_OPEN if owned == "opened" else ()), *(() if progress is None else SIGNS))
 
 
 def _owner(target: Access, owned: Owned) -> str:
@@ -156,10 +170,7 @@ def _owner(target: Access, owned: Owned) -> str:
 
 
 def stream(
-    source: Access,
-    source_root: str,
-    target: Access,
-    target_root: str,
+    ends: Ends,
     entries: Iterable[Entry],
     *,
     owned: Owned,
@@ -168,21 +179,22 @@ def stream(
 ) -> dict[str, int]:
     """Send `entries` by tar; gives the exit codes of "source" and "target". Raises FilesError where
     a connection was lost."""
-    names = b"".join(_name(entry) for entry in entries)
+    names = listed(entry.path for entry in entries)
     options = _options(owned, progress)
+    source, target = ends.source, ends.target
     to_source_read, to_source = crew.pipe()
     from_source, from_source_write = crew.pipe()
     crew.start(
         "target",
         target.host,
-        target.reader(script(_UNPACK, target_root, _owner(target, owned))),
+        target.reader(script(_UNPACK, ends.target_root, _owner(target, owned))),
         stdin=from_source,
         stdout=subprocess.DEVNULL,
     )
     crew.start(
         "source",
         source.host,
-        source.reader(script(_PACK, source_root, str(len(names)), *options)),
+        source.reader(script(_PACK, ends.source_root, str(len(names)), *options)),
         stdin=to_source_read,
         stdout=from_source_write,
         progress=progress,
@@ -197,10 +209,7 @@ def stream(
 
 
 def send(
-    source: Access,
-    source_root: str,
-    target: Access,
-    target_root: str,
+    ends: Ends,
     entries: Sequence[Entry],
     *,
     basis: str | None,
@@ -209,14 +218,14 @@ def send(
 ) -> int:
     """Bring `entries` over; returns the bytes of the files that travelled. What vanished meanwhile
     is left out. Raises FilesError when either tar fails."""
+    target, root = ends.target, ends.target_root
     travelling = list(entries)
-    given = owners if target.gives_away else None
     if basis is not None:
-        there = list_tree(target, basis, exclude=(), empty_ok=True).entries
-        same = unchanged(entries, there, given)
+        given = owners if target.gives_away else None
+        same = unchanged(entries, tuple(tree_of(target, basis).values()), given)
         if same:
-            copy_within(target, basis, target_root, same, shared=True, owned="later", crew=crew)
-        arrived = _there(target, target_root)
+            copy_within(target, basis, root, same, shared=True, owned="later", crew=crew)
+        arrived = ends.arrived()
         local = {
             entry.path
             for entry in same
@@ -224,16 +233,10 @@ def send(
         }
         # directories come last of all in tar's extraction, with the times that were disturbed
         travelling = [entry for entry in entries if entry.path not in local]
-    codes = stream(source, source_root, target, target_root, travelling, owned="later", crew=crew)
-    _judge(crew, codes)
-    arrived = _there(target, target_root)
-    give(target, target_root, [e for e in entries if e.path in arrived], owners)
+    _judge(crew, stream(ends, travelling, owned="later", crew=crew))
+    arrived = ends.arrived()
+    give(target, root, [e for e in entries if e.path in arrived], owners)
     return sum(entry.size for entry in travelling if entry.kind == "file")
-
-
-def _there(target: Access, root: str) -> Mapping[str, Entry]:
-    listing = list_tree(target, root, exclude=(), empty_ok=True)
-    return {entry.path: entry for entry in listing.entries}
 
 
 def _judge(crew: Crew, codes: Mapping[str, int]) -> None:
@@ -257,8 +260,3 @@ def _vanished(line: str) -> bool:
     return line.endswith(
         (": No such file or directory", "previous errors", ": File removed before we read it")
     )
-
-
-def _name(entry: Entry) -> bytes:
-    """With ./ in front: tar and cp take a leading dash for an option."""
-    return b"./" + entry.path.encode("utf-8", "surrogateescape") + b"\0"

@@ -21,7 +21,6 @@ from biso_tasks.privacy.masking.session import keyed
 from biso_tasks.privacy.masking.table import mask_table
 from biso_tasks.privacy.originals import Originals, large_objects
 from biso_tasks.privacy.sqltext import execute, ident, query, quiet, settle
-from biso_tasks.privacy.uncollected import uncollected
 
 if TYPE_CHECKING:
     import psycopg
@@ -114,7 +113,7 @@ def mask(
     the server in a temporary table, and forgotten."""
     cells: dict[str, int] = {}
     left: list[Left] = []
-    with uncollected(), keyed(stage, secrets.token_hex(16)):
+    with keyed(stage, secrets.token_hex(16)):
         for group in tables(inventory):
             relation = group[0].column.relation
             if relation in keep:

@@ -28,7 +28,7 @@ FILES = 30
 
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "_MANY", 10)
+    monkeypatch.setattr(ahead, "MANY", 10)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     real = syncing._rsync
 
     def look(*args: Any, **more: Any) -> int:
-        given.append({name.decode() for name in args[4].split(b"\0") if name})
+        given.append({name.decode() for name in args[1].split(b"\0") if name})
         return real(*args, **more)
 
     monkeypatch.setattr(syncing, "_rsync", look)
@@ -146,7 +146,7 @@ def test_cp_copies_large_files_where_the_filesystem_shares_blocks(
 def test_few_files_are_left_to_rsync_alone(
     here: Access, src: Path, left: list[set[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ahead, "_MANY", FILES + 1)
+    monkeypatch.setattr(ahead, "MANY", FILES + 1)
     go(here, src, using="rsync")
     assert len(left[0]) == FILES + 3
 

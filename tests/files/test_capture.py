@@ -181,7 +181,7 @@ def blocks(root: Path, *others: Path) -> int:
 @pytest.fixture
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few new files there are, tar goes first."""
-    monkeypatch.setattr(carrying, "_MANY", 1)
+    monkeypatch.setattr(carrying, "MANY", 1)
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_a_tree_is_captured_whole_and_belongs_to_the_login(
 ) -> None:
     before = picture(world.src)
     if many:
-        monkeypatch.setattr(carrying, "_MANY", 1)
+        monkeypatch.setattr(carrying, "MANY", 1)
     done = world.capture("first")
     world.settle("first", done.listing)
     assert picture(world.store / "first") == picture(world.src, world.login)
@@ -763,7 +763,7 @@ def test_a_file_that_nobody_may_read_fails_the_capture(
     world: World, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if many:
-        monkeypatch.setattr(carrying, "_MANY", 1)
+        monkeypatch.setattr(carrying, "MANY", 1)
     (world.src / "secret").write_text("only root")
     (world.src / "secret").chmod(0o600)
     with pytest.raises(FilesError, match=r"secret.*Permission denied"):

@@ -10,6 +10,7 @@ import pytest
 
 from biso_tasks.errors import Refused
 from biso_tasks.files.crew import Crew
+from biso_tasks.files.ends import Ends
 from biso_tasks.files.listing import FilesError, list_tree
 from biso_tasks.files.relay import read_header, relay, server_words
 from biso_tasks.files.sync import transfer
@@ -93,7 +94,7 @@ def test_a_source_that_may_not_start_rsync_says_why(lab: Any, places: tuple[Path
     prod, test = places
     source, target = lab.prod.access(user="nobody"), lab.test.access(user="www-data")
     with Crew(None, "the transfer") as crew, pytest.raises(FilesError, match=r"sudo|password"):
-        relay(source, str(prod), target, str(test), b"./x\0", client=(), server=(), crew=crew)
+        relay(Ends(source, str(prod), target, str(test)), b"./x\0", client=(), server=(), crew=crew)
 
 
 @pytest.mark.real

@@ -54,7 +54,7 @@ def using(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     """The way, on request of however few files."""
     if request.param != "ahead":
         return request.param
-    monkeypatch.setattr(ahead, "_MANY", 1)
+    monkeypatch.setattr(ahead, "MANY", 1)
     return "rsync"
 
 
@@ -314,6 +314,24 @@ def test_a_file_that_is_wrong_even_when_it_was_sent_is_a_failed_proof(
             here, listing.root, here, str(tmp_path / "stage"), listing.entries,
             basis=str(tmp_path / "live"), sums={"f": "0" * 64}, route="local", using=using,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("using", WAYS, indirect=True)
+def test_names_that_are_one_file_beside_and_two_at_the_source_come_as_two(
+    here: Access, tmp_path: Path, using: Any
+) -> None:
+    """Who writes into the one later must not write into the other."""
+    for tree in ("src", "live"):
+        (tmp_path / tree).mkdir()
+        for name in ("a", "b"):
+            (tmp_path / tree / name).write_text("x")
+            os.utime(tmp_path / tree / name, (1, 1))
+    (tmp_path / "live/b").unlink()
+    os.link(tmp_path / "live/a", tmp_path / "live/b")
+    listing = list_tree(here, str(tmp_path / "src"))
+    transfer(here, listing.root, here, str(tmp_path / "dst"), listing.entries,
+             basis=str(tmp_path / "live"), route="local", using=using)  # fmt: skip
+    assert [(tmp_path / "dst" / name).stat().st_nlink for name in ("a", "b")] == [1, 1]
 
 
 def test_link_dest_would_have_shared_inodes_with_the_live_tree(tmp_path: Path) -> None:

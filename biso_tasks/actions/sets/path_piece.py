@@ -42,10 +42,6 @@ class OnePath(FromSet):
     restored: bool = False
 
     @property
-    def loaded(self) -> frozenset[str]:
-        return frozenset()
-
-    @property
     def replaced(self) -> str:
         """Where what stood there is kept, "" where nothing did."""
         assert self.slot is not None

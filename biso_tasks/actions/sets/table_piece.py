@@ -30,10 +30,6 @@ class OneTable(FromSet):
     restored: bool = False
 
     @property
-    def loaded(self) -> frozenset[str]:
-        return frozenset()
-
-    @property
     def place(self) -> Name:
         """Where it will be: in a schema that is called after the set's moment."""
         return name(f"restored_{parse_id(self.id).stamp}", self.table.parts[1])
