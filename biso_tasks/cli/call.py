@@ -38,6 +38,7 @@ from biso_tasks.flow.plan import Plan, fingerprint
 from biso_tasks.flow.recipe import Recipe
 from biso_tasks.flow.run import Outcome, execute
 from biso_tasks.hooks.manager import PluginManager
+from biso_tasks.host.endable import end_older
 from biso_tasks.session import Session
 from biso_tasks.ui import errors as error_text
 from biso_tasks.ui.confirm import confirm_all, must_ask
@@ -227,7 +228,7 @@ class Call:
         ):
             journal.write("plan", header=[list(one) for one in header], notes=list(plan.notes))
             observers.run_started()
-            outcome = execute(plan, journal, [progress, observers], cancel=cancel)
+            outcome = execute(plan, journal, [progress, observers], cancel=cancel, late=end_older)
             self.outcome = outcome
 
             def result() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, LiteralString, Protocol
 
-from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe
+from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe, reason_of
 from biso_tasks.database.psql import Psql
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Part, Raw, compose, query
@@ -152,6 +152,9 @@ class _ByPsql:
         where = f"psql as {self.user!r} on {self._server.host.name}"
         if result.code == 3:
             raise DatabaseFailed(f"{where}: {(fault or said[0]).split('ERROR:')[-1].strip()}")
+        reason, hint = reason_of(result.error)
+        if reason == "unreachable":
+            raise NotConnected(f"{where}: {said[-1]}", reason=reason, hint=hint)
         run_as = self._server.admin_run_as
         allow = (
             f"allow `sudo -n -u {run_as} psql`" if run_as else "psql must connect without asking"

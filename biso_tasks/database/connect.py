@@ -14,6 +14,7 @@ from biso_tasks.database.server import APPLICATION, Server
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.database.stdio import socket_dir, stdio_tunnel
 from biso_tasks.errors import StepFailed
+from biso_tasks.host.endable import endable
 from biso_tasks.host.protocol import Endpoint
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ if TYPE_CHECKING:
 
     Connection = psycopg.Connection[tuple[Any, ...]]
 
-__all__ = ["DatabaseFailed", "NotConnected", "connect", "describe", "tunnel", "unquoted"]
+__all__ = [
+    "DatabaseFailed",
+    "NotConnected",
+    "connect",
+    "describe",
+    "reason_of",
+    "tunnel",
+    "unquoted",
+]
 
 
 class DatabaseFailed(StepFailed):
@@ -90,7 +99,7 @@ def connect(
                 wanted.host.require_forwarding(_place(wanted), dsn.port)
             raise failed from None
         try:
-            with connection:
+            with endable(lambda: connection.cancel_safe(timeout=5)), connection:
                 yield connection
         except psycopg.Error as error:
             raise DatabaseFailed(f"{wanted}: {describe(error)}") from error
@@ -177,11 +186,22 @@ _REASONS = (
     (
         "unreachable",
         r"Connection refused|could not connect|No such file or directory|timed? ?out|No route"
-        r"|could not translate|server closed the connection|reset by peer|starting up"
-        r"|Verbindungsaufbau abgelehnt",
+        r"|could not translate|server closed the connection|reset by peer"
+        r"|starting up|shutting down"
+        r"|in recovery mode|not yet accepting|fährt herunter|startet gerade"
+        r"|im Wiederherstellungsmodus|Verbindungsaufbau abgelehnt",
         "is PostgreSQL running there, and are host and port right?",
     ),
 )
+
+
+def reason_of(text: str) -> tuple[str, str]:
+    """Why there is no connection, as `NotConnected.reason` has it, and what helps, of what libpq
+    said; the hint's {user}, {dbname} and {rule} are not filled in."""
+    for reason, pattern, hint in _REASONS:
+        if re.search(pattern, text):
+            return reason, hint
+    return "other", ""
 
 
 def _explain(server: Server, text: str) -> NotConnected:
@@ -192,10 +212,7 @@ def _explain(server: Server, text: str) -> NotConnected:
     said = re.sub(r"^connection failed: ", "", said)
     dsn = server.dsn
     where = f"{dsn.host or 'its local socket'}:{dsn.port} of {server.host.name}"
-    reason, hint = next(
-        ((reason, hint) for reason, pattern, hint in _REASONS if re.search(pattern, text)),
-        ("other", ""),
-    )
+    reason, hint = reason_of(text)
     return NotConnected(
         f"cannot connect to database {dsn.dbname!r} as {dsn.user!r} at {where}: {said}",
         reason=reason,

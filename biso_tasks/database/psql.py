@@ -16,6 +16,7 @@ import time
 from typing import IO, Final, final
 
 from biso_tasks.host.command import Command, Result
+from biso_tasks.host.endable import endable
 from biso_tasks.host.explain import ssh_failure, title, without_code
 from biso_tasks.host.process import OUTPUT_LIMIT, Tail, end_group
 from biso_tasks.host.protocol import CommandFailed, Host, HostError
@@ -52,7 +53,8 @@ class Psql:
                 return Result(error.result.code, b"", error.message.encode())
         try:
             self._tell(child, text)
-            printed = self._printed()
+            with endable(lambda: end_group(child)):
+                printed = self._printed()
         except BaseException:  # a Ctrl-C: the next answer would be taken for another one's
             self.close()
             raise

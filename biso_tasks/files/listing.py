@@ -12,6 +12,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.names import Names, names_of
 from biso_tasks.files.patterns import Matcher, is_literal
 from biso_tasks.host.command import Command, script
+from biso_tasks.host.endable import endable
 from biso_tasks.host.process import Tail, end_group
 
 __all__ = ["DATA_EXCLUDES", "Entry", "FilesError", "Kind", "Listing", "list_tree", "named"]
@@ -133,14 +134,15 @@ def list_tree(
     )
     messages = Tail(finder.stderr)
     try:
-        for entry in _entries(finder.stdout, names_of(access.host)):
-            if not entry.path:
-                top = entry
-            elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
-                continue  # a link to the site's scratch space would be shared by both instances
-            elif excluded is None or not excluded(entry.path):
-                entries.append(entry)
-        code = finder.wait()
+        with endable(lambda: end_group(finder)):
+            for entry in _entries(finder.stdout, names_of(access.host)):
+                if not entry.path:
+                    top = entry
+                elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
+                    continue  # a link to the site's scratch space would be shared by both
+                elif excluded is None or not excluded(entry.path):
+                    entries.append(entry)
+            code = finder.wait()
     finally:
         end_group(finder)
     vanished = _judge(access, root, code, messages.text())

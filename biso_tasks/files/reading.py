@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
 from biso_tasks.host.command import Command, script
+from biso_tasks.host.endable import endable
+from biso_tasks.host.process import end_group
 from biso_tasks.host.protocol import CommandFailed
 
 __all__ = ["read_some", "read_tree"]
@@ -83,7 +85,11 @@ def _stream(access: Access, root: str) -> Iterator[tuple[str, Callable[[], bytes
         stderr=subprocess.DEVNULL,
     )
     assert child.stdout is not None
-    with child, tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape") as archive:
+    with (
+        endable(lambda: end_group(child)),
+        child,
+        tarfile.open(fileobj=child.stdout, mode="r|", errors="surrogateescape") as archive,
+    ):
         for member in archive:
             name = member.name.removeprefix("./")
             handle = archive.extractfile(member) if member.isreg() else None

@@ -12,9 +12,10 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from biso_tasks.flow.work import Ended, Worker, place
 __all__ = ["Outcome", "Scope", "StepResult", "execute"]
 
 POLL: Final = 0.05  # seconds until a signal is noticed
+LATE: Final = 5.0  # seconds in which a step that was asked to stop should have done so
 
 
 def execute(
@@ -39,8 +41,11 @@ def execute(
     parallel: int = 4,
     cancel: threading.Event,
     backoff: float = 1.0,
+    late: Callable[[float], object] = lambda moment: None,
 ) -> Outcome:
     """Run the plan to its end; never raises for what a step does. Setting `cancel` is an interrupt.
+    `late` is called where steps that were asked to stop do not, with the moment of time.monotonic()
+    at which they were asked: what they wait for since before hangs, or takes too long.
 
     `parallel` is the number of steps that may run at once; `backoff` the seconds before the first
     retry, doubled each time. Only a failure of the plain kind (exit code 1) is tried again. Raises
@@ -52,7 +57,7 @@ def execute(
         _ctrl_c(cancel),
         ThreadPoolExecutor(max_workers=max(1, parallel), thread_name_prefix="step") as pool,
     ):
-        run = _Run(plan, order, pool, journal, Listeners(listeners), cancel, backoff)
+        run = _Run(plan, order, pool, journal, Listeners(listeners), cancel, backoff, late)
         try:
             return run.whole(max(1, parallel))
         finally:
@@ -65,6 +70,14 @@ class _Running:
     began: float
     deadline: float | None
     timed_out: bool = False
+    asked: float | None = None
+    pressed: bool = False
+
+    def ask(self, now: float) -> None:
+        """To stop."""
+        if self.asked is None:
+            self.asked = now
+        self.cancel.set()
 
 
 class _Run:
@@ -79,6 +92,7 @@ class _Run:
         listeners: Listeners,
         cancel: threading.Event,
         backoff: float,
+        late: Callable[[float], object],
     ) -> None:
         self._plan = plan
         self._order = order
@@ -86,6 +100,7 @@ class _Run:
         self._journal = journal
         self._listeners = listeners
         self._cancel = cancel
+        self._late = late
         self._worker = Worker(journal, listeners, backoff)
         # A SimpleQueue may be interrupted by a signal handler that uses it; a Condition may not.
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
@@ -97,6 +112,7 @@ class _Run:
         self._untold: BaseException | None = None
         self._person: NeedsPerson | None = None
         self._undo_errors: list[tuple[str, BisoError]] = []
+        self._left: tuple[str, BisoError] | None = None
 
     def whole(self, parallel: int) -> Outcome:
         began = time.monotonic()
@@ -145,8 +161,9 @@ class _Run:
 
     def stop_running(self) -> None:
         """Ask every running step to stop; they are awaited where the pool ends."""
+        now = time.monotonic()
         for running in self._running.values():
-            running.cancel.set()
+            running.ask(now)
 
     def _steps(self, steps: Sequence[Step], parallel: int, *, at_the_end: bool = False) -> None:
         """Run these to their end. At the end of the run neither an interrupt nor an earlier failure
@@ -207,13 +224,29 @@ class _Run:
             if running.deadline is not None and not running.cancel.is_set():
                 if running.deadline <= now:
                     running.timed_out = True
-                    running.cancel.set()
+                    running.ask(now)
                 else:
                     wait = min(wait, running.deadline - now)
+        self._press(now)
         try:
             return self._ended.get(timeout=wait)
         except queue.Empty:
             return None
+
+    def _press(self, now: float) -> None:
+        """What steps wait for is ended for them where all that run were asked to stop a while ago.
+        While others go on, it could be theirs."""
+        asked = [running.asked for running in self._running.values()]
+        latest = max((moment for moment in asked if moment is not None), default=now)
+        if None in asked or now - latest < LATE:
+            return
+        late = [one for one in self._order if one.name in self._running]
+        late = [one for one in late if not self._running[one.name].pressed]
+        for step in late:
+            self._running[step.name].pressed = True
+            self._listeners.note(step, "it does not stop by itself: what it waits for is ended")
+        if late:
+            self._late(latest)
 
     def _settle(self, ended: Ended | None) -> Step | None:
         """Book what a worker reported. Gives the step if what needs it may go on."""
@@ -252,6 +285,8 @@ class _Run:
             self._failure = error
         elif self._person is None and isinstance(error, NeedsPerson):
             self._person = error
+        elif step.always and status == "failed":
+            self._left = self._left or (step.name, error)
         self._record(step, status, seconds, {}, error)
 
     def _record(
@@ -346,6 +381,11 @@ class _Run:
             )
             person.__cause__ = first
             return person
+        if self._person is None and self._left is not None:
+            name, left = self._left
+            told = copy(first)
+            told.hint = f'{first.remedy}; after it step "{name}" failed as well: {left.remedy}'
+            return told
         return self._person or first
 
     def _untold_error(self, trouble: BaseException) -> ObserverFailed:

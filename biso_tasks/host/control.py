@@ -6,6 +6,7 @@ Fabric's own `run` is not used: it decodes in chunks (binary is destroyed) and i
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from biso_tasks.host.command import Result
 from biso_tasks.host.dial import Line, dial
+from biso_tasks.host.endable import endable
 from biso_tasks.host.explain import LOST
 from biso_tasks.host.process import OUTPUT_LIMIT, Gather, Lifeline
 from biso_tasks.host.protocol import HostError
@@ -21,11 +23,24 @@ from biso_tasks.host.resolve import CONNECT_TIMEOUT, Resolved
 if TYPE_CHECKING:
     import paramiko
 
-__all__ = ["ControlPlane", "TimedOut"]
+__all__ = ["ControlPlane", "TimedOut", "announced"]
 
 _CHANNELS = 8  # at once; sshd allows 10 sessions on a connection unless told otherwise
 _KILL_AFTER = 5  # seconds between TERM and KILL on the host
 _GRACE = 5.0  # seconds after that, before we stop believing the host
+_ANNOUNCED = re.compile(rb"^biso-tasks: process (\d+)\r?\n", re.MULTILINE)
+# The number is that of `timeout`, which leads the group of what it started.
+_END = (
+    b"sh -c 'kill -s TERM -- -%(pid)s || kill -s TERM %(pid)s; sleep 2; kill -s KILL -- -%(pid)s' "
+    b"2>/dev/null"
+)
+
+
+def announced(line: str, timeout: float) -> str:
+    """`line`, shell words, so that it says its process's number and can be ended by it, which
+    happens on the host after `timeout` seconds at the latest."""
+    say = 'echo "biso-tasks: process $$" >&2; exec "$@"'
+    return f"sh -c '{say}' sh timeout -k {_KILL_AFTER} {timeout:g} {line}"
 
 
 class TimedOut(Exception):
@@ -84,7 +99,8 @@ class ControlPlane:
             threading.Thread(target=_send, args=(channel, stdin), daemon=True).start()
         else:
             _shut(channel)
-        ended = _finished(channel, out, err, deadline)
+        with endable(lambda: self._end(channel, err)):
+            ended = _finished(channel, out, err, deadline)
         if out.overflow or err.overflow:
             raise HostError(
                 f"{self._name}: the command printed more than {OUTPUT_LIMIT // 1024**2} MiB",
@@ -97,11 +113,27 @@ class ControlPlane:
         # Without an end of file the channel did not end: the connection did
         if ended and code == -1 and not channel.eof_received:
             raise self._lost("it closed the channel without an exit status")
-        result = Result(code, out.bytes() if ended else b"", err.bytes() if ended else b"")
+        said = _ANNOUNCED.sub(b"", err.bytes(), 1) if ended else b""
+        result = Result(code, out.bytes() if ended else b"", said)
         late = timeout is not None and time.monotonic() - started >= timeout
         if not ended or (late and code in (124, 137, 143, -1)):
             raise TimedOut(result, ended)
         return result
+
+    def _end(self, channel: paramiko.Channel, err: Gather) -> None:
+        """End the command on the host, by the number that it announced. One that runs behind sudo
+        may not be ours to end: then we go without its end. SSH has a signal for this, which sshd
+        takes from nobody who logged in as root."""
+        announced = _ANNOUNCED.search(err.bytes())
+        if announced is not None:
+            beside = self._open_channel()
+            try:
+                beside.exec_command(_END % {b"pid": announced[1]})
+                channel.status_event.wait(_KILL_AFTER)
+            finally:
+                beside.close()
+        if not channel.status_event.wait(1):
+            channel.close()
 
     def _lost(self, why: object) -> HostError:
         reason = str(why).rstrip(".") or type(why).__name__

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import IO, Any, final
 
 from biso_tasks.host.command import Command, Result
+from biso_tasks.host.endable import endable
 from biso_tasks.host.explain import command_failed, title
 from biso_tasks.host.process import OUTPUT_LIMIT, Child, Gather, Lifeline, end_group
 from biso_tasks.host.protocol import CommandFailed, Endpoint, Host, HostError
@@ -86,7 +87,8 @@ class LocalHost:
         ended = True
         try:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            child.wait(left)
+            with endable(lambda: end_group(child, grace=1.0)):
+                child.wait(left)
         except subprocess.TimeoutExpired:
             ended = False
         except BaseException:  # Ctrl-C: nothing of ours goes on behind the prompt

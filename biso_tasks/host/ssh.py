@@ -18,7 +18,7 @@ from typing import final
 
 from biso_tasks.errors import BisoError
 from biso_tasks.host.command import Command, Result, script
-from biso_tasks.host.control import ControlPlane, TimedOut
+from biso_tasks.host.control import ControlPlane, TimedOut, announced
 from biso_tasks.host.explain import command_failed, ssh_failure, title
 from biso_tasks.host.forward import check_target, forward, require_carried
 from biso_tasks.host.known_hosts import first_knowing
@@ -36,6 +36,7 @@ from biso_tasks.host.words import direct_words
 __all__ = ["SshHost"]
 
 _MASTER_TIMEOUT = 60.0  # seconds, for all hops together
+_SHORT = 60.0  # seconds; what may take longer can be ended before
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,9 @@ class SshHost:
         opened = self._open()
         login = opened.resolved.user
         line = command.shell(login)
-        if timeout is not None:
+        if timeout is not None and timeout > _SHORT:
+            line = announced(line, timeout)
+        elif timeout is not None:
             # Without it, closing the channel leaves the process on the host running
             line = f"timeout -k 5 {timeout:g} {line}"
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import StepFailed, plain
@@ -16,6 +17,8 @@ from biso_tasks.host.protocol import CommandFailed, Host
 from biso_tasks.instance.migration_list import MigrationList, is_text, read_list
 
 __all__ = ["App", "compose", "running_containers"]
+
+_LONGEST: Final = 7 * 86_400.0  # seconds: as long as it takes, and yet with an end
 
 
 def compose(environment: Environment, *words: str) -> tuple[str, ...]:
@@ -113,7 +116,7 @@ class App:
 
     def anonymize(self) -> None:
         """BISO's own anonymizer; it refuses by itself wherever env is not dev."""
-        self.cli("anonymizer", "anonymize", "--do-it", timeout=None)
+        self.cli("anonymizer", "anonymize", "--do-it", timeout=_LONGEST)
 
     def _by_hand(self, *arguments: str) -> str:
         words = shlex.join((*self.environment.biso_cli, *arguments))

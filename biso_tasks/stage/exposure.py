@@ -52,8 +52,9 @@ def require_unserved(instance: Instance) -> None:
     url = instance.environment.url
     name, content = f"canary-{secrets.token_hex(8)}.txt", secrets.token_hex(16)
     stage_dir, user = instance.layout.stage_dir, instance.environment.host_user
-    instance.host.run(script(_PLANT, stage_dir, name, content).as_user(user))
     try:
+        # on a full disk it stands there, empty
+        instance.host.run(script(_PLANT, stage_dir, name, content).as_user(user))
         for address in addresses(url, f"{stage_dir}/{name}") if url else ():
             if content.encode() in ask(address, instance.app).body:
                 raise _served(instance, f"{address.rpartition('/')[0]}/ hands out its files")

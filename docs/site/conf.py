@@ -52,10 +52,12 @@ NAVIGATION = {
         "docs/security",
         "SECURITY",
         "docs/reliability",
+        "docs/fault-matrix",
+        "docs/versions",
         "docs/speed",
         "docs/benchmarks",
     ),
-    "Work on it": ("docs/map", "docs/testing", "docs/adr/README"),
+    "Work on it": ("docs/map", "docs/testing", "docs/mutants", "docs/adr/README"),
 }
 
 project = "biso-tasks"

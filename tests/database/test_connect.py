@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from biso_tasks.database.admin import admin
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, unquoted
+from biso_tasks.host.endable import end_older
 from biso_tasks.values import Secret
 
 real = pytest.mark.real
@@ -151,3 +154,29 @@ def test_importing_the_package_does_not_import_psycopg() -> None:
     modules = [f"biso_tasks.database.{p.stem}" for p in folder.glob("*.py") if p.stem[0] != "_"]
     code = f"import sys, {', '.join(modules)}; sys.exit('psycopg' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@real
+def test_a_statement_that_takes_long_is_ended_from_another_thread(one: Any) -> None:
+    """A Ctrl-C must not wait for an UPDATE of an hour."""
+    began = time.monotonic()
+    timer = threading.Timer(0.3, lambda: end_older(time.monotonic()))
+    timer.start()
+    with pytest.raises(DatabaseFailed, match="canceling statement"), connect(one.server()) as found:
+        found.execute("SELECT pg_sleep(60)")
+    timer.join()
+    assert time.monotonic() - began < 20
+
+
+@real
+def test_an_administrator_s_statement_that_takes_long_is_ended_as_well(one: Any) -> None:
+    began = time.monotonic()
+    timer = threading.Timer(0.5, lambda: end_older(time.monotonic()))
+    with admin(one.admin_server()) as role:
+        assert role.rows("SELECT 1 AS one") == [(1,)]
+        timer.start()
+        with pytest.raises(NotConnected):
+            role.execute("SELECT pg_sleep(60)")
+        timer.join()
+        assert role.rows("SELECT 1 AS one") == [(1,)]
+    assert time.monotonic() - began < 20

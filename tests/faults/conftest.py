@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import fault_hosts
 import fault_world
 
 from biso_tasks.demo import site
@@ -26,6 +27,8 @@ def built() -> Iterator[fault_world.World]:
         world = fault_world.build(folder)
         yield world
     finally:
+        site.stop(folder)
+        fault_hosts.take_disks(folder)
         site.clean(folder)
         shutil.rmtree(folder)
         if world is not None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from fault_world import IN_PLACE, SWAPS, World, recipes
+import fault_hosts
+from fault_world import IN_PLACE, SWAPS, Run, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
 PLENTY = 100_000
 """Bytes that are enough for what a late step of a backup has still to write, but not for an early
 one's."""
+PATIENCE = 240
+"""Seconds for a run that has to find out that nobody answers any more."""
 SHARES = 8
 """The verbs of an exchange are dealt to so many cases; each takes every eighth."""
 DECISIVE = {"swap", "window", "seal", "replace-database", "replace-data", "recover"}
@@ -20,8 +24,9 @@ DECISIVE = {"swap", "window", "seal", "replace-database", "replace-data", "recov
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run is ended. `side` is when: before or after the step's work, in its middle (after
-    half of the commands that it gives), or during one verb of the exchange."""
+    """How a run is disturbed. `side` is when: before or after the step's work, in its middle (after
+    half of the commands that it gives), at every one of its commands, or during one verb of the
+    exchange."""
 
     act: str
     side: str
@@ -30,6 +35,7 @@ class Manner:
         return f"{self.act}-{self.side}"
 
 
+# What happens to the run itself, wherever its hosts are.
 STEP_MANNERS = (
     Manner("kill", "before"),
     Manner("kill", "middle"),
@@ -39,13 +45,24 @@ STEP_MANNERS = (
     Manner("fail", "after"),
     Manner("int2", "before"),
 )
+ODD_MANNERS = (Manner("truncate", "each"), Manner("hang", "middle"), Manner("clock", "before"))
+# What happens to the way to a host, or to what runs there: its sessions are cut; silent for good,
+# or for twenty seconds; a command of it hangs; it starts again.
 LINK_MANNERS = (Manner("cut", "before"), Manner("cut", "middle"))
-# PostgreSQL goes down, fast or as by a power cut, and comes up again.
+FAR_MANNERS = (
+    Manner("silent", "middle"),
+    Manner("stall", "middle"),
+    Manner("hang", "middle"),
+    Manner("reboot", "middle"),
+)
+# PostgreSQL goes down, fast or as by a power cut, and comes up again; its role may not log in any
+# more; there is no room.
 SERVER_MANNERS = (
     Manner("restart", "before"),
     Manner("restart", "middle"),
     Manner("crash", "middle"),
 )
+HOST_MANNERS = (Manner("rights", "before"), Manner("full", "before"))
 EXCHANGE_MANNERS = (
     Manner("kill", "after"),
     Manner("kill", "during"),
@@ -59,14 +76,16 @@ EXCHANGE_MANNERS = (
 
 @dataclass(frozen=True)
 class StepCase:
+    """`at` is the host that is hit, or "here"; "" where it is the run."""
+
     recipe: str
     step: str
     manner: Manner
     over: str = "local"
-    cut: tuple[str, ...] = ("prod", "test")
+    at: str = ""
 
     def __str__(self) -> str:
-        where = "" if self.manner.act != "cut" else "-" + "+".join(self.cut)
+        where = f"-{self.at}" if self.at else ""
         return f"{self.recipe}-{self.step}-{self.manner}{where}-{self.over}"
 
 
@@ -93,12 +112,24 @@ def step_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
         steps = recipes()[recipe]
         for number, step in enumerate(steps):
             if everything:
-                cases += _all_manners(recipe, step.name, (("prod",), ("test",)))
+                cases += all_manners(recipe, step.name, ("prod", "test"))
             elif step.uses not in known or step.uses in SWAPS:
                 manner = STEP_MANNERS[number % len(STEP_MANNERS)]
                 cases.append(StepCase(recipe, step.name, manner))
         known |= {step.uses for step in steps}
-    return cases if everything else _usual(cases)
+    return cases if everything else [*_usual(cases), *_ODD]
+
+
+# One of each manner that is not among the usual ones, at a step where it bites.
+_ODD = (
+    StepCase("refresh-test", "lock", Manner("clock", "before")),
+    StepCase("refresh-test", "guard", Manner("truncate", "each")),
+    StepCase("refresh-test", "snapshot", Manner("rights", "before"), at="prod"),
+    StepCase("refresh-test", "stage-data", Manner("restart", "middle"), at="test"),
+    StepCase("refresh-test", "stage-data", Manner("full", "before"), at="test"),
+    StepCase("refresh-test", "stage-database", Manner("reboot", "middle"), "ssh", "test"),
+    StepCase("refresh-test", "stage-webroot", Manner("hang", "middle")),
+)
 
 
 def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
@@ -111,8 +142,7 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
         for number, step in enumerate(steps):
             if everything:
                 where = "prod" if recipe == "backup" else "test"
-                cases += _all_manners(recipe, step.name, ((where,),))
-                cases += [StepCase(recipe, step.name, manner) for manner in SERVER_MANNERS]
+                cases += all_manners(recipe, step.name, (where,))
             elif recipe == "backup":
                 # Shifted, so that the window is killed in its middle.
                 manner = STEP_MANNERS[(number + 4) % len(STEP_MANNERS)]
@@ -120,9 +150,9 @@ def set_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     if not everything:
         cases = _usual(cases)
         cases.append(StepCase("backup", "seal", Manner("kill", "middle")))
-        cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", ("prod",)))
-        cases.append(StepCase("backup", "window", Manner("restart", "middle")))
-        cases.append(StepCase("backup", "describe", Manner("crash", "middle")))
+        cases.append(StepCase("backup", "window", Manner("cut", "middle"), "ssh", "prod"))
+        cases.append(StepCase("backup", "window", Manner("restart", "middle"), at="prod"))
+        cases.append(StepCase("backup", "describe", Manner("crash", "middle"), at="prod"))
         cases.append(StepCase("baseline", "retire", Manner("fail", "after")))
     return cases
 
@@ -137,7 +167,7 @@ def in_place_cases(*, everything: bool = EVERYTHING) -> list[StepCase]:
     away = [step.name for step in steps].index("offline")
     for number, step in enumerate(steps):
         if everything:
-            cases += _all_manners(IN_PLACE, step.name, (("prod",), ("test",)))
+            cases += all_manners(IN_PLACE, step.name, ("prod", "test"))
         elif number >= away:
             cases.append(StepCase(IN_PLACE, step.name, kills[number % len(kills)]))
     return cases if everything else _usual(cases)
@@ -165,35 +195,81 @@ def _usual(cases: list[StepCase]) -> list[StepCase]:
     return [one for number, one in enumerate(cases) if one.step in DECISIVE or number % 3 == 0]
 
 
-def _all_manners(recipe: str, step: str, cuts: tuple[tuple[str, ...], ...]) -> list[StepCase]:
-    return [
-        *(StepCase(recipe, step, manner) for manner in STEP_MANNERS),
-        *(StepCase(recipe, step, manner, "ssh", cut) for cut in cuts for manner in LINK_MANNERS),
-    ]
+def all_manners(recipe: str, step: str, hosts: tuple[str, ...]) -> list[StepCase]:
+    """A step in every manner, against each of `hosts`."""
+    near = [StepCase(recipe, step, manner) for manner in (*STEP_MANNERS, *ODD_MANNERS)]
+    near.append(StepCase(recipe, step, Manner("full", "before"), at="here"))
+    for host in hosts:
+        far = (*LINK_MANNERS, *FAR_MANNERS)
+        near += [StepCase(recipe, step, manner, "ssh", host) for manner in far]
+        there = (*SERVER_MANNERS, *HOST_MANNERS)
+        near += [StepCase(recipe, step, manner, at=host) for manner in there]
+    return near
 
 
-def at_step(world: World, case: StepCase) -> dict[str, Any]:
+def at_step(world: World, case: StepCase, call: int | None = None) -> dict[str, Any]:
     """The fault of a case, for `world.run`. A step's middle is that of its verbs in maintenance,
-    where there are such; a step without any verb has no middle: its beginning stands for it."""
-    of = "test" if case.recipe == "baseline" else "prod"
+    where there are such; a step without any verb has no middle: its beginning stands for it. With
+    `call` it is that verb of the step."""
     crash = case.manner.act == "crash"
-    act = "restart" if crash else case.manner.act
+    fault: dict[str, Any] = {
+        "act": "restart" if crash else case.manner.act,
+        "crash": crash,
+        "at": case.at,
+        "of": "test" if case.recipe == "baseline" else "prod",
+        "cut": (case.at,) if case.at in ("prod", "test") else ("prod", "test"),
+    }
+    if call is not None:
+        return world.spec(scope=case.step, call=call, side="after", **fault)
     if case.manner.side == "middle":
         points = world.points(case.recipe, "again")
         kept_out = f"{case.step} (in maintenance)"
         scope, side = (kept_out, "before") if kept_out in points else (case.step, "during")
         if scope in points:
-            return world.spec(
-                scope=scope, call=(len(points[scope]) + 1) // 2, side=side, delay=0.05,
-                act=act, crash=crash, cut=case.cut, of=of,
-            )  # fmt: skip
+            middle = (len(points[scope]) + 1) // 2
+            return world.spec(scope=scope, call=middle, side=side, delay=0.05, **fault)
     side = "after" if case.manner.side == "after" else "before"
-    return world.spec(step=case.step, side=side, act=act, crash=crash, cut=case.cut, of=of)
+    return world.spec(step=case.step, side=side, **fault)
 
 
-CODES = {"kill": {-9}, "fail": {0, 1, 6}, "down": {0, 1, 6}, "cut": {0, 1, 6}, "term": {130, 0},
-         "int2": {130, 0}, "restart": {0, 1}}  # fmt: skip
-"""What a run may end with, by how it was ended."""
+def specs(world: World, case: StepCase) -> Iterator[dict[str, Any]]:
+    """The faults of a case, the world fresh before each: one, or one for each command that its step
+    gives (in a usual run the one in the middle)."""
+    if case.manner.act == "full":
+        fault_hosts.disk(world, case.at)
+    world.over = case.over
+    if case.manner.side != "each":
+        spec = at_step(world, case)
+        world.reset("again")
+        yield spec
+        return
+    verbs = world.points(case.recipe, "again").get(case.step, [])
+    calls = [at for at, verb in enumerate(verbs, 1) if verb.startswith("run ")]
+    for call in calls if EVERYTHING else calls[len(calls) // 2 :][:1]:
+        print(f"command {call}: {verbs[call - 1]}")
+        spec = at_step(world, case, call)
+        world.reset("again")
+        yield spec
+
+
+def missed(case: StepCase, run: Run, *, may_be_skipped: Collection[str] = ()) -> bool:
+    """Whether there was nothing to disturb: a command prints nothing that could be cut short, a
+    step ends before anything in it could hang."""
+    if run.reached:
+        return False
+    assert case.manner.side == "each" or case.step in may_be_skipped, "the step never came"
+    return case.manner.side == "each"
+
+
+CODES = {
+    "kill": {-9}, "fail": {0, 1, 6}, "down": {0, 1, 6}, "cut": {0, 1, 6}, "term": {130, 0},
+    "int2": {130, 0}, "restart": {0, 1}, "silent": {0, 1, 6}, "stall": {0}, "clock": {0},
+    "hang": {0, 1, 6, 130}, "reboot": {0, 1, 6}, "rights": {0, 1, 3}, "full": {0, 1, 3, 75},
+    "truncate": {0, 1, 3, 4, 6},
+}  # fmt: skip
+"""What a run may end with, by how it was disturbed."""
+LASTING = {"kill", "silent", "hang", "reboot", "rights"}
+"""After which nobody is there who could put in order what is left: `recover` does."""
 
 _ORDER = ("refresh-test", "restore")
 """Whose steps are taken first, where several recipes have them."""

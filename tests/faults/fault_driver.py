@@ -11,6 +11,7 @@ the command's), `exchange` (from writing the intent to removing it), a step's na
 from __future__ import annotations
 
 import contextlib
+import datetime as module_of_datetime
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,8 @@ class Faults:
                 raise Unreachable(f"injected: the link is down ({what})")
             return verb()
         given = verb()
+        if act == "truncate":
+            return self.truncated(given)
         self.act()
         if act == "fail":
             if hasattr(given, "kill"):
@@ -100,6 +104,14 @@ class Faults:
             self.down = True
             raise Unreachable(f"injected: the link is down ({what})")
         return given
+
+    def truncated(self, given: Result) -> Result:
+        """What a command printed up to its middle, as if that were all; it says that it ended
+        well. One that prints nothing is none to cut short."""
+        if not given.out:
+            return given
+        self.note("truncate")
+        return replace(given, out=given.out[: len(given.out) // 2])
 
     def act(self) -> None:
         act = SPEC["act"]
@@ -116,18 +128,23 @@ class Faults:
                 time.sleep(0.1)
         elif act == "cut":
             cut(SPEC["sshd"])
-        elif act == "stop":
-            cut(SPEC["sshd"], signal.SIGSTOP)
-        elif act == "fill":
+        elif act in ("silent", "stall"):
+            silence(SPEC["sshd"], 20 if act == "stall" else None)
+        elif act == "hang":
+            before = set(running())
+            later(lambda: hang(before))
+        elif act == "full":
             fill(Path(SPEC["fill"]), SPEC["leave"])
+        elif act == "clock":
+            Path(SPEC["clock"]).touch()
+            set_back()
         elif act == "pause":
             while Path(SPEC["resume"]).exists():
                 time.sleep(0.02)
-        elif act == "restart":
-            crash = signal.SIGQUIT if SPEC.get("crash") else signal.SIGINT
-            os.kill(SPEC["postmaster"], crash)
-            Path(SPEC["restart"]).write_text("now", "utf-8")
-            while Path(SPEC["restart"]).exists():
+        elif act in ("restart", "rights", "reboot"):
+            asked = Path(SPEC["asked"])
+            asked.write_text(act, "utf-8")
+            while asked.exists():
                 time.sleep(0.02)
 
     def note(self, act: str) -> None:
@@ -145,7 +162,7 @@ def sessions(pids: list[int]) -> list[Running]:
 
 
 def cut(pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
-    """What a pulled cable leaves: the sessions are gone, or silent, the servers still listen."""
+    """What a pulled cable leaves: the sessions are gone, the servers still listen."""
     for session in sessions(pids):
         name = Path(f"/proc/{session.pid}/comm")
         with contextlib.suppress(OSError, ProcessLookupError):
@@ -153,11 +170,82 @@ def cut(pids: list[int], how: signal.Signals = signal.SIGKILL) -> None:
                 os.kill(session.pid, how)
 
 
+def silence(pids: list[int], seconds: float | None) -> None:
+    """Nothing answers any more, on no session and on no new one; for good without `seconds`."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    cut(pids, signal.SIGSTOP)
+
+    def speak() -> None:
+        time.sleep(seconds or 0)
+        cut(pids, signal.SIGCONT)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    if seconds is not None:
+        later(speak)
+
+
+def running() -> list[int]:
+    """Programs that this run has started, here and on the hosts, but for what carries them."""
+    found = []
+    for pid in [os.getpid(), *SPEC["sshd"]]:
+        for one in descendants(Running(pid, "")):
+            with contextlib.suppress(OSError):
+                name = Path(f"/proc/{one.pid}/comm").read_text().strip()
+                line = Path(f"/proc/{one.pid}/cmdline").read_bytes()
+                if not name.startswith(("ssh", "sleep")) and b"biso-lifeline" not in line:
+                    found.append(one.pid)
+    return found
+
+
+def hang(before: set[int]) -> None:
+    """The next program that does its work does nothing any more: it is stopped, and not those that
+    wait for it. After a while somebody presses Ctrl-C."""
+    until = time.monotonic() + 3
+    stopped: list[int] = []
+    while not stopped and time.monotonic() < until:
+        for pid in set(running()) - before:
+            with contextlib.suppress(OSError):
+                if not Path(f"/proc/{pid}/task/{pid}/children").read_text():
+                    os.kill(pid, signal.SIGSTOP)
+                    stopped.append(pid)
+        time.sleep(0.002)
+    Path(SPEC["stopped"]).write_text(json.dumps(stopped), "utf-8")
+    if stopped:
+        time.sleep(4)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def later(work: Callable[[], None]) -> None:
+    """In a thread that is no step's, and that the program does not wait for."""
+    _start(threading.Thread(target=work, daemon=True))
+
+
+class Back(datetime):
+    """An hour ago."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Back:  # type: ignore[override]
+        return super().now(tz) - timedelta(hours=1)  # type: ignore[return-value]
+
+
+def set_back() -> None:
+    """The clock of this machine is set back by an hour, for all that has read it so far."""
+    real = time.time
+    time.time = lambda: real() - 3600
+    module_of_datetime.datetime = Back  # type: ignore[misc]
+    for name, module in list(sys.modules.items()):
+        if name.startswith("biso_tasks") and getattr(module, "datetime", None) is datetime:
+            module.datetime = Back  # type: ignore[attr-defined]
+
+
 def fill(place: Path, leave: int) -> None:
     """Leave so many bytes of the filesystem that `place` is the filler of."""
     free = os.statvfs(place.parent)
-    with contextlib.suppress(OSError):  # a step beside this one may take some of it
-        place.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - leave)))
+    # a step beside this one may take some of it
+    with contextlib.suppress(OSError), place.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(0, free.f_bavail * free.f_frsize - leave))
 
 
 FAULTS = Faults()

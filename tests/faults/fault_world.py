@@ -29,6 +29,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import fault_hosts
 import psycopg
 import tomli_w
 
@@ -52,7 +53,8 @@ _CONFIG = {"config.php", "config.biso-original.php"}
 
 SWAPS = ("swap", "swap-previous")
 IN_PLACE = "refresh-in-place"
-ELSEWHERE = (IN_PLACE, "restore-bare", "restore-path", "restore-table")
+PIECES = {"restore-path": ("--path", "brief_vorlagen"), "restore-table": ("--table", "person")}
+ELSEWHERE = (IN_PLACE, "restore-bare", *PIECES)
 """Recipes that promise something else while they run, or need another world than this one; they
 have tests of their own."""
 
@@ -147,6 +149,7 @@ class World:
             "refresh-from-set": ("refresh-test", "--source", "latest"),
             "restore": ("restore", "latest", "--to", "test"),
             "drill": ("verify", "--drill"),
+            **{piece: ("restore", "latest", "--to", "test", *PIECES[piece]) for piece in PIECES},
             IN_PLACE: ("refresh-test",),
         }
         asking = () if recipe == "recover" else ("--yes",)
@@ -288,19 +291,24 @@ class World:
         where = self.folder / "fault"
         shutil.rmtree(where, ignore_errors=True)
         (where / "steps").mkdir(parents=True)
+        at = fault["at"] = fault.get("at") or fault.get("of", "test")
+        if fault.get("act") == "full":
+            fault = {"fill": str(fault_hosts.disk(self, at) / "filler"), "leave": 0, **fault}
         return {
             "act": "none",
             "side": "before",
             "reached": str(where / "reached"),
             "capture": str(where / "capture"),
-            "restart": str(where / "restart"),
+            "asked": str(where / "asked"),
+            "clock": str(self.folder / "clock"),
+            "stopped": str(where / "stopped"),
             "resume": str(where / "resume"),
             "steps": str(where / "steps"),
             "trace": str(where / "trace.json"),
             "sshd": self.sshd(*fault.pop("cut", ("prod", "test"))),
             "flag": str((self.test if fault.get("of") == "test" else self.prod).datadir
                         / "maintenance.on"),
-            "postmaster": getattr(self.site, fault.get("of", "test")).cluster.process.pid,
+            "postmaster": (self.prod if at == "prod" else self.test).cluster.process.pid,
             **fault,
         }  # fmt: skip
 
@@ -344,19 +352,21 @@ class World:
         # A refresh leaves it, and what a test does to the code is no refresh's affair.
         webroot = "restore" in child.args  # type: ignore[operator]
         until = time.monotonic() + seconds
-        capture, restart = Path(spec["capture"]), Path(spec["restart"])
+        capture, asked = Path(spec["capture"]), Path(spec["asked"])
         while child.poll() is None:
             if time.monotonic() > until:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
+                fault_hosts.heal(self, spec)
                 raise AssertionError(f"it hung for {seconds:.0f} s: {self._said(child)}")
             if capture.exists():
                 stage = self.picture(LIVE if self.in_place else STAGE, webroot=webroot)
                 capture.unlink()
-            if restart.exists():
-                self.restart_database(spec.get("of", "test"))
-                restart.unlink()
+            if asked.exists():
+                fault_hosts.act(self, asked.read_text("utf-8"), spec)
+                asked.unlink()
             time.sleep(0.01)
+        fault_hosts.heal(self, spec)
         out, err = self._said(child)
         return Run(child.returncode, out, err, Path(spec["reached"]).exists(), stage, webroot)
 
@@ -493,13 +503,20 @@ class World:
             for one in self.temp.iterdir()
             if not own.fullmatch(one.name)
         ]
-        shared = Path("/dev/shm")
-        port = str(self.test.cluster.port).encode(), str(self.prod.cluster.port).encode()
-        for one in [*shared.glob(".biso*"), *Path("/tmp").glob(".biso.*")]:
+        found += [
+            f"{one} is left"
+            for instance in (self.test, self.prod)
+            for one in self.in_memory(instance)
+        ]
+        return found
+
+    def in_memory(self, instance: Instance) -> list[Path]:
+        """Files of ours outside every folder: a world's own, by the port of its PostgreSQL."""
+        found = []
+        for one in [*Path("/dev/shm").glob(".biso*"), *Path("/tmp").glob(".biso.*")]:
             with contextlib.suppress(OSError):
-                text = one.read_bytes()
-                if any(number in text for number in port):
-                    found.append(f"{one} is left")
+                if str(instance.cluster.port).encode() in one.read_bytes():
+                    found.append(one)
         return found
 
     def _sessions(self) -> list[str]:
@@ -545,7 +562,7 @@ class World:
 
 def build(folder: Path) -> World:
     """A site with two SSH servers, two clusters and a web server, and its two states."""
-    demo = site.build(folder, ssh=True, scale=0.02)
+    demo = fault_hosts.own_disks(folder, site.build(folder, ssh=True, scale=0.02))
     # Bash that sshd starts reads bashrc: a slow one of this machine would be paid at every command.
     for server in load_servers(demo.home / "ssh"):
         config = demo.home / "ssh" / f"{server.alias}.sshd_config"
@@ -560,7 +577,7 @@ def build(folder: Path) -> World:
     for place in ("here", "there"):
         for over in ("ssh", "local"):
             checkout = folder / f"{place}-{over}"
-            checkout.mkdir()
+            checkout.mkdir(exist_ok=True)
             (checkout / "biso.toml").write_text(world_config(demo, world.url, over), "utf-8")
     world._settings(LIVE)
     world.acl = world.databases()[LIVE]

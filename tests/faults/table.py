@@ -1,7 +1,8 @@
-"""Runs the whole matrix of faults, or all pairs of commands, and writes the table of it into
-docs/reliability.md.
+"""Runs the matrix of faults of one recipe, the tests of faults at no step, or all pairs of
+commands, and writes the table of it into docs/fault-matrix.md or docs/reliability.md.
 
-python tests/faults/table.py [-n 2]
+python tests/faults/table.py refresh-test [-n 3]
+python tests/faults/table.py others [-n 3]
 python tests/faults/table.py pairs [-n 2]
 """
 
@@ -14,32 +15,123 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-DOC = ROOT / "docs" / "reliability.md"
+PAIRS = ROOT / "docs" / "reliability.md"
+MATRIX = ROOT / "docs" / "fault-matrix.md"
 _END = "<!-- end of table -->"
+
+COLUMNS = {
+    "kill": "SIGKILL", "term": "SIGTERM", "int2": "Ctrl-C twice", "cut": "ssh reset",
+    "silent": "link silent", "stall": "silent 20 s", "fail": "command fails",
+    "truncate": "output cut short", "hang": "command hangs", "full": "disk full",
+    "restart": "PostgreSQL restarts", "crash": "PostgreSQL crashes", "rights": "role locked out",
+    "reboot": "host reboots", "clock": "clock set back", "down": "link down",
+}  # fmt: skip
+"""What befalls a run, by its name in the cases."""
+CASE = re.compile(
+    rf"(?:(?P<step>.+)-)?(?P<act>{'|'.join(COLUMNS)})-(?P<side>before|middle|after|during|each)"
+    r"(?:-(?P<share>\d+of\d+))?(?:-(?P<at>prod|test|here))?-(?:local|ssh)"
+)
+OF_STEPS = (
+    "test_a_fault_at_a_step_leaves_the_old_instance_or_the_complete_new_one",
+    "test_a_fault_at_any_verb_of_the_swap_is_put_right_from_another_machine",
+    "test_a_fault_in_place_leaves_the_old_instance_or_the_complete_new_one",
+    "test_a_backup_that_ends_at_a_step_leaves_no_set_that_is_not_good_and_no_maintenance",
+    "test_a_release_that_ends_at_a_step_hands_out_nothing_that_is_not_whole",
+    "test_a_piece_is_there_whole_or_not_at_all",
+    "test_two_at_once_run_or_are_refused_by_name",
+)
+"""Tests that have tables of their own."""
 
 
 def main() -> int:
-    pairs = sys.argv[1:2] == ["pairs"]
-    command = f"python tests/faults/table.py{' pairs' if pairs else ''}"
-    what = ["tests/faults/test_pairs.py"] if pairs else ["tests/faults"]
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    what, *words = sys.argv[1:]
+    paths = ["tests/faults/test_pairs.py"] if what == "pairs" else ["tests/faults"]
+    if what == "others":
+        words += ["-k", f"not ({' or '.join(OF_STEPS)})"]
+    elif what != "pairs":
+        words += ["-k", f"[{what}-"]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
-        words = [sys.executable, "-m", "pytest", *what, f"--junitxml={report}", "-q"]
-        done = subprocess.run(
-            [*words, *sys.argv[2 if pairs else 1 :]],
-            cwd=ROOT,
-            env={**os.environ, "BISO_FAULTS": "all"},
-            check=False,
-        )
-        rows = pair_table(report) if pairs else table(report)
-    text = DOC.read_text("utf-8")
-    head, begin, rest = text.partition(f"<!-- table: {command} -->\n")
-    tail = rest.partition(_END)[2]
-    DOC.write_text(f"{head}{begin}{rows}{_END}{tail}", "utf-8")
+        run = [sys.executable, "-m", "pytest", *paths, f"--junitxml={report}", "-q", *words]
+        everything = {**os.environ, "BISO_FAULTS": "all"}
+        done = subprocess.run(run, cwd=ROOT, env=everything, check=False)
+        write(what, report)
     return done.returncode
+
+
+def write(what: str, report: Path) -> None:
+    """Put the table of what was run where the document has a place for it."""
+    made = {"pairs": pair_table, "others": other_table}.get(what)
+    rows = made(report) if made else step_table(report, what)
+    document = PAIRS if what == "pairs" else MATRIX
+    text = document.read_text("utf-8")
+    begin = f"<!-- table: python tests/faults/table.py {what} -->\n"
+    head, found, rest = text.partition(begin)
+    if not found:
+        raise SystemExit(f"{document} has no place for {what}: {begin}")
+    tail = rest.partition(_END)[2]
+    document.write_text(f"{head}{begin}{rows}{_END}{tail}", "utf-8")
+
+
+def _cases(report: Path) -> Iterator[tuple[str, str, bool]]:
+    """The name, the parameters and whether it held, of each case that was run."""
+    for case in ElementTree.parse(report).iter("testcase"):
+        name, _, given = case.attrib["name"].partition("[")
+        ended = {child.tag for child in case}
+        if "skipped" not in ended:
+            yield name, given.removesuffix("]"), not ended & {"failure", "error"}
+
+
+def step_table(report: Path, recipe: str) -> str:
+    """A row a step, a column a fault: how many cases were run, and how many of them held."""
+    cells: dict[str, dict[str, list[bool]]] = {}
+    for _, given, held in _cases(report):
+        found = CASE.fullmatch(given.removeprefix(f"{recipe}-"))
+        if found is not None:
+            row = cells.setdefault(found["step"] or "each command of the swap", {})
+            row.setdefault(found["act"], []).append(held)
+    acts = [one for one in COLUMNS if any(one in row for row in cells.values())]
+    lines = [_when(sum(len(held) for row in cells.values() for held in row.values())), ""]
+    lines.append(f"| | {' | '.join(COLUMNS[act] for act in acts)} |")
+    lines.append("|---" * (len(acts) + 1) + "|")
+    for step, row in cells.items():
+        shown = [_cell(row.get(act, [])) for act in acts]
+        lines.append(f"| **{step}** | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(held: list[bool]) -> str:
+    if not held:
+        return "–"
+    return str(len(held)) if all(held) else f"**{sum(held)} of {len(held)}**"
+
+
+def _when(cases: int) -> str:
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return f"{cases} cases, run on {datetime.now(UTC):%Y-%m-%d} at {commit.strip()}."
+
+
+def other_table(report: Path) -> str:
+    """One row a test that takes no step: its cases, and how many held."""
+    cases: Counter[str] = Counter()
+    held: Counter[str] = Counter()
+    for name, _, well in _cases(report):
+        if name in OF_STEPS:
+            continue
+        kind = name.removeprefix("test_").replace("_", " ")
+        cases[kind] += 1
+        held[kind] += well
+    lines = [_when(cases.total()), "", "| | cases | held |", "|---|---|---|"]
+    lines += [f"| {kind} | {cases[kind]} | {held[kind]} |" for kind in sorted(cases)]
+    return "\n".join(lines) + "\n"
 
 
 def pair_table(report: Path) -> str:
@@ -69,22 +161,6 @@ def _ended(first: str, second: str, codes: list[int]) -> str:
     if first == second:
         return "one is refused"
     return f"{second if codes[1] else first} is refused"
-
-
-def table(report: Path) -> str:
-    """One row a kind of fault: cases, and how many held."""
-    cases: Counter[str] = Counter()
-    held: Counter[str] = Counter()
-    for case in ElementTree.parse(report).iter("testcase"):
-        name, _, fault = case.attrib["name"].partition("[")
-        manner = re.search(r"(kill|fail|term|int2|cut|down)-(before|middle|after|during)", fault)
-        kind = name.removeprefix("test_").replace("_", " ")
-        kind += f": {manner[0]}" if manner else ""
-        cases[kind] += 1
-        held[kind] += not any(case.iter("failure")) and not any(case.iter("error"))
-    lines = ["| fault | cases | held |", "|---|---|---|"]
-    lines += [f"| {kind} | {cases[kind]} | {held[kind]} |" for kind in sorted(cases)]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

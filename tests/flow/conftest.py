@@ -62,6 +62,7 @@ def go() -> Callable[..., Outcome]:
         journal: Any = None,
         parallel: int = 4,
         cancel: threading.Event | None = None,
+        late: Callable[[float], object] = lambda moment: None,
     ) -> Outcome:
         plan = Plan("try", "20250101_000000-try-0000", tuple(steps))
         return execute(
@@ -71,6 +72,7 @@ def go() -> Callable[..., Outcome]:
             parallel=parallel,
             cancel=cancel or threading.Event(),
             backoff=0.001,
+            late=late,
         )
 
     return run

@@ -276,11 +276,16 @@ def test_the_first_failure_is_the_runs_error_unless_a_later_one_needs_a_person(
 ) -> None:
     plain = go(
         [
-            diary.step("a", fails=StepFailed("first")),
-            diary.step("z", always=True, fails=Refused("second")),
+            diary.step("a", fails=StepFailed("first", hint="mend it")),
+            diary.step("z", always=True, fails=Refused("second", hint="remove the stage")),
         ]
     )
-    assert plain.error is plain.failure
+    assert plain.failure is not None
+    assert plain.failure.hint == "mend it"
+    assert isinstance(plain.error, StepFailed)
+    assert plain.error.message == "first"
+    # what else has to be done is not only among the steps' lines, which are long gone by
+    assert plain.error.hint == 'mend it; after it step "z" failed as well: remove the stage'
     person = go(
         [
             diary.step("a", fails=StepFailed("first")),
@@ -674,3 +679,52 @@ def test_without_a_journal_independent_steps_stop(diary: Diary) -> None:
     outcome = execute(plan, Full(), [], parallel=1, cancel=threading.Event())
     assert diary.did == ["a"]
     assert isinstance(outcome.error, JournalError)
+
+
+def test_what_a_step_waits_for_is_ended_where_it_does_not_stop_by_itself(
+    go: Go, monkeypatch: pytest.MonkeyPatch, watcher: Any
+) -> None:
+    """A command that hangs takes no notice of `cancel`: without this an interrupt would wait for it
+    as long as it hangs."""
+    monkeypatch.setattr("biso_tasks.flow.run.LATE", 0.1)
+    hangs, cancel = threading.Event(), threading.Event()
+    moments: list[float] = []
+
+    def hung(scope: Scope) -> None:
+        cancel.set()
+        assert hangs.wait(10)
+        raise StepFailed("its command was ended")
+
+    def late(moment: float) -> None:
+        moments.append(moment)
+        hangs.set()
+
+    began = time.monotonic()
+    outcome = go([Step("a", hung)], cancel=cancel, late=late, listeners=[watcher])
+    assert statuses(outcome) == {"a": "cancelled"}
+    assert isinstance(outcome.error, Interrupted)
+    assert len(moments) == 1
+    # what began after it was asked to stop is a clean-up
+    assert began <= moments[0] <= time.monotonic() - 0.1
+    assert any(event[:2] == ("note", "a") for event in watcher.events)
+
+
+def test_nothing_is_ended_while_a_step_beside_goes_on(
+    go: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is over its own time was asked to stop; what is ended could be the other's."""
+    monkeypatch.setattr("biso_tasks.flow.run.LATE", 0.05)
+    ended = threading.Event()
+
+    def slow(scope: Scope) -> None:
+        assert scope.cancel.wait(10)
+        time.sleep(0.3)
+
+    def beside(scope: Scope) -> None:
+        time.sleep(0.4)
+        assert not ended.is_set()
+
+    late: Callable[[float], object] = lambda moment: ended.set()  # noqa: E731
+    outcome = go([Step("a", slow, timeout=0.02), Step("b", beside)], late=late)
+    assert outcome.error is not None
+    assert outcome.error.message == 'step "a" took longer than 0.02 s'
