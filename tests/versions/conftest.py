@@ -1,0 +1,8 @@
+"""One demo site whose production and test have PostgreSQL servers of two versions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
