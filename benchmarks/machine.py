@@ -42,6 +42,7 @@ def versions(site: DemoSite) -> dict[str, str]:
         ("OpenSSH", ["ssh", "-V"]),
         ("rsync", ["rsync", "--version"]),
         ("gzip", ["gzip", "--version"]),
+        ("igzip", ["igzip", "--version"]),
         ("pigz", ["pigz", "--version"]),
         ("zstd", ["zstd", "--version"]),
         ("sha256sum", ["sha256sum", "--version"]),
