@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from biso_tasks.config.model import Environment, Site
+from biso_tasks.database.connect import lost_told
 from biso_tasks.errors import ConfigError, UsageError, plain
 from biso_tasks.flow.plan import Plan, Scope, Step
 from biso_tasks.flow.recipe import Recipe, StepSpec
@@ -177,9 +178,14 @@ def _bind(recipe: Recipe, spec: StepSpec, work: Work, actions: Mapping[str, Acti
         )
     effects = action.describe(planning) if action.describe and not skip else Effects()
     undo, done = action.undo, action.done
+
+    def run(scope: Scope) -> Mapping[str, Any] | None:
+        with lost_told(planning.on or spec.name):
+            return action.run(Context(work, spec, scope))
+
     return Step(
         name=spec.name,
-        run=lambda scope: action.run(Context(work, spec, scope)),
+        run=run,
         uses=spec.uses,
         on=planning.on,
         needs=spec.needs or (),

@@ -6,9 +6,11 @@ A dead network must not hang a run (keepalives, connect_timeout). Messages never
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from biso_tasks.database.server import APPLICATION, Server
 from biso_tasks.database.sqltext import compose, name
@@ -27,10 +29,16 @@ __all__ = [
     "NotConnected",
     "connect",
     "describe",
+    "lost_told",
+    "once_back",
     "reason_of",
+    "told",
     "tunnel",
     "unquoted",
 ]
+
+T = TypeVar("T")
+_RESTART: Final = 30.0  # seconds in which a server that starts again is back
 
 
 class DatabaseFailed(StepFailed):
@@ -98,11 +106,47 @@ def connect(
             if failed.reason in ("unreachable", "other") and not wanted.prefix:
                 wanted.host.require_forwarding(_place(wanted), dsn.port)
             raise failed from None
+        with told(str(wanted)), endable(lambda: connection.cancel_safe(timeout=5)), connection:
+            yield connection
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """What psycopg raises inside comes out as DatabaseFailed."""
+    import psycopg
+
+    try:
+        yield
+    except psycopg.Error as error:
+        raise DatabaseFailed(f"{where}: {describe(error)}") from error
+
+
+@contextmanager
+def lost_told(where: str) -> Iterator[None]:
+    """A server that went away is nobody's mistake, whoever was asking it: comes out as
+    DatabaseFailed. Whatever else psycopg raises stays what it is."""
+    try:
+        yield
+    except Exception as error:
+        psycopg = sys.modules.get("psycopg")  # not there: nobody has asked any server
+        if psycopg is None or not isinstance(error, psycopg.OperationalError):
+            raise
+        raise DatabaseFailed(f"{where}: PostgreSQL was lost: {describe(error)}") from error
+
+
+def once_back(work: Callable[[], T]) -> T:
+    """What `work` gives, which can be done again: it is, for half a minute, while its server starts
+    again, and once more where that ended its connection. Raises what it raises."""
+    until, lost = time.monotonic() + _RESTART, False
+    while True:
         try:
-            with endable(lambda: connection.cancel_safe(timeout=5)), connection:
-                yield connection
-        except psycopg.Error as error:
-            raise DatabaseFailed(f"{wanted}: {describe(error)}") from error
+            return work()
+        except (DatabaseFailed, NotConnected) as error:
+            away = isinstance(error, NotConnected) and error.reason == "unreachable"
+            if (not away and lost) or time.monotonic() > until:
+                raise
+            lost = lost or not away
+        time.sleep(0.5)
 
 
 def describe(error: psycopg.Error) -> str:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from biso_tasks.database.connect import DatabaseFailed, connect
+from biso_tasks.database.connect import DatabaseFailed, connect, told
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Name, compose, name, query
 
@@ -66,20 +66,23 @@ class Counts:
 class Snapshot:
     """An exported snapshot; `id` goes to `pg_dump --snapshot`. Valid inside `export`'s block."""
 
-    __slots__ = ("connection", "id")
+    __slots__ = ("connection", "id", "server")
 
-    def __init__(self, connection: Connection, id: str) -> None:
+    def __init__(self, connection: Connection, id: str, server: str) -> None:
         self.connection = connection
         self.id = id
+        self.server = server
 
     def counts(self) -> Counts:
         """The counts of the very snapshot. Reads every table once. Raises DatabaseFailed."""
-        return count(self.connection)
+        with told(self.server):
+            return count(self.connection)
 
     def bytes(self) -> int:
         """The database's size on its server's disk. Raises DatabaseFailed."""
         text = "SELECT pg_catalog.pg_database_size(pg_catalog.current_database())"
-        found = self.connection.execute(text.encode()).fetchone()
+        with told(self.server):
+            found = self.connection.execute(text.encode()).fetchone()
         return int(found[0]) if found else 0
 
 
@@ -109,7 +112,7 @@ def export(server: Server, *, lock_timeout: float = 60.0) -> Iterator[Snapshot]:
             ) from error
         connection.execute("SET LOCAL lock_timeout = 0")
         try:
-            yield Snapshot(connection, str(found[0]))
+            yield Snapshot(connection, str(found[0]), str(server))
         finally:
             # A server that is gone has let go of it as well: nothing is left to be undone.
             with suppress(psycopg.OperationalError):

@@ -18,7 +18,8 @@ __all__ = ["State"]
 
 # The rename makes it whole or not there; both syncs make it survive a power cut.
 _WRITE = r"""
-cd -- "$1"; umask 077
+cd -- "$1"; umask 077; file=$2
+trap 'rm -f -- ".$file.new"' EXIT  # a full disk takes half of it
 cat > ".$2.new"
 sync -- ".$2.new"; mv -f -- ".$2.new" "$2"; sync -- .
 """

@@ -54,6 +54,10 @@ def _holds(world: World, case: StepCase, watched: Watched, run: Run, act: str) -
     # Ended by the signal when it had done all, and said so, and was on its way out.
     late = run.code == -signal.SIGTERM and run.document["ok"]
     assert late or run.code in CODES[act], f"exit {run.code}\n{run.err[-2000:]}"
+    assert "defect" not in run.err, run.err[-2000:]
+    if act == "reboot":
+        # Who would have ended the maintenance is gone with the host.
+        assert world.recover().code == 0
     took = out_of_maintenance(world, case.recipe, seconds=60)
     print(f"out of maintenance after {took:.2f} s")
     fresh = watched.require_sound()

@@ -78,6 +78,7 @@ def _holds(world: World, run: Run, recipe: str, *, act: str, tidy: bool) -> None
     else:
         assert now in ("old", "new"), f"{now} is served, and no swap was under way"
     assert run.code in CODES[act], f"exit {run.code}\n{run.err[-2000:]}"
+    assert "defect" not in run.err, run.err[-2000:]
     if tidy and act not in LASTING and run.code != 6:
         # It ended in good order: nothing is left for anybody to recover.
         world.check(run, rollback=rollback)

@@ -14,8 +14,9 @@ from biso_tasks.actions.away import away, goes_away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import decide_files
 from biso_tasks.actions.live.refresh import Refresh
+from biso_tasks.database.connect import once_back
 from biso_tasks.database.dumpfile import dump_rows
-from biso_tasks.errors import NeedsPerson
+from biso_tasks.errors import BisoError, NeedsPerson
 from biso_tasks.files.aside import compare, save
 from biso_tasks.files.discard import discard
 from biso_tasks.files.keep import not_there
@@ -44,16 +45,20 @@ def _offline(context: Context[Refresh]) -> dict[str, Any]:
     discard(access(target), layout.in_place, inside=layout.stage_dir)
     make = Command(("mkdir", "-m", "0700", "--", layout.in_place))
     target.host.run(make.as_user(target.environment.host_user))
-    before = in_place.look(
-        work.stage.databases,
-        run=work.run_id,
-        running=work.facts.services,
-        in_maintenance=work.facts.in_maintenance,
-        record=record.after_in_place(
-            target, run=work.run_id, raw=not work.anonymize, source=work.places["source"]
-        ),
-    )
-    work.before = in_place.move_to(target, before, "offline")
+    try:
+        before = in_place.look(
+            work.stage.databases,
+            run=work.run_id,
+            running=work.facts.services,
+            in_maintenance=work.facts.in_maintenance,
+            record=record.after_in_place(
+                target, run=work.run_id, raw=not work.anonymize, source=work.places["source"]
+            ),
+        )
+        work.before = in_place.move_to(target, before, "offline")
+    except BisoError:  # no intent says that there is anything to go back to
+        discard(access(target), layout.in_place, inside=layout.stage_dir)
+        raise
     work.offline_since = time.monotonic()
     gone = goes_away(target.name)
     in_place.take_offline(target, work.stage.databases, work.before)
@@ -79,7 +84,9 @@ def _undo_offline(context: Context[Refresh]) -> None:
         return
     work.reading.close()
     if work.before.phase == "offline":
-        in_place.serve(work.target, work.stage.databases, work.before, record=False)
+        before = work.before
+        databases = work.stage.databases
+        once_back(lambda: in_place.serve(work.target, databases, before, record=False))
         work.before = None
         return
     raise NeedsPerson(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any
 
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.refresh import Refresh
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.database import grants
 from biso_tasks.database.admin import admin
-from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect
+from biso_tasks.database.connect import connect, once_back
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
@@ -27,8 +26,6 @@ from biso_tasks.stage.kept import keep_stage
 from biso_tasks.stage.own_role import make_roles
 
 __all__ = ["ACTIONS"]
-
-_RESTART: Final = 30.0  # seconds in which a server that starts again is back
 
 
 def _open(context: Context[StageWork]) -> dict[str, Any]:
@@ -216,23 +213,15 @@ def _close(context: Context[StageWork]) -> None:
 
 
 def _discard(work: StageWork) -> None:
-    """What failed may have been a server that starts again: it is back in a moment, and what
-    stands in the stage is production's. Where it is not, somebody has to be told."""
-    until, lost = time.monotonic() + _RESTART, False
-    while True:
-        try:
-            discard_stage(work.target, work.stage.databases)
-            return
-        except StepFailed as error:
-            away = isinstance(error, NotConnected) and error.reason == "unreachable"
-            first_lost = isinstance(error, DatabaseFailed) and not lost
-            if not (away or first_lost) or time.monotonic() > until:
-                raise StepFailed(
-                    f"the stage is left: {error.message}",
-                    hint=f"{error.remedy}; then `biso recover` removes the stage",
-                ) from error
-            lost = lost or not away
-        time.sleep(0.5)
+    """What failed may have been a server that starts again, and what stands in the stage is
+    production's. Where it cannot be removed, somebody has to be told."""
+    try:
+        once_back(lambda: discard_stage(work.target, work.stage.databases))
+    except StepFailed as error:
+        raise StepFailed(
+            f"the stage is left: {error.message}",
+            hint=f"{error.remedy}; then `biso recover` removes the stage",
+        ) from error
 
 
 def _describe_close(context: Context[StageWork]) -> Effects:
