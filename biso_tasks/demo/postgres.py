@@ -48,6 +48,7 @@ unix_socket_directories = '{socket_dir}'
 unix_socket_permissions = 0700
 max_connections = 60
 shared_buffers = 32MB
+password_encryption = 'scram-sha-256'
 wal_level = minimal
 max_wal_senders = 0
 # a demo that loses power is built again
