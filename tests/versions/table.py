@@ -33,6 +33,8 @@ def main() -> int:
         pytest = [sys.executable, "-m", "pytest", "tests/versions", f"--junitxml={report}", "-q"]
         whole = {**os.environ, "BISO_FAULTS": "all", FETCHED: str(folder.absolute())}
         done = subprocess.run([*pytest, *words], cwd=ROOT, env=whole, check=False)
+        if done.returncode not in (0, 1):
+            return done.returncode  # interrupted: not all of it was run
         rows = table(report)
     head, _, rest = DOC.read_text("utf-8").partition(_BEGIN)
     DOC.write_text(f"{head}{_BEGIN}{rows}{_END}{rest.partition(_END)[2]}", "utf-8")
