@@ -118,7 +118,7 @@ def refused(source: int, target: int) -> str:
         return "the older"
     clients = {client(source), DEBIAN}
     if not any(source <= one <= target for one in clients):
-        return rf"postgresql-client-{target}\b"
+        return rf"postgresql-client-(\d+ or )?{target}\b"
     return ""
 
 
