@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -53,7 +53,7 @@ _CONFIG = {"config.php", "config.biso-original.php"}
 
 SWAPS = ("swap", "swap-previous")
 IN_PLACE = "refresh-in-place"
-PIECES = {"restore-path": ("--path", "brief_vorlagen"), "restore-table": ("--table", "person")}
+PIECES = {"restore-path": ("--path", "dateien/namen"), "restore-table": ("--table", "person")}
 ELSEWHERE = (IN_PLACE, "restore-bare", *PIECES)
 """Recipes that promise something else while they run, or need another world than this one; they
 have tests of their own."""
@@ -374,6 +374,23 @@ class World:
         name = Path(str(child.args[2])).name  # type: ignore[index]
         where = self.folder / "fault"
         return tuple((where / f"{name}.{kind}").read_text("utf-8") for kind in ("out", "err"))  # type: ignore[return-value]
+
+    @contextlib.contextmanager
+    def refreshing(self, line: str) -> Iterator[None]:
+        """While inside, every checkout's biso.toml has this line under [refresh]."""
+        before = {}
+        for place in ("here", "there"):
+            for over in ("local", "ssh"):
+                config = self.folder / f"{place}-{over}" / "biso.toml"
+                before[config] = config.read_text("utf-8")
+                text = before[config].replace("[refresh]\n", f"[refresh]\n{line}\n")
+                assert text != before[config]
+                config.write_text(text, "utf-8")
+        try:
+            yield
+        finally:
+            for config, text in before.items():
+                config.write_text(text, "utf-8")
 
     def restart_database(self, name: str) -> None:
         instance: Instance = getattr(self.site, name)

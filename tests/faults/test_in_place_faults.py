@@ -28,19 +28,10 @@ BEGIN = STEPS.index("begin")
 @pytest.fixture
 def in_place(world: World) -> Iterator[World]:
     """The same site, on both machines, with `strategy = "in-place"`."""
-    before = {}
-    for place in ("here", "there"):
-        for over in ("local", "ssh"):
-            config = world.folder / f"{place}-{over}" / "biso.toml"
-            before[config] = config.read_text("utf-8")
-            text = before[config].replace("[refresh]\n", '[refresh]\nstrategy = "in-place"\n')
-            assert text != before[config]
-            config.write_text(text, "utf-8")
     world.in_place = True
-    yield world
+    with world.refreshing('strategy = "in-place"'):
+        yield world
     world.in_place = False
-    for config, text in before.items():
-        config.write_text(text, "utf-8")
 
 
 @pytest.mark.parametrize("case", in_place_cases(), ids=str)
