@@ -202,7 +202,8 @@ class StepContext(Protocol):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the step shall stop: a long action looks now and then, and raises StepFailed."""
+        """Whether the step shall stop: a long action looks now and then, and raises StepFailed.
+        A command that it waits for is ended after five seconds, and fails."""
 
     def run(
         self,
