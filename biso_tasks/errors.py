@@ -6,7 +6,7 @@ An error prints as one line: what happened and where; `hint` says what to do nex
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 __all__ = [
     "BisoError",
@@ -58,6 +58,13 @@ class BisoError(Exception):
     def remedy(self) -> str:
         """What is told to a person: nobody is left with a cause alone."""
         return self.hint or self.usual
+
+    def with_hint(self, hint: str) -> Self:
+        """The same error, whatever its kind takes, with other words on what to do about it."""
+        told = type(self).__new__(type(self), *self.args)
+        told.__dict__.update(self.__dict__)
+        told.__cause__, told.hint = self.__cause__, plain(hint)
+        return told
 
     def __str__(self) -> str:
         return f"{self.message}\n  → {self.hint}" if self.hint else self.message

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biso_tasks.database.connect import NotConnected
 from biso_tasks.errors import StepFailed, plain
 
 
@@ -45,3 +46,14 @@ def test_no_control_character_comes_through(text: str) -> None:
     error = StepFailed(text, hint=text)
     for shown in (error.message, error.hint, str(error)):
         assert re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown) is None
+
+
+def test_an_error_with_another_hint_is_the_same_in_all_else() -> None:
+    """Some take more than a message: a copy by the constructor would not do."""
+    error = NotConnected("refused", reason="unreachable", hint="is it running?")
+    error.__cause__ = ValueError("why")
+    told = error.with_hint("start it")
+    assert (type(told), told.message, told.reason) == (NotConnected, "refused", "unreachable")
+    assert (told.hint, error.hint) == ("start it", "is it running?")
+    assert told.__cause__ is error.__cause__
+    assert str(told) == "refused\n  → start it"

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -383,9 +382,9 @@ class _Run:
             return person
         if self._person is None and self._left is not None:
             name, left = self._left
-            told = copy(first)
-            told.hint = f'{first.remedy}; after it step "{name}" failed as well: {left.remedy}'
-            return told
+            return first.with_hint(
+                f'{first.remedy}; after it step "{name}" failed as well: {left.remedy}'
+            )
         return self._person or first
 
     def _untold_error(self, trouble: BaseException) -> ObserverFailed:
