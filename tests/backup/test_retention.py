@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from biso_tasks.backup.ids import new_id
 from biso_tasks.backup.manifest import AREAS
-from biso_tasks.backup.retention import Kept, retain
+from biso_tasks.backup.retention import Kept, kept_of, retain
+from biso_tasks.backup.sets import StoredSet
 from biso_tasks.backup.state import Pin
 from biso_tasks.config.model import Keep
 
@@ -153,3 +155,71 @@ def test_a_partial_one_is_left_to_the_next_backup_for_a_day() -> None:
 def test_a_dump_alone_does_not_stand_for_a_whole_set() -> None:
     decision = retain([kept(0, areas=frozenset({"database"})), kept(300)], NONE, NOW)
     assert decision.remove == {}
+
+
+def test_what_is_removed_is_told_with_its_own_reason() -> None:
+    history = [
+        kept(0),
+        kept(1, "verified"),
+        kept(2, "damaged"),
+        kept(3, "partial"),
+        kept(4, "drilled", released=True),
+        kept(5, released=True),
+    ]
+    removed = retain(history, NONE, NOW).remove
+    assert [removed.get(one.id) for one in history] == [
+        None,
+        "no rule of [backup] keep asks for it",
+        "damaged, and a newer one is good",
+        "partial, for more than a day",
+        None,
+        "newer ones are as many as are kept",
+    ]
+
+
+def test_a_verified_one_is_kept_by_no_other_rule_than_a_good_one() -> None:
+    """However young it is: an unfinished one alone waits a day for the next run."""
+    young = kept(0.5, "verified")
+    assert young.id in retain([kept(0.1), young], NONE, NOW).remove
+    assert young.id in retain([kept(0.1, "drilled"), young], NONE, NOW).remove
+
+
+def test_one_that_is_as_old_as_may_be_is_not_too_old() -> None:
+    keep = Keep(last=5, daily=0, weekly=0, monthly=0, max_age=10 * 86400.0)
+    decision = retain([kept(0), kept(10), kept(10.01)], keep, NOW)
+    assert list(decision.keep.values()) == ["last 1 of 5", "last 2 of 5"]
+    assert list(decision.remove.values()) == ["older than 10d"]
+
+
+def test_decisions_come_the_newest_first() -> None:
+    history = [kept(day) for day in (3, 1, 2, 0)]
+    decision = retain(history, replace(NONE, last=2), NOW)
+    assert list(decision.keep) == [kept(0).id, kept(1).id]
+    assert list(decision.remove) == [kept(2).id, kept(3).id]
+
+
+def test_a_damaged_one_does_not_go_for_a_good_one_that_is_as_old() -> None:
+    """Only a newer one stands for it: of the same second nobody knows which came first."""
+    damaged = kept(1, "damaged")
+    twin = replace(kept(1), id=f"{kept(1).id}-2")
+    assert damaged.id in retain([damaged, twin], NONE, NOW).keep
+
+
+def test_what_a_set_cannot_tell_of_itself_is_taken_for_a_whole_one() -> None:
+    """Else its damage would be judged by sets of another kind."""
+    id = new_id(NOW, "prod")
+    told = kept_of(StoredSet(id, "damaged", None, None, "unreadable"))
+    assert (told.id, told.environment, told.state) == (id, "prod", "damaged")
+    assert told.areas == FULL
+    assert (told.pin, told.released, told.good) == (None, False, False)
+
+
+def test_a_set_is_judged_by_the_areas_that_it_has() -> None:
+    told = kept_of(SimpleNamespace(  # type: ignore[arg-type]
+        id="x", moment=NOW, environment="prod", areas=("database",), state="good",
+        pin=Pin("why", "2026-11-01T00:00:00+00:00"), released=True,
+    ))  # fmt: skip
+    assert told.areas == {"database"}
+    assert told.released
+    assert told.good
+    assert told.pin is not None
