@@ -147,7 +147,7 @@ def test_a_damaged_one_stays_until_a_newer_one_is_good() -> None:
 
 
 def test_a_partial_one_is_left_to_the_next_backup_for_a_day() -> None:
-    assert retain([kept(1, "partial"), kept(0)], NONE, NOW).remove == {}
+    assert retain([kept(1, "partial"), kept(0.5, "partial"), kept(0)], NONE, NOW).remove == {}
     old = kept(1.01, "partial")
     assert retain([old, kept(0)], NONE, NOW).remove == {old.id: "partial, for more than a day"}
 
@@ -175,6 +175,15 @@ def test_what_is_removed_is_told_with_its_own_reason() -> None:
         None,
         "newer ones are as many as are kept",
     ]
+
+
+def test_a_set_is_no_release_unless_it_says_so() -> None:
+    """A release is judged among releases: taken for one, the last good set could go."""
+    moment = NOW - timedelta(days=1)
+    told = Kept(id=new_id(moment, "prod"), moment=moment, environment="prod", areas=FULL,
+                state="good")  # fmt: skip
+    assert told.id in retain([kept(0, released=True), told], NONE, NOW).keep
+    assert told.id in retain([kept(0), told], NONE, NOW).remove
 
 
 def test_a_verified_one_is_kept_by_no_other_rule_than_a_good_one() -> None:
