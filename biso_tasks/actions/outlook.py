@@ -16,8 +16,9 @@ from biso_tasks.stage.in_place import in_place_outlook
 from biso_tasks.stage.intent import read_intent
 from biso_tasks.stage.lost import lost_webroot
 from biso_tasks.stage.model import staged
+from biso_tasks.stage.piece import piece_outlook
 from biso_tasks.stage.shell import shell_outlook
-from biso_tasks.stage.swap import goes_forward
+from biso_tasks.stage.swap import PIECE, goes_forward
 
 __all__ = ["Outlook", "foresee"]
 
@@ -64,12 +65,14 @@ def _foresee(session: Session, name: str) -> Outlook:
 
 
 def _begun(instance: Instance) -> str:
-    """What becomes of the swap, or of the refresh in place, that was cut off."""
+    """What becomes of the swap, the refresh in place or the restore of a path that was cut off."""
     document = instance.state.read("intent")
     if document is None:
         return ""
     if document.get("kind") == "in-place":
         return in_place_outlook(instance, document)
+    if document.get("kind") == PIECE:
+        return piece_outlook(instance, document)
     intent = read_intent(instance, document, staged(instance))
     back = document.get("direction") == "back"
     if goes_forward(instance, intent, "back" if back else "forward"):

@@ -21,8 +21,9 @@ from biso_tasks.stage.in_place import recover_in_place
 from biso_tasks.stage.intent import read_intent
 from biso_tasks.stage.lost import put_webroot_back
 from biso_tasks.stage.model import staged
+from biso_tasks.stage.piece import recover_piece
 from biso_tasks.stage.shell import recover_shell
-from biso_tasks.stage.swap import finish
+from biso_tasks.stage.swap import PIECE, finish
 
 __all__ = ["Recovered", "has_stage", "recover"]
 
@@ -76,6 +77,8 @@ def _recover(instance: Instance) -> tuple[tuple[str, ...], tuple[str, ...]]:
     document = instance.state.read("intent")
     if document is not None and document.get("kind") == "in-place":
         done += recover_in_place(instance, document)
+    elif document is not None and document.get("kind") == PIECE:
+        done += recover_piece(instance, document)
     elif document is not None:
         intent = read_intent(instance, document, databases)
         going_back = document.get("direction") == "back"

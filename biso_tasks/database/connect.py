@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from biso_tasks.database.server import APPLICATION, Server
 from biso_tasks.database.sqltext import compose, name
@@ -30,15 +29,11 @@ __all__ = [
     "connect",
     "describe",
     "lost_told",
-    "once_back",
     "reason_of",
     "told",
     "tunnel",
     "unquoted",
 ]
-
-T = TypeVar("T")
-_RESTART: Final = 30.0  # seconds in which a server that starts again is back
 
 
 class DatabaseFailed(StepFailed):
@@ -132,21 +127,6 @@ def lost_told(where: str) -> Iterator[None]:
         if psycopg is None or not isinstance(error, psycopg.OperationalError):
             raise
         raise DatabaseFailed(f"{where}: PostgreSQL was lost: {describe(error)}") from error
-
-
-def once_back(work: Callable[[], T]) -> T:
-    """What `work` gives, which can be done again: it is, for half a minute, while its server starts
-    again, and once more where that ended its connection. Raises what it raises."""
-    until, lost = time.monotonic() + _RESTART, False
-    while True:
-        try:
-            return work()
-        except (DatabaseFailed, NotConnected) as error:
-            away = isinstance(error, NotConnected) and error.reason == "unreachable"
-            if (not away and lost) or time.monotonic() > until:
-                raise
-            lost = lost or not away
-        time.sleep(0.5)
 
 
 def describe(error: psycopg.Error) -> str:

@@ -13,7 +13,15 @@ from biso_tasks.files.recorded import apply_recorded
 from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import Command, script
 
-__all__ = ["apply_piece", "piece_of", "piece_slot", "put_piece", "read_piece_path"]
+__all__ = [
+    "apply_piece",
+    "missing_folders",
+    "piece_of",
+    "piece_slot",
+    "put_piece",
+    "read_piece_path",
+    "take_piece_back",
+]
 
 _REAL = 'realpath -m -z -- "$1"'
 _MISSING = '[ ! -e "$1" ] && [ ! -L "$1" ]'
@@ -76,27 +84,39 @@ def apply_piece(
     return apply_recorded(access, root, entries, top, fallback_owner=fallback_owner)
 
 
+def missing_folders(access: Access, parents: Sequence[str]) -> tuple[str, ...]:
+    """Those of `parents`, the uppermost first, that are not there."""
+    return tuple(
+        path
+        for path in parents
+        if access.host.run(access.reader(script(_MISSING, path)), ok=(0, 1)).code == 0
+    )
+
+
 def put_piece(
-    access: Access, one: Slot, parents: Mapping[str, Entry], *, fallback_owner: str | None
+    access: Access, one: Slot, new: Mapping[str, Entry], *, fallback_owner: str | None
 ) -> None:
-    """Exchange what stands in the slot, by renames. `parents` are what was recorded of the folders
-    above it, by their paths, the uppermost first: those that are missing are made so. Where it
-    fails, all is as it was."""
-    new: list[str] = []
-    try:
-        for path in parents:
-            there = access.reader(script(_MISSING, path))
-            if access.host.run(there, ok=(0, 1)).code == 0:
-                new.append(path)
-                access.host.run(access.writer(Command(("mkdir", "-m", "0700", "--", path))))
-        if one.live_id:
-            kept = Command(("mkdir", "-p", "--", posixpath.dirname(one.previous)))
-            access.host.run(access.reader(kept))
-        settle(access, [one], after=True)
-        for path in reversed(new):
-            finish_root(access, path, parents[path], fallback_owner=fallback_owner)
-    except BaseException:
-        settle(access, [one], after=False)
-        for path in reversed(new):
-            access.host.run(access.writer(Command(("rm", "-d", "--", path))), ok=None)
-        raise
+    """Exchange what stands in the slot, by renames. `new` are folders above it that are missing, by
+    their paths, the uppermost first, with what was recorded of them. Whatever ends it,
+    `take_piece_back` undoes what was done of it."""
+    for path in new:
+        access.host.run(access.writer(Command(("mkdir", "-m", "0700", "--", path))))
+    if one.live_id:
+        kept = Command(("mkdir", "-p", "--", posixpath.dirname(one.previous)))
+        access.host.run(access.reader(kept))
+    settle(access, [one], after=True)
+    for path in reversed(list(new)):
+        finish_root(access, path, new[path], fallback_owner=fallback_owner)
+
+
+def take_piece_back(access: Access, one: Slot, new: Sequence[str], *, kept: str) -> None:
+    """Everything as it was before `put_piece`, from whatever was done of it; idempotent. `kept` is
+    the folder below which such pieces are kept. Raises as `settle` does."""
+    settle(access, [one], after=False)
+    for path in reversed(new):
+        access.host.run(access.writer(Command(("rm", "-d", "--", path))), ok=None)
+    # Folders that were made for it, and no other's.
+    below = posixpath.relpath(posixpath.dirname(one.previous), kept)
+    rmdir = Command(("rmdir", "-p", "--", below)).within(kept)
+    access.host.run(access.reader(rmdir), ok=None)
+    access.host.run(access.reader(Command(("rmdir", "--", kept))), ok=None)

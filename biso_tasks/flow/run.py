@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Final
 
 from biso_tasks.errors import BisoError, Interrupted, NeedsPerson, ObserverFailed, StepFailed
@@ -24,12 +23,12 @@ from biso_tasks.flow.journal import EventLog, JournalError
 from biso_tasks.flow.listen import Listener, Listeners, Status, attempt
 from biso_tasks.flow.outcome import Outcome, StepResult
 from biso_tasks.flow.plan import Plan, Scope, Step
+from biso_tasks.flow.running import RunningSteps
 from biso_tasks.flow.work import Ended, Worker, place
 
 __all__ = ["Outcome", "Scope", "StepResult", "execute"]
 
 POLL: Final = 0.05  # seconds until a signal is noticed
-LATE: Final = 5.0  # seconds in which a step that was asked to stop should have done so
 
 
 def execute(
@@ -63,22 +62,6 @@ def execute(
             run.stop_running()
 
 
-@dataclass(slots=True)
-class _Running:
-    cancel: threading.Event
-    began: float
-    deadline: float | None
-    timed_out: bool = False
-    asked: float | None = None
-    pressed: bool = False
-
-    def ask(self, now: float) -> None:
-        """To stop."""
-        if self.asked is None:
-            self.asked = now
-        self.cancel.set()
-
-
 class _Run:
     """One run's state. The scheduler's thread alone changes it; workers only report."""
 
@@ -103,7 +86,7 @@ class _Run:
         self._worker = Worker(journal, listeners, backoff)
         # A SimpleQueue may be interrupted by a signal handler that uses it; a Condition may not.
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self._running: dict[str, _Running] = {}
+        self._running = RunningSteps()
         self._started: list[Step] = []
         self._results: dict[str, StepResult] = {}
         self._failure: BisoError | None = None
@@ -160,9 +143,7 @@ class _Run:
 
     def stop_running(self) -> None:
         """Ask every running step to stop; they are awaited where the pool ends."""
-        now = time.monotonic()
-        for running in self._running.values():
-            running.ask(now)
+        self._running.ask(time.monotonic())
 
     def _steps(self, steps: Sequence[Step], parallel: int, *, at_the_end: bool = False) -> None:
         """Run these to their end. At the end of the run neither an interrupt nor an earlier failure
@@ -206,46 +187,23 @@ class _Run:
         logged = self._log("step_started", name=step.name, on=step.on, uses=step.uses)
         if not logged and not step.always:
             return
-        now = time.monotonic()
-        deadline = None if step.timeout is None else now + step.timeout
-        running = _Running(threading.Event(), now, deadline)
-        self._running[step.name] = running
+        running = self._running.add(step, time.monotonic())
         if not step.always:
             self._started.append(step)
         self._pool.submit(lambda: self._ended.put(self._worker.run(step, running.cancel)))
 
     def _wait(self) -> Ended | None:
         """What ended next, or None: then look around for signals and timeouts."""
-        now = time.monotonic()
-        wait = POLL
-        for running in self._running.values():
-            # A step that was asked to stop for another reason is not late.
-            if running.deadline is not None and not running.cancel.is_set():
-                if running.deadline <= now:
-                    running.timed_out = True
-                    running.ask(now)
-                else:
-                    wait = min(wait, running.deadline - now)
-        self._press(now)
+        wait = self._running.look(time.monotonic(), POLL)
+        late = self._running.late(time.monotonic())
+        if late is not None:
+            for step in late.steps:
+                self._listeners.note(step, "it does not stop by itself: what it waits for is ended")
+            self._late(late.since)
         try:
             return self._ended.get(timeout=wait)
         except queue.Empty:
             return None
-
-    def _press(self, now: float) -> None:
-        """What steps wait for is ended for them where all that run were asked to stop a while ago.
-        While others go on, it could be theirs."""
-        asked = [running.asked for running in self._running.values()]
-        latest = max((moment for moment in asked if moment is not None), default=now)
-        if None in asked or now - latest < LATE:
-            return
-        late = [one for one in self._order if one.name in self._running]
-        late = [one for one in late if not self._running[one.name].pressed]
-        for step in late:
-            self._running[step.name].pressed = True
-            self._listeners.note(step, "it does not stop by itself: what it waits for is ended")
-        if late:
-            self._late(latest)
 
     def _settle(self, ended: Ended | None) -> Step | None:
         """Book what a worker reported. Gives the step if what needs it may go on."""

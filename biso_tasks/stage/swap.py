@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from biso_tasks.database import swap as databases
 from biso_tasks.database.admin import admin
@@ -25,10 +25,12 @@ from biso_tasks.files.places import Slot, settle, standing
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import Answer, wait_until_good
+from biso_tasks.stage.insist import insist, person
 from biso_tasks.stage.lost import forget_stage_dir, note_stage_dir
 from biso_tasks.stage.model import REFRESHED, Area, access
 
 __all__ = [
+    "PIECE",
     "DatabasePart",
     "Intent",
     "Swapped",
@@ -40,8 +42,6 @@ __all__ = [
 ]
 
 Direction = Literal["forward", "back"]
-
-_PATIENCE = 20.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +106,21 @@ class Swapped:
     notes: tuple[str, ...]
 
 
+PIECE: Final = "piece"
+"""The kind of an intent to put one path in place."""
+_KINDS: Final = {"in-place": "an in-place refresh", PIECE: "a restore of one path"}
+
+
 class SiteAnswersBadly(StepFailed):
     """The new instance was swapped in, answered badly, and was swapped back."""
 
 
 def require_no_intent(instance: Instance) -> None:
-    """Raises Refused where an earlier swap was interrupted and nobody has recovered it yet."""
+    """Raises Refused where a swap, or what stands for one, was interrupted and nobody has recovered
+    it yet."""
     intent = instance.state.read("intent")
     if intent is not None:
-        what = "an in-place refresh" if intent.get("kind") == "in-place" else "a swap"
+        what = _KINDS.get(str(intent.get("kind")), "a swap")
         raise Refused(
             f"{instance.name}: {what} of run {intent.get('run')} was interrupted at "
             f"{intent.get('at')}",
@@ -155,6 +161,11 @@ def swap(
         leftover = _exchange(instance, intent, shut, ours)
     except BaseException as error:
         _take_back(instance, intent, error)
+        if isinstance(error, NeedsPerson):
+            raise StepFailed(
+                f"{error.message}. All was put back since, and what served before serves again",
+                hint="find out what happened on the host meanwhile, then run it again",
+            ) from error
         raise
     answer = go_live(instance, intent.services, intent.in_maintenance, notes)
     if answer is not None:
@@ -281,9 +292,9 @@ def _swap_back(instance: Instance, intent: Intent, answer: Answer) -> None:
     asked = instance.environment.url or instance.name
     what = f"{asked} answered badly after the swap: {answer.detail}"
     try:
-        _insist(lambda: _go_back(instance, intent))
+        insist(lambda: _go_back(instance, intent))
     except BisoError as error:
-        raise _person(instance, f"{what}; swapping back failed as well: {error.message}") from error
+        raise person(instance, f"{what}; swapping back failed as well: {error.message}") from error
     raise SiteAnswersBadly(
         f"{what}. The instance that served before serves again",
         hint="look at the web server's log; `--keep-stage` keeps the stage to look into",
@@ -294,28 +305,11 @@ def _take_back(instance: Instance, intent: Intent, error: BaseException) -> None
     """Before the commit: put everything back. If the commit had happened after all (the answer to
     it was lost), the same exchange goes back."""
     try:
-        _insist(lambda: _go_back(instance, intent))
+        insist(lambda: _go_back(instance, intent))
     except BisoError as second:
-        raise _person(
+        raise person(
             instance, f"the swap failed ({error}) and could not be taken back: {second.message}"
         ) from error
-
-
-def _insist(act: Callable[[], None]) -> None:
-    """Try for a while: a server that restarts in the middle of a swap is back in seconds, and until
-    then the site is away. Raises the last error; at once where waiting does not help."""
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            act()
-        except NeedsPerson:
-            raise
-        except BisoError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(1)
-        else:
-            return
 
 
 def _go_back(instance: Instance, intent: Intent) -> None:
@@ -373,11 +367,3 @@ def _forget(instance: Instance, intent: Intent) -> None:
     if "webroot" in intent.areas:
         forget_stage_dir(instance)
     instance.state.remove("intent")
-
-
-def _person(instance: Instance, message: str) -> NeedsPerson:
-    return NeedsPerson(
-        f"{instance.name}: {message}",
-        hint="mend what the message names, then run `biso recover`: it goes on from what the host "
-        "has written down",
-    )

@@ -10,10 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from biso_tasks.database.admin import admin
-from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, unquoted
+from biso_tasks.database.connect import (
+    DatabaseFailed,
+    NotConnected,
+    connect,
+    lost_told,
+    unquoted,
+)
+from biso_tasks.database.snapshot import export
 from biso_tasks.host.endable import end_older
 from biso_tasks.values import Secret
 
@@ -180,3 +188,23 @@ def test_an_administrator_s_statement_that_takes_long_is_ended_as_well(one: Any)
         timer.join()
         assert role.rows("SELECT 1 AS one") == [(1,)]
     assert time.monotonic() - began < 20
+
+
+def test_a_server_that_goes_away_is_no_mistake_of_whoever_asks_it() -> None:
+    """A snapshot's connection is asked by steps of their own, outside the block that opened it."""
+    with pytest.raises(DatabaseFailed, match="prod: PostgreSQL was lost: gone"), lost_told("prod"):
+        raise psycopg.errors.AdminShutdown("gone")
+    with pytest.raises(psycopg.ProgrammingError), lost_told("prod"):
+        raise psycopg.errors.UndefinedTable("a mistake of ours")
+    with pytest.raises(ZeroDivisionError), lost_told("prod"):
+        raise ZeroDivisionError
+
+
+@real
+def test_a_snapshot_whose_server_went_away_says_so(one: Any) -> None:
+    with export(one.server()) as snapshot:
+        pid = snapshot.connection.info.backend_pid
+        one.sql(f"SELECT pg_terminate_backend({pid})")
+        for ask in (snapshot.counts, snapshot.bytes):
+            with pytest.raises(DatabaseFailed, match=r"terminating|is closed"):
+                ask()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import fault_hosts
+import pytest
 from fault_world import IN_PLACE, SWAPS, Run, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
@@ -129,6 +130,7 @@ _ODD = (
     StepCase("refresh-test", "stage-data", Manner("full", "before"), at="test"),
     StepCase("refresh-test", "stage-database", Manner("reboot", "middle"), "ssh", "test"),
     StepCase("refresh-test", "stage-webroot", Manner("hang", "middle")),
+    StepCase("refresh-test", "swap", Manner("restart", "middle"), at="test"),
 )
 
 
@@ -232,33 +234,45 @@ def at_step(world: World, case: StepCase, call: int | None = None) -> dict[str, 
     return world.spec(step=case.step, side=side, **fault)
 
 
-def specs(world: World, case: StepCase) -> Iterator[dict[str, Any]]:
-    """The faults of a case, the world fresh before each: one, or one for each command that its step
-    gives (in a usual run the one in the middle)."""
+def runs(
+    world: World,
+    case: StepCase,
+    *,
+    before: Callable[[], None] = lambda: None,
+    may_be_skipped: Collection[str] = (),
+) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Runs a case, from a fresh world after which `before` is called, and gives the run with its
+    fault: one, or one for each command that its step gives (in a usual run the first that can be
+    disturbed). Where nothing of the step can be disturbed so, it is skipped: that is no success."""
     if case.manner.act == "full":
         fault_hosts.disk(world, case.at)
     world.over = case.over
-    if case.manner.side != "each":
-        spec = at_step(world, case)
-        world.reset("again")
-        yield spec
-        return
-    verbs = world.points(case.recipe, "again").get(case.step, [])
-    calls = [at for at, verb in enumerate(verbs, 1) if verb.startswith("run ")]
-    for call in calls if EVERYTHING else calls[len(calls) // 2 :][:1]:
-        print(f"command {call}: {verbs[call - 1]}")
+    disturbed = False
+    for call in _calls(world, case):
         spec = at_step(world, case, call)
         world.reset("again")
-        yield spec
+        before()
+        run = world.run(spec, *world.words(case.recipe), seconds=PATIENCE)
+        if run.reached or case.step in may_be_skipped:
+            disturbed = True
+            yield run, spec
+            if not EVERYTHING:
+                return
+        else:
+            assert call is not None or case.manner.act == "hang", "the step never came"
+    if not disturbed:
+        pytest.skip(f"nothing of this step can be disturbed by {case.manner.act}")
 
 
-def missed(case: StepCase, run: Run, *, may_be_skipped: Collection[str] = ()) -> bool:
-    """Whether there was nothing to disturb: a command prints nothing that could be cut short, a
-    step ends before anything in it could hang."""
-    if run.reached:
-        return False
-    assert case.manner.side == "each" or case.step in may_be_skipped, "the step never came"
-    return case.manner.side == "each"
+def _calls(world: World, case: StepCase) -> Iterator[int | None]:
+    if case.manner.side != "each":
+        yield None
+        return
+    verbs = world.points(case.recipe, "again").get(case.step, [])
+    for call, verb in enumerate(verbs, 1):
+        if verb.startswith("run "):
+            print(f"command {call}: {verb}")
+            yield call
 
 
 CODES = {

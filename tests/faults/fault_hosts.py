@@ -114,6 +114,18 @@ def own_disks(folder: Path, demo: DemoSite) -> DemoSite:
     return site.build(folder, ssh=True, scale=0.02)
 
 
+def date_of_its_own(folder: Path) -> None:
+    """What `date` says on either host is an hour behind while the clock is set back."""
+    date = folder / "fake" / "date"
+    real = shutil.which("date")
+    date.write_text(
+        f'#!/bin/sh\n[ ! -e "{folder}/clock" ] || set -- --date "1 hour ago" "$@"\n'
+        f'exec {real} "$@"\n',
+        "utf-8",
+    )
+    date.chmod(0o755)
+
+
 def take_disks(folder: Path) -> None:
     """Unmounts what `own_disks` mounted; what was in it is gone."""
     for line in Path("/proc/self/mounts").read_text("utf-8").splitlines():

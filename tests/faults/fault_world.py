@@ -588,6 +588,7 @@ def build(folder: Path) -> World:
         config.write_text(text.replace('SetEnv "PATH=', f"SetEnv SHLVL=1 {first[7:]}"), "utf-8")
         os.kill(server.process.pid, signal.SIGHUP)
     (folder / "fake").mkdir()
+    fault_hosts.date_of_its_own(folder)
     # short: ssh's control sockets have about a hundred bytes
     temp = Path(tempfile.mkdtemp(prefix="bf-", dir="/tmp"))
     world = World(demo, folder, demo.serve(demo.test), temp)

@@ -17,14 +17,12 @@ from fault_cases import (
     CODES,
     EVERYTHING,
     LASTING,
-    PATIENCE,
     PLENTY,
     StepCase,
     full_cases,
-    missed,
     program_cases,
+    runs,
     set_cases,
-    specs,
 )
 from fault_programs import after_the_copy, instead, killed_in, processes, small_disk
 from fault_sets import Watched, backup_again, out_of_maintenance, watch
@@ -41,13 +39,11 @@ pytestmark = [
 def test_a_backup_that_ends_at_a_step_leaves_no_set_that_is_not_good_and_no_maintenance(
     world: World, case: StepCase
 ) -> None:
-    for spec in specs(world, case):
-        watched = watch(world, case.recipe)
-        run = world.run(spec, *world.words(case.recipe), seconds=PATIENCE)
-        if not missed(case, run):
-            if case.step == "window" and case.manner.side == "middle":
-                assert "in maintenance" in Path(spec["reached"]).read_text("utf-8")
-            _holds(world, case, watched, run, spec["act"])
+    watched: list[Watched] = []
+    for run, spec in runs(world, case, before=lambda: watched.append(watch(world, case.recipe))):
+        if case.step == "window" and case.manner.side == "middle":
+            assert "in maintenance" in Path(spec["reached"]).read_text("utf-8")
+        _holds(world, case, watched[-1], run, spec["act"])
 
 
 def _holds(world: World, case: StepCase, watched: Watched, run: Run, act: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from fault_cases import CODES, LASTING, PATIENCE, StepCase, in_place_cases, missed, specs
+from fault_cases import CODES, LASTING, StepCase, in_place_cases, runs
 from fault_world import IN_PLACE, Run, World, recipes
 
 pytestmark = [
@@ -39,10 +39,8 @@ def test_a_fault_in_place_leaves_the_old_instance_or_the_complete_new_one(
     in_place: World, case: StepCase
 ) -> None:
     world = in_place
-    for spec in specs(world, case):
-        run = world.run(spec, *world.words(IN_PLACE), seconds=PATIENCE)
-        if not missed(case, run):
-            _holds(world, case, run, spec["act"])
+    for run, spec in runs(world, case):
+        _holds(world, case, run, spec["act"])
 
 
 def _holds(world: World, case: StepCase, run: Run, act: str) -> None:

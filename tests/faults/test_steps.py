@@ -15,12 +15,10 @@ from fault_cases import (
     CODES,
     EVERYTHING,
     LASTING,
-    PATIENCE,
     ExchangeCase,
     StepCase,
     exchange_cases,
-    missed,
-    specs,
+    runs,
     step_cases,
 )
 from fault_sets import damaged
@@ -38,10 +36,8 @@ def test_a_fault_at_a_step_leaves_the_old_instance_or_the_complete_new_one(
     world: World, case: StepCase
 ) -> None:
     always = {step.name for step in recipes()[case.recipe] if step.always}
-    for spec in specs(world, case):
-        run = world.run(spec, *world.words(case.recipe), seconds=PATIENCE)
-        if not missed(case, run, may_be_skipped=("keep", "originals")):
-            _holds(world, run, case.recipe, act=spec["act"], tidy=case.step not in always)
+    for run, spec in runs(world, case, may_be_skipped=("keep", "originals")):
+        _holds(world, run, case.recipe, act=spec["act"], tidy=case.step not in always)
 
 
 @pytest.mark.parametrize("case", exchange_cases(), ids=str)

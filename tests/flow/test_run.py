@@ -686,7 +686,7 @@ def test_what_a_step_waits_for_is_ended_where_it_does_not_stop_by_itself(
 ) -> None:
     """A command that hangs takes no notice of `cancel`: without this an interrupt would wait for it
     as long as it hangs."""
-    monkeypatch.setattr("biso_tasks.flow.run.LATE", 0.1)
+    monkeypatch.setattr("biso_tasks.flow.running.LATE", 0.1)
     hangs, cancel = threading.Event(), threading.Event()
     moments: list[float] = []
 
@@ -713,7 +713,7 @@ def test_nothing_is_ended_while_a_step_beside_goes_on(
     go: Go, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is over its own time was asked to stop; what is ended could be the other's."""
-    monkeypatch.setattr("biso_tasks.flow.run.LATE", 0.05)
+    monkeypatch.setattr("biso_tasks.flow.running.LATE", 0.05)
     ended = threading.Event()
 
     def slow(scope: Scope) -> None:
@@ -724,7 +724,7 @@ def test_nothing_is_ended_while_a_step_beside_goes_on(
         time.sleep(0.4)
         assert not ended.is_set()
 
-    late: Callable[[float], object] = lambda moment: ended.set()  # noqa: E731
-    outcome = go([Step("a", slow, timeout=0.02), Step("b", beside)], late=late)
+    steps = [Step("a", slow, timeout=0.02), Step("b", beside)]
+    outcome = go(steps, late=lambda moment: ended.set())
     assert outcome.error is not None
     assert outcome.error.message == 'step "a" took longer than 0.02 s'

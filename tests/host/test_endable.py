@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,12 @@ pytestmark = pytest.mark.real
 
 
 @contextlib.contextmanager
-def _after(seconds: float) -> object:
-    """End what began before now, after so many seconds."""
-    now = time.monotonic()
+def _after(seconds: float) -> Iterator[None]:
+    """What has begun by then is ended after so many seconds."""
     timer = threading.Timer(seconds, lambda: end_older(time.monotonic()))
     timer.start()
     try:
-        yield now
+        yield
     finally:
         timer.join()
 

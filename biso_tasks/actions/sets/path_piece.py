@@ -17,13 +17,13 @@ from biso_tasks.backup.checksums import SUMS
 from biso_tasks.backup.sealed import Sealed
 from biso_tasks.errors import Refused
 from biso_tasks.files.listing import Entry
-from biso_tasks.files.piece import apply_piece, piece_of, piece_slot, put_piece
+from biso_tasks.files.piece import apply_piece, piece_of, piece_slot
 from biso_tasks.files.slots import Slot
 from biso_tasks.files.sums import require_right
 from biso_tasks.files.sync import transfer
 from biso_tasks.hooks.types import Action, Effects
-from biso_tasks.stage.exchange import replaced_dir
 from biso_tasks.stage.model import Area, access
+from biso_tasks.stage.piece import piece_places, place_piece
 
 __all__ = ["ACTIONS", "OnePath"]
 
@@ -49,22 +49,20 @@ class OnePath(FromSet):
 
     @property
     def staged_at(self) -> str:
-        return f"{self.stage.datadir}/{posixpath.basename(self.path)}"
+        return piece_places(self.target, self.path, self.run_id)[1]
+
+    def look_at_slot(self) -> Slot:
+        """As it stands now."""
+        _, staged, kept, moving = piece_places(self.target, self.path, self.run_id)
+        files, root = access(self.target), self.target.layout.datadir
+        return piece_slot(files, root, self.path, staged=staged, kept=kept, moving=moving)
 
     def look_again(self) -> None:
         assert self.store is not None
         whole = survey_set(self.session, self, self.store)
         self.survey = replace(whole, notes=())
         self._read_record()
-        layout = self.target.layout
-        self.slot = piece_slot(
-            access(self.target),
-            layout.datadir,
-            self.path,
-            staged=self.staged_at,
-            kept=f"{replaced_dir(layout)}/{self.run_id}/{self.path}",
-            moving=f"{layout.stage_dir}/moving",
-        )
+        self.slot = self.look_at_slot()
 
     def fingerprint(self) -> Mapping[str, object]:
         return {**self.facts.fingerprint(), "path": (self.path, len(self.entries), self.replaced)}
@@ -130,17 +128,8 @@ def _place(context: Context[OnePath]) -> None:
     assert work.slot is not None
     assert work.parents is not None
     work.require_ours()
-    # As it stands now, with what was brought.
-    now = piece_slot(
-        access(work.target),
-        work.target.layout.datadir,
-        work.path,
-        staged=work.slot.stage,
-        kept=work.slot.previous,
-        moving=work.slot.moving,
-    )
-    work.slot = now
-    put_piece(access(work.target), now, work.parents, fallback_owner=work.target.environment.owner)
+    work.slot = work.look_at_slot()  # with what was brought
+    place_piece(work.target, work.path, work.slot, work.parents, run=work.run_id)
     work.restored = True
 
 
