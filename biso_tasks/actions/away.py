@@ -10,9 +10,11 @@ __all__ = ["away", "goes_away"]
 
 
 def away(environment: str, seconds: float, until: datetime | None = None) -> dict[str, Any]:
-    """`environment` was away for so many seconds and serves again since `until`, by default now."""
+    """`environment` was away for so many seconds and serves again since `until`, by default now.
+    Both times are of whole milliseconds: what lies between them is what the run says it took."""
     end = until or datetime.now(UTC)
-    since = end - timedelta(seconds=seconds)
+    end = end.replace(microsecond=end.microsecond // 1000 * 1000)
+    since = end - timedelta(milliseconds=round(round(seconds, 3) * 1000))
     return {"environment": environment, "from": _text(since), "until": _text(end)}
 
 

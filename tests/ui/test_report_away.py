@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biso_tasks.actions.away import away, goes_away
 from biso_tasks.ui.report import Report, as_json, from_events
@@ -47,6 +49,16 @@ def test_an_absence_stands_where_it_was_and_the_others_were_there() -> None:
     assert page.count('<rect class="up"') == 2
     assert "- test: away for 0.50 s at 09:01:00 UTC" in markdown(made)
     assert "- prod: never taken away by this run" in markdown(made)
+
+
+@given(seconds=st.floats(0.001, 90000), until=st.integers(0, 10**12))
+def test_an_absence_is_as_long_as_its_run_says_to_the_millisecond(
+    seconds: float, until: int
+) -> None:
+    """The journal's times are of milliseconds; cut each by itself, they were one short or over."""
+    end = AT + timedelta(days=2, microseconds=until)
+    told = as_json(report(("swap", "test", {"away": away("test", seconds, end)})))
+    assert [one["seconds"] for one in told["served"][0]["away"]] == [round(seconds, 3)]
 
 
 def test_what_went_away_and_did_not_come_back_is_away_to_the_end() -> None:
