@@ -22,7 +22,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -54,7 +54,10 @@ _CONFIG = {"config.php", "config.biso-original.php"}
 SWAPS = ("swap", "swap-previous")
 IN_PLACE = "refresh-in-place"
 PIECES = {"restore-path": ("--path", "dateien/namen"), "restore-table": ("--table", "person")}
-ELSEWHERE = (IN_PLACE, "restore-bare", *PIECES)
+BARE = "neu"
+"""An environment of which nothing is there, on test's host: see `fault_bare`."""
+STORING = ("prune", "verify")
+ELSEWHERE = (IN_PLACE, "restore-bare", *STORING, *PIECES)
 """Recipes that promise something else while they run, or need another world than this one; they
 have tests of their own."""
 
@@ -117,6 +120,8 @@ class World:
     acl: dict[str, Any] = field(default_factory=dict)
     config: bytes = b""
     counted: dict[tuple[str, str], dict[str, list[str]]] = field(default_factory=dict)
+    beside: Callable[[], None] = lambda: None
+    """What a reset puts back as well, where a test has something more beside the site."""
 
     @property
     def test(self) -> Instance:
@@ -149,6 +154,7 @@ class World:
             "refresh-from-set": ("refresh-test", "--source", "latest"),
             "restore": ("restore", "latest", "--to", "test"),
             "drill": ("verify", "--drill"),
+            "restore-bare": ("restore", "latest", "--to", BARE, "--confirm", BARE),
             **{piece: ("restore", "latest", "--to", "test", *PIECES[piece]) for piece in PIECES},
             IN_PLACE: ("refresh-test",),
         }
@@ -173,6 +179,7 @@ class World:
             self._settings(dbname)
         self._trees(state, back=True)
         self._store(back=True)
+        self.beside()
         self.state = state
 
     def keep(self, state: str) -> None:
@@ -376,16 +383,22 @@ class World:
         return tuple((where / f"{name}.{kind}").read_text("utf-8") for kind in ("out", "err"))  # type: ignore[return-value]
 
     @contextlib.contextmanager
-    def refreshing(self, line: str) -> Iterator[None]:
-        """While inside, every checkout's biso.toml has this line under [refresh]."""
+    def configured(self, **sections: str) -> Iterator[None]:
+        """While inside, every checkout's biso.toml has these lines more in these
+        sections. `{ssh}` in them is the way to test's host."""
         before = {}
         for place in ("here", "there"):
             for over in ("local", "ssh"):
                 config = self.folder / f"{place}-{over}" / "biso.toml"
-                before[config] = config.read_text("utf-8")
-                text = before[config].replace("[refresh]\n", f"[refresh]\n{line}\n")
-                assert text != before[config]
-                config.write_text(text, "utf-8")
+                text = before[config] = config.read_text("utf-8")
+                for name, lines in sections.items():
+                    head = f"[{name}]\n"
+                    if head not in text:
+                        text += f"\n{head}"
+                    at = text.index(head) + len(head)
+                    text = f"{text[:at]}{lines}\n{text[at:]}"
+                way = self.test.ssh if over == "ssh" else ""
+                config.write_text(text.replace("{ssh}", way), "utf-8")
         try:
             yield
         finally:

@@ -2,6 +2,7 @@
 commands, and writes the table of it into docs/fault-matrix.md or docs/reliability.md.
 
 python tests/faults/table.py refresh-test [-n 3]
+python tests/faults/table.py refresh-test swap,close-stage [-n 3]   only these rows, the others stay
 python tests/faults/table.py others [-n 3]
 python tests/faults/table.py pairs [-n 2]
 """
@@ -13,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 PAIRS = ROOT / "docs" / "reliability.md"
 MATRIX = ROOT / "docs" / "fault-matrix.md"
 _END = "<!-- end of table -->"
+EXCHANGE = "each command of the swap"
 
 COLUMNS = {
     "kill": "SIGKILL", "term": "SIGTERM", "int2": "Ctrl-C twice", "cut": "ssh reset",
@@ -43,6 +46,8 @@ OF_STEPS = (
     "test_a_backup_that_ends_at_a_step_leaves_no_set_that_is_not_good_and_no_maintenance",
     "test_a_release_that_ends_at_a_step_hands_out_nothing_that_is_not_whole",
     "test_a_piece_is_there_whole_or_not_at_all",
+    "test_a_bare_host_has_the_complete_instance_or_is_as_bare_as_it_was",
+    "test_what_is_kept_and_what_is_served_are_what_they_were",
     "test_two_at_once_run_or_are_refused_by_name",
 )
 """Tests that have tables of their own."""
@@ -56,7 +61,9 @@ def main() -> int:
     if what == "others":
         words += ["-k", f"not ({' or '.join(OF_STEPS)})"]
     elif what != "pairs":
-        words += ["-k", f"[{what}-"]
+        own = words and not words[0].startswith("-")
+        wanted = words.pop(0).split(",") if own else steps_of(what)
+        words += ["-k", " or ".join(_chosen(what, step) for step in wanted)]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         run = [sys.executable, "-m", "pytest", *paths, f"--junitxml={report}", "-q", *words]
@@ -70,14 +77,14 @@ def main() -> int:
 def write(what: str, report: Path) -> None:
     """Put the table of what was run where the document has a place for it."""
     made = {"pairs": pair_table, "others": other_table}.get(what)
-    rows = made(report) if made else step_table(report, what)
     document = PAIRS if what == "pairs" else MATRIX
     text = document.read_text("utf-8")
     begin = f"<!-- table: python tests/faults/table.py {what} -->\n"
     head, found, rest = text.partition(begin)
     if not found:
         raise SystemExit(f"{document} has no place for {what}: {begin}")
-    tail = rest.partition(_END)[2]
+    before, _, tail = rest.partition(_END)
+    rows = made(report) if made else step_table(report, what, before)
     document.write_text(f"{head}{begin}{rows}{_END}{tail}", "utf-8")
 
 
@@ -90,21 +97,50 @@ def _cases(report: Path) -> Iterator[tuple[str, str, bool]]:
             yield name, given.removesuffix("]"), not ended & {"failure", "error"}
 
 
-def step_table(report: Path, recipe: str) -> str:
-    """A row a step, a column a fault: how many cases were run, and how many of them held."""
+def steps_of(recipe: str) -> list[str]:
+    """The rows that its table has."""
+    path = ROOT / "biso_tasks" / "actions" / "builtin_recipes" / f"{recipe}.toml"
+    steps = tomllib.loads(path.read_text("utf-8"))["steps"]
+    swaps = any(step["uses"] in ("swap", "swap-previous") for step in steps)
+    exchange = [EXCHANGE] if swaps and recipe != "restore-bare" else []
+    return [*(step["name"] for step in steps), *exchange]
+
+
+def _chosen(recipe: str, step: str) -> str:
+    """What pytest's -k takes for the cases of a row."""
+    if step == EXCHANGE:
+        return f"(test_a_fault_at_any_verb_of_the_swap and [{recipe}-)"
+    # a step whose name goes on after this one's is told apart by what follows
+    acts = " or ".join(f"[{recipe}-{step}-{act}-" for act in COLUMNS)
+    return f"(not test_a_fault_at_any_verb_of_the_swap and ({acts}))"
+
+
+def step_table(report: Path, recipe: str, before: str = "") -> str:
+    """A row a step, a column a fault: how many cases were run, and how many of them held. Rows of
+    the table `before` stay where nothing of their step was run."""
     cells: dict[str, dict[str, list[bool]]] = {}
     for _, given, held in _cases(report):
         found = CASE.fullmatch(given.removeprefix(f"{recipe}-"))
         if found is not None:
-            row = cells.setdefault(found["step"] or "each command of the swap", {})
+            row = cells.setdefault(found["step"] or EXCHANGE, {})
             row.setdefault(found["act"], []).append(held)
-    acts = [one for one in COLUMNS if any(one in row for row in cells.values())]
-    lines = [_when(sum(len(held) for row in cells.values() for held in row.values())), ""]
-    lines.append(f"| | {' | '.join(COLUMNS[act] for act in acts)} |")
-    lines.append("|---" * (len(acts) + 1) + "|")
+    head = f"| | {' | '.join(COLUMNS.values())} | run at |"
+    rows = {}
+    if head in before:
+        lines = [line for line in before.splitlines() if line.startswith("| **")]
+        rows = {line.split("**")[1]: line for line in lines}
     for step, row in cells.items():
-        shown = [_cell(row.get(act, [])) for act in acts]
-        lines.append(f"| **{step}** | {' | '.join(shown)} |")
+        shown = [_cell(row.get(act, [])) for act in COLUMNS]
+        rows[step] = f"| **{step}** | {' | '.join(shown)} | {_when()} |"
+    steps = steps_of(recipe)
+    missing = [step for step in steps if step not in rows]
+    lines = [
+        head,
+        "|---" * (len(COLUMNS) + 2) + "|",
+        *(rows[step] for step in steps if step in rows),
+    ]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 
@@ -114,10 +150,10 @@ def _cell(held: list[bool]) -> str:
     return str(len(held)) if all(held) else f"**{sum(held)} of {len(held)}**"
 
 
-def _when(cases: int) -> str:
+def _when() -> str:
     words = ["git", "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return f"{cases} cases, run on {datetime.now(UTC):%Y-%m-%d} at {commit.strip()}."
+    return f"{datetime.now(UTC):%Y-%m-%d} {commit.strip()}"
 
 
 def other_table(report: Path) -> str:
@@ -130,7 +166,7 @@ def other_table(report: Path) -> str:
         kind = name.removeprefix("test_").replace("_", " ")
         cases[kind] += 1
         held[kind] += well
-    lines = [_when(cases.total()), "", "| | cases | held |", "|---|---|---|"]
+    lines = [f"{cases.total()} cases, run at {_when()}.", "", "| | cases | held |", "|---|---|---|"]
     lines += [f"| {kind} | {cases[kind]} | {held[kind]} |" for kind in sorted(cases)]
     return "\n".join(lines) + "\n"
 

@@ -29,7 +29,7 @@ BEGIN = STEPS.index("begin")
 def in_place(world: World) -> Iterator[World]:
     """The same site, on both machines, with `strategy = "in-place"`."""
     world.in_place = True
-    with world.refreshing('strategy = "in-place"'):
+    with world.configured(refresh='strategy = "in-place"'):
         yield world
     world.in_place = False
 

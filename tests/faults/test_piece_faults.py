@@ -46,7 +46,7 @@ def cases() -> list[StepCase]:
 def openly(world: World) -> Iterator[World]:
     """The same site, which does not anonymise: a piece of production's could not be, and is
     refused otherwise."""
-    with world.refreshing("anonymize = false"):
+    with world.configured(refresh="anonymize = false"):
         yield world
 
 

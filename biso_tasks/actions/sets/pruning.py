@@ -224,9 +224,11 @@ def _previous(context: Context[Prune]) -> dict[str, Any]:
             if planned.stage is not None:
                 discard_stage(instance, staged(instance))
             if planned.previous is not None:
-                discard_previous(instance, staged(instance))
                 document: Mapping[str, Any] = instance.state.read("instance") or {}
                 rest = {key: value for key, value in document.items() if key != "previous"}
+                # First there is no way back to it: of what a killed run has left, none is half.
+                instance.state.write("instance", {**rest, "previous": None})
+                discard_previous(instance, staged(instance))
                 instance.state.write("instance", rest)
         instance.state.tidy()
     return {"environments": sorted(work.outlived)}
