@@ -99,7 +99,8 @@ class ControlPlane:
             threading.Thread(target=_send, args=(channel, stdin), daemon=True).start()
         else:
             _shut(channel)
-        with endable(lambda: self._end(channel, err)):
+        let_go = threading.Event()
+        with endable(lambda: self._end(channel, err, let_go)):
             ended = _finished(channel, out, err, deadline)
         if out.overflow or err.overflow:
             raise HostError(
@@ -111,7 +112,7 @@ class ControlPlane:
             ended = channel.status_event.wait(left)
         code = channel.exit_status if ended else -1
         # Without an end of file the channel did not end: the connection did
-        if ended and code == -1 and not channel.eof_received:
+        if ended and code == -1 and not channel.eof_received and not let_go.is_set():
             raise self._lost("it closed the channel without an exit status")
         said = _ANNOUNCED.sub(b"", err.bytes(), 1) if ended else b""
         result = Result(code, out.bytes() if ended else b"", said)
@@ -120,10 +121,10 @@ class ControlPlane:
             raise TimedOut(result, ended)
         return result
 
-    def _end(self, channel: paramiko.Channel, err: Gather) -> None:
+    def _end(self, channel: paramiko.Channel, err: Gather, let_go: threading.Event) -> None:
         """End the command on the host, by the number that it announced. One that runs behind sudo
-        may not be ours to end: then we go without its end. SSH has a signal for this, which sshd
-        takes from nobody who logged in as root."""
+        may not be ours to end: then we go without its end, and `let_go` says so. SSH has a signal
+        for this, which sshd takes from nobody who logged in as root."""
         announced = _ANNOUNCED.search(err.bytes())
         if announced is not None:
             beside = self._open_channel()
@@ -133,6 +134,7 @@ class ControlPlane:
             finally:
                 beside.close()
         if not channel.status_event.wait(1):
+            let_go.set()
             channel.close()
 
     def _lost(self, why: object) -> HostError:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from biso_tasks.host import CommandFailed, Host, script
+from biso_tasks.host import CommandFailed, Host, control, script
 from biso_tasks.host.endable import end_older, endable
+from biso_tasks.host.ssh import SshHost
 
 pytestmark = pytest.mark.real
 
@@ -38,6 +39,17 @@ def test_a_command_that_hangs_is_ended_on_its_host(host: Host, tmp_path: Path) -
     while place.exists() and b"sleep" in (place / "cmdline").read_bytes():
         assert time.monotonic() < until, "it still runs on the host"
         time.sleep(0.05)
+
+
+def test_one_that_is_not_ours_to_end_is_let_go(
+    remote: SshHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody but this process went away: the connection is not called lost."""
+    monkeypatch.setattr(control, "_END", b"true %(pid)s")
+    began = time.monotonic()
+    with _after(0.5), pytest.raises(CommandFailed):
+        remote.run(script("sleep 12"), timeout=600)
+    assert time.monotonic() - began < 11
 
 
 def test_what_a_long_command_says_is_its_own(host: Host) -> None:
