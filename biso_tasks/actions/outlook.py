@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from biso_tasks.actions.recover import has_stage
+from biso_tasks.actions.sets.left import left_in_stores
 from biso_tasks.errors import BisoError, Locked
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.lock import require_free
@@ -52,8 +53,9 @@ def _foresee(session: Session, name: str) -> Outlook:
         return Outlook(name, (back,))
     instance = session.instance(name)
     guards.env_fits(instance, anonymize=False)
+    stores = left_in_stores(session, name)
     if not instance.state.exists() and not has_stage(instance):
-        return Outlook(name)
+        return Outlook(name, destroys=stores)
     require_free(host, environment, instance.layout)
     mended = mend_outlook(instance)
     began = _begun(instance)
@@ -61,7 +63,7 @@ def _foresee(session: Session, name: str) -> Outlook:
     left = () if began else left_of_stage(instance, staged(instance))
     began = f"{began}, and then what is left of the stage is removed" if began else ""
     shell = shell_outlook(instance)
-    return Outlook(name, tuple(one for one in (mended, began, shell) if one), left)
+    return Outlook(name, tuple(one for one in (mended, began, shell) if one), (*left, *stores))
 
 
 def _begun(instance: Instance) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from biso_tasks.actions.sets.left import sweep_stores
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import exists
 from biso_tasks.database.stage_role import left_role
@@ -44,17 +45,18 @@ def recover(session: Session, name: str, run_id: str) -> Recovered:
         owner = lock_owner(run_id)
         # Without a webroot there is no config.php, and nothing else could be found.
         back = put_webroot_back(session.host(name), session.environment(name), owner)
+        done = ["the webroot, which was away, was put back"] if back else []
         instance = session.instance(name)
         guards.env_fits(instance, anonymize=False)
-        if not instance.state.exists() and not has_stage(instance):
-            return Recovered(name, ())
-        instance.state.prepare()
-        with lock(instance.host, instance.environment, instance.layout, owner):
-            done, folders = _recover(instance)
-        instance.state.tidy()
-        remove_folders(instance, folders)
-        found = ("the webroot, which was away, was put back",) if back else ()
-        return Recovered(name, (*found, *done))
+        if instance.state.exists() or has_stage(instance):
+            instance.state.prepare()
+            with lock(instance.host, instance.environment, instance.layout, owner):
+                mended, folders = _recover(instance)
+            instance.state.tidy()
+            remove_folders(instance, folders)
+            done += mended
+        done += [f"removed {one}" for one in sweep_stores(session, name, run_id)]
+        return Recovered(name, tuple(done))
     except Locked as error:
         return Recovered(name, ("a live run is left alone",), error)
     except BisoError as error:

@@ -56,6 +56,19 @@ sums_of() {
   cat -- "$1"/jobs/*.sums
 }
 sorted() { sort -k 2; }
+# A folder in $1 that is held as long as we and what we start live, or a sweep of the store would
+# take it for a left one; what one has taken before we held it is made again.
+working() {
+  while :; do
+    work=$(mktemp -d -p "$1" .work-XXXXXXXX) || return
+    if ! exec 8>"$work/held"; then
+      rmdir -- "$work" && return 1
+      continue
+    fi
+    type -P flock >/dev/null || return 0
+    flock 8 && [ "$work/held" -ef /proc/self/fd/8 ] && return 0
+  done
+}
 """
 )
 # $1 the set's directory, $2 a folder for the sums, "" for any; where that takes nothing (a medium
@@ -66,7 +79,7 @@ _ALL: Final = (
 export LC_ALL=C
 umask 077
 work=
-[ -z "$2" ] || work=$(mktemp -d -p "$2" .work-XXXXXXXX 2>/dev/null) || work=
+[ -z "$2" ] || working "$2" 2>/dev/null || work=
 [ -n "$work" ] || work=$(mktemp -d) || exit 76
 [ -d "$work" ] || exit 76
 trap 'rm -rf -- "$work"' EXIT
@@ -90,7 +103,7 @@ umask 077
 cd -- "$1"
 new=$2
 shift 2
-work=$(mktemp -d -p "$PWD" .work-XXXXXXXX)
+working "$PWD"
 trap 'rm -rf -- "$work"' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 find "./$new" -type f ! -path "./$new/SHA256SUMS" ! -path "./$new/state.toml" \

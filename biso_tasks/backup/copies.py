@@ -53,11 +53,14 @@ for d in "${names[@]}"; do
   show "$d/manifest.toml"
   echo
 done
+echo end
 """
 _READ: Final = r"""
 cd -- "$1"
 [ -f "$2" ] && [ ! -L "$2" ] || exit 66
-cat -- "$2"
+exec 3<"$2"
+stat -L -c %s /dev/fd/3
+cat <&3
 """
 
 
@@ -103,11 +106,11 @@ class Copies(Store):
 
     def read_file(self, id: str, name: str) -> bytes | None:
         result = self._run_in(_READ, self.set_path(id), name, ok=(0, 66))
-        return result.out if result.code == 0 else None
+        return self._whole(name, result.out) if result.code == 0 else None
 
     def _look(self, id: str) -> tuple[StoredSet, ...]:
         """Of two copies of one set the one that is called by its id, else the first."""
-        lines = self._run_in(_LIST, self.path, "set" if self._single else "").text.splitlines()
+        lines = self._listed(self._run_in(_LIST, self.path, "set" if self._single else ""))
         found: dict[str, StoredSet] = {}
         for line in lines:
             name, state, manifest = line.split(" ")

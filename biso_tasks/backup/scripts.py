@@ -9,6 +9,7 @@ from typing import Final
 
 __all__ = [
     "BEGIN",
+    "LEFT",
     "LIST",
     "MAKEABLE",
     "PLACE",
@@ -53,6 +54,20 @@ readers() {
 }
 """
 
+# What killed runs left of what they removed, wrote or looked at. Somebody may be looking: whose
+# sums are in a folder holds it.
+_LEFT: Final = r"""
+left() {
+  local d
+  for d in .removing-* .work-* .state-*.new; do
+    if [ -e "$d/held" ] && type -P flock >/dev/null; then
+      flock -n -- "$d/held" true || continue
+    fi
+    printf '%s\n' "$d"
+  done
+}
+"""
+
 PREPARE: Final = (
     _OWN
     + r"""
@@ -72,14 +87,15 @@ until [ -e "$above" ] || [ "$above" = / ]; do above=$(dirname -- "$above"); done
 [ "$above" = "$1" ] || { [ -d "$above" ] && [ -w "$above" ] && [ -x "$above" ]; } || exit 73
 """
 
-# $2 one name, or "" for all. base64, or a NUL byte in one damaged file would shift all others.
+# $2 one name, or "" for all. base64, or a NUL byte in one damaged file would shift all others. The
+# last line is "end": a list that lacks sets must not decide which of them go.
 LIST: Final = (
     _OWN
     + r"""
 LC_ALL=C
-[ -e "$1" ] || exit 0
+[ -e "$1" ] || { echo end; exit 0; }
 own "$1"
-cd -- "$1/sets" 2>/dev/null || exit 0
+cd -- "$1/sets" 2>/dev/null || { echo end; exit 0; }
 shopt -s nullglob dotglob
 show() {
   if [ -f "$1" ] && [ ! -L "$1" ]; then base64 -w0 -- "$1" || printf '!'; else printf '-'; fi
@@ -93,6 +109,7 @@ for d in ${2:-*}; do
   show "$d/manifest.toml"
   echo
 done
+echo end
 """
 )
 
@@ -160,10 +177,13 @@ sync -- "$3"
 """
 
 # $2 the set, $3 a path in it. Exit 66: there is no such file, or it is a symbolic link.
+# Its size, then the file: one that came by half is not taken for one that is damaged.
 READ: Final = r"""
 cd -- "$1/sets/$2"
 [ -f "$3" ] && [ ! -L "$3" ] || exit 66
-cat -- "$3"
+exec 3<"$3"
+stat -L -c %s /dev/fd/3
+cat <&3
 """
 
 # $2 a set's id, sealed or not, and a dot, and an area.
@@ -265,13 +285,26 @@ fi
 )
 
 # What was remembered is kept of partial sets, and of an environment's newest set with that area.
-SWEEP: Final = (
-    _AWAY
+# Who holds the store is at it, and leaves nothing.
+LEFT: Final = (
+    _LEFT
     + r"""
 LC_ALL=C
 cd -- "$1/sets" 2>/dev/null || exit 0
 shopt -s nullglob dotglob
-for d in .removing-* .work-* .state-*.new; do
+[ ! -e ../lock ] || ! type -P flock >/dev/null || flock -n ../lock true || exit 0
+left
+"""
+)
+
+SWEEP: Final = (
+    _AWAY
+    + _LEFT
+    + r"""
+LC_ALL=C
+cd -- "$1/sets" 2>/dev/null || exit 0
+shopt -s nullglob dotglob
+left | while IFS= read -r d; do
   away "./$d"
   printf '%s\n' "$d"
 done

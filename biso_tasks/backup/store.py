@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -171,7 +171,7 @@ class Store:
         """One file of a sealed set, None where there is no such regular file. Nothing is checked:
         see `sealed.py`."""
         result = self._run(scripts.READ, str(parse_id(id)), name, timeout=300, ok=(0, 66))
-        return result.out if result.code == 0 else None
+        return self._whole(name, result.out) if result.code == 0 else None
 
     def remember(self, id: str, area: str, content: bytes) -> None:
         """Keep for later what is worth knowing of an area of a set, sealed or not. It is no part of
@@ -233,6 +233,10 @@ class Store:
         self.point_for([id])
         self._run(scripts.REMOVE, name, "away", timeout=None)
 
+    def left(self) -> tuple[str, ...]:
+        """What `sweep` would remove, by name; nothing while somebody holds the store."""
+        return tuple(self._run(scripts.LEFT, timeout=300).text.splitlines())
+
     def sweep(self) -> tuple[str, ...]:
         """Remove what killed runs left, but for partial sets; put `latest` right. The names of what
         was removed."""
@@ -253,8 +257,25 @@ class Store:
         self._run(scripts.POINT, newest.id, main.file if main.format == "plain" else "")
 
     def _look(self, id: str) -> tuple[StoredSet, ...]:
-        lines = self._run(scripts.LIST, id, timeout=300).text.splitlines()
+        lines = self._listed(self._run(scripts.LIST, id, timeout=300))
         return tuple(stored(*line.split(" ")) for line in lines)
+
+    def _listed(self, result: Result) -> Sequence[str]:
+        """The lines of a list, of which "end" is the last. Raises StepFailed where it is not."""
+        lines = result.text.splitlines()
+        if lines[-1:] != ["end"]:
+            raise StepFailed(
+                f"{self}: the list of its sets came by half", hint="run the task again"
+            )
+        return lines[:-1]
+
+    def _whole(self, name: str, out: bytes) -> bytes:
+        """A file that was read, without its size before it. Raises StepFailed where it is not of
+        that size: that is nothing against the file."""
+        size, _, content = out.partition(b"\n")
+        if size != str(len(content)).encode():
+            raise StepFailed(f"{self}: {name} came by half", hint="run the task again")
+        return content
 
     def _unknown(self, id: str) -> Refused:
         known = [one.id for one in self.list() if one.state != "partial"]

@@ -29,6 +29,7 @@ _CHANNELS = 8  # at once; sshd allows 10 sessions on a connection unless told ot
 _KILL_AFTER = 5  # seconds between TERM and KILL on the host
 _GRACE = 5.0  # seconds after that, before we stop believing the host
 _ANNOUNCED = re.compile(rb"^biso-tasks: process (\d+)\r?\n", re.MULTILINE)
+_SAYS = b"biso-tasks: process "
 # The number is that of `timeout`, which leads the group of what it started.
 _END = (
     b"sh -c 'kill -s TERM -- -%(pid)s || kill -s TERM %(pid)s; sleep 2; kill -s KILL -- -%(pid)s' "
@@ -39,7 +40,7 @@ _END = (
 def announced(line: str, timeout: float) -> str:
     """`line`, shell words, so that it says its process's number and can be ended by it, which
     happens on the host after `timeout` seconds at the latest."""
-    say = 'echo "biso-tasks: process $$" >&2; exec "$@"'
+    say = f'echo "{_SAYS.decode()}$$" >&2; exec "$@"'
     return f"sh -c '{say}' sh timeout -k {_KILL_AFTER} {timeout:g} {line}"
 
 
@@ -100,7 +101,8 @@ class ControlPlane:
         else:
             _shut(channel)
         let_go = threading.Event()
-        with endable(lambda: self._end(channel, err, let_go)):
+        announces = _SAYS in line
+        with endable(lambda: self._end(channel, err, let_go, announces=announces)):
             ended = _finished(channel, out, err, deadline)
         if out.overflow or err.overflow:
             raise HostError(
@@ -121,11 +123,18 @@ class ControlPlane:
             raise TimedOut(result, ended)
         return result
 
-    def _end(self, channel: paramiko.Channel, err: Gather, let_go: threading.Event) -> None:
+    def _end(
+        self,
+        channel: paramiko.Channel,
+        err: Gather,
+        let_go: threading.Event,
+        *,
+        announces: bool,
+    ) -> None:
         """End the command on the host, by the number that it announced. One that runs behind sudo
         may not be ours to end: then we go without its end, and `let_go` says so. SSH has a signal
         for this, which sshd takes from nobody who logged in as root."""
-        announced = _ANNOUNCED.search(err.bytes())
+        announced = _announcement(channel, err) if announces else None
         if announced is not None:
             beside = self._open_channel()
             try:
@@ -181,6 +190,15 @@ class ControlPlane:
         line, self._line = self._line, None
         if line is not None:
             line.close()
+
+
+def _announcement(channel: paramiko.Channel, err: Gather) -> re.Match[bytes] | None:
+    """It comes with the command's start, which a busy host may not have come to yet."""
+    until = time.monotonic() + _KILL_AFTER
+    while (found := _ANNOUNCED.search(err.bytes())) is None and time.monotonic() < until:
+        if channel.status_event.wait(0.1):
+            break
+    return found
 
 
 def _finished(channel: paramiko.Channel, out: Gather, err: Gather, deadline: float | None) -> bool:

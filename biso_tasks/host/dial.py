@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from biso_tasks.errors import BisoError
+from biso_tasks.host.alive import watch
 from biso_tasks.host.explain import no_authentication, no_connection, ssh_failure
 from biso_tasks.host.known_hosts import judge, look_up
 from biso_tasks.host.process import Child, Lifeline, Tail, end_group
@@ -119,7 +120,7 @@ def _dial(
     opened = False
     try:
         connection.open()
-        connection.transport.set_keepalive(15)
+        watch(connection.transport)
         opened = True
     except BisoError:
         raise
@@ -246,8 +247,8 @@ def _public(file: str) -> bytes:
 
 
 def _notice_silence(sock: socket.socket) -> None:
-    """End a connection whose other side has been silent for some 45 s. paramiko's keepalive only
-    sends; without this a command on a dead link waits a quarter of an hour."""
+    """End a connection whose other side has been silent for some 45 s: without this a command on a
+    dead link waits a quarter of an hour."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", 15),

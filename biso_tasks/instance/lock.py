@@ -31,8 +31,8 @@ while :; do
   fi
   [ lock -ef /proc/self/fd/9 ] && break
 done
-printf '%s\n' "$2" > owner
 trap 'rm -f owner lock' EXIT
+printf '%s\n' "$2" > owner
 echo held
 while IFS= read -r -t 60 line; do [ "$line" != release ] || break; done
 """

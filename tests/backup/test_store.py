@@ -6,13 +6,16 @@ import os
 import shutil
 import stat
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from biso_tasks.backup.checksums import make_sums
+from biso_tasks.backup.checksums import hash_set, make_sums
 from biso_tasks.backup.ids import BadSet, SetId, new_id, parse_id
 from biso_tasks.backup.manifest import Manifest
 from biso_tasks.backup.state import Mark, SetState
@@ -424,6 +427,56 @@ def test_what_killed_runs_left_is_swept(store: Store, maker: Any) -> None:
     assert names(sets) == [at(20)]
     with pytest.raises(Refused, match="there is no set"):
         store.remove_partial(at(20))
+
+
+def test_a_verification_keeps_its_folder_while_another_run_sweeps(store: Store, maker: Any) -> None:
+    """A nightly backup sweeps the store in which a set is being read."""
+    big = maker.seal(at(20)) / "data/gross"
+    with big.open("wb") as file:
+        os.truncate(file.fileno(), 2 * 1024**3)
+    sets = Path(store.path) / "sets"
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(hash_set, store, at(20))
+        until = time.monotonic() + 20
+        while not [*sets.glob(".work-*/jobs/*")]:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert (store.left(), store.sweep()) == ((), ())
+        assert not reading.done()
+        assert "data/gross" in reading.result(60)
+    # One that nobody holds any more is what a killed run has left.
+    (sets / ".work-abc").mkdir()
+    (sets / ".work-abc/held").touch()
+    assert store.left() == (".work-abc",)
+    assert store.sweep() == (".work-abc",)
+    assert names(sets) == [at(20)]
+
+
+def test_nothing_is_said_to_be_left_while_somebody_holds_the_store(
+    store: Store, maker: Any
+) -> None:
+    maker.seal(at(20))
+    sets = Path(store.path) / "sets"
+    (sets / f".removing-{at(19)}").mkdir()
+    with store.lock({"run": "r", "who": "anna", "since": "now"}):
+        assert store.left() == ()
+    assert store.left() == (f".removing-{at(19)}",)
+
+
+def test_an_answer_that_comes_by_half_says_nothing_of_the_sets(
+    store: Store, maker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.seal(at(20))
+    whole = type(store.host).run
+
+    def half(self: Any, *args: Any, **options: Any) -> Any:
+        result = whole(self, *args, **options)
+        return replace(result, out=result.out[: len(result.out) // 2])
+
+    monkeypatch.setattr(type(store.host), "run", half)
+    for look in (store.list, lambda: store.read_file(at(20), "SHA256SUMS")):
+        with pytest.raises(StepFailed, match="came by half"):
+            look()
 
 
 def test_what_is_remembered_goes_with_its_set_and_with_the_next_one(

@@ -131,6 +131,7 @@ _ODD = (
     StepCase("refresh-test", "stage-database", Manner("reboot", "middle"), "ssh", "test"),
     StepCase("refresh-test", "stage-webroot", Manner("hang", "middle")),
     StepCase("refresh-test", "swap", Manner("restart", "middle"), at="test"),
+    StepCase("rollback", "lock", Manner("full", "before"), at="test"),
 )
 
 

@@ -123,7 +123,7 @@ def _require_whole(full: Full, before: dict[str, Tree], *, all_there: bool) -> N
                 assert one.good, f"{one.id} is {one.state}: {one.why}"
                 assert now[one.id] == before[one.id], f"{one.id} was changed"
                 assert verify_set(store, one.id) == ()
-    assert {full.sets[-1], full.releases[-1]} <= set(now)
+    assert {full.sets[-1], full.releases[-1]} <= set(now) <= set(before)
     if all_there:
         assert set(now) == set(before)
     assert damaged(world) == []

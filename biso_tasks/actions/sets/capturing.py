@@ -13,6 +13,7 @@ from typing import Any
 from biso_tasks.actions.away import away
 from biso_tasks.actions.kit import Context
 from biso_tasks.actions.sets.backup import Backup
+from biso_tasks.actions.sets.left import note_swept
 from biso_tasks.backup.metadata import METADATA, TREES
 from biso_tasks.backup.metadata import encode as encode_metadata
 from biso_tasks.database.connect import NotConnected
@@ -36,8 +37,7 @@ def _open(context: Context[Backup]) -> None:
     store = work.sets
     store.prepare()
     work.storing.enter_context(store.lock(lock_owner(work.run_id)))
-    for name in store.sweep():
-        context.note(f"removed {name}, which an interrupted run had left")
+    note_swept(context, store)
     store.begin(work.id, work.areas)
     work.building = True
 

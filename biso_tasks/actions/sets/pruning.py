@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from biso_tasks.actions.kit import Context, Work
+from biso_tasks.actions.sets.left import note_swept
 from biso_tasks.actions.sets.retiring import decide_releases, retire_releases
 from biso_tasks.actions.sets.stores import release_store
 from biso_tasks.actions.staged.apart import require_apart
@@ -141,7 +142,7 @@ def _sets(context: Context[Prune]) -> dict[str, Any]:
     work = context.work
     planned = work.decided.remove
     store = work.sets
-    if not store.list():
+    if not store.list() and not store.left():
         return {"removed": []}
     with store.lock(lock_owner(work.run_id)):
         again = _decide(work)
@@ -163,8 +164,7 @@ def _sets(context: Context[Prune]) -> dict[str, Any]:
             except Locked as error:
                 work.in_use.append(id)
                 context.note(f"{error.message}: it stays until the next prune")
-        for name in store.sweep():
-            context.note(f"removed {name}, which an interrupted run had left")
+        note_swept(context, store)
     return {"removed": list(work.removed), "in_use": list(work.in_use)}
 
 
@@ -177,7 +177,7 @@ def _describe_sets(context: Context[Prune]) -> Effects:
 
 def _releases(context: Context[Prune]) -> dict[str, Any]:
     work, store = context.work, context.work.releases
-    if store is None or work.retired is None or not work.retired.remove:
+    if store is None or work.retired is None or not (work.retired.remove or store.left()):
         return {"removed": []}
     with store.lock(lock_owner(work.run_id)):
         if dict(_decide_releases(work, store).remove) != dict(work.retired.remove):
@@ -186,6 +186,7 @@ def _releases(context: Context[Prune]) -> dict[str, Any]:
                 hint="nothing of them was removed; look at the new plan and start again",
             )
         done = retire_releases(store, work.session.site.release.keep, work.moment)
+        note_swept(context, store)
     work.removed += done.removed
     work.in_use += done.in_use
     for note in done.in_use.values():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from biso_tasks.actions.kit import Context
+from biso_tasks.actions.sets.left import note_swept
 from biso_tasks.actions.sets.release import Release
 from biso_tasks.actions.sets.retiring import retire_releases
 from biso_tasks.actions.sets.sealing import places_of, tree_of
@@ -117,8 +118,7 @@ def _sweep(context: Context[Release], store: Store) -> None:
         if one.state == "partial":
             store.remove_partial(one.id)
             context.note(f"removed {one.id}, which an interrupted run had left")
-    for name in store.sweep():
-        context.note(f"removed {name}, which an interrupted run had left")
+    note_swept(context, store)
 
 
 def _released(work: Release) -> tuple[StagedDatabase, ...]:

@@ -1,0 +1,64 @@
+"""A host whose sshd does not answer any more, although its kernel does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from biso_tasks.host import HostError, alive, script
+
+pytestmark = [pytest.mark.real, pytest.mark.needs("sshd", "ssh")]
+
+
+@contextlib.contextmanager
+def silent_after(server: Any, seconds: float) -> Iterator[None]:
+    asleep: list[int] = []
+
+    def stop() -> None:
+        asleep.extend(server.sessions())
+        for pid in asleep:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
+    timer = threading.Timer(seconds, stop)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+        for pid in asleep:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def test_a_command_without_a_time_does_not_wait_for_ever(
+    start_sshd: Any, connect_to: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "INTERVAL", 0.2)
+    monkeypatch.setattr(alive, "SILENCE", 2)
+    server = start_sshd()
+    host = connect_to(server)
+    host.run(script("true"))
+    began = time.monotonic()
+    with (
+        silent_after(server, 0.5),
+        pytest.raises(HostError, match="connection to the host was lost"),
+    ):
+        host.run(script("sleep 100"), timeout=None)
+    assert time.monotonic() - began < 30
+    assert host.run(script("echo again")).text == "again"
+
+
+def test_a_command_that_says_nothing_for_long_is_no_silence(
+    remote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "INTERVAL", 0.1)
+    monkeypatch.setattr(alive, "SILENCE", 3)
+    assert remote.run(script("sleep 6; echo done"), timeout=None).text == "done"
