@@ -17,6 +17,7 @@ from biso_tasks.backup.store import Store
 from biso_tasks.database.packer import UNPACKER
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command, Result, script
 
 __all__ = ["Problem", "dump_problems", "verify_set"]
@@ -255,5 +256,6 @@ def _walk(store: Store, id: str) -> dict[str, tuple[str, str]]:
     """Type letter and link target by path, of everything but what cannot be covered."""
     out = store.host.run(script(_WALK, store.set_path(id)), timeout=None).out
     fields = [field.decode("utf-8", "surrogateescape") for field in out.split(b"\0")[:-1]]
-    entries = zip(fields[::3], fields[1::3], fields[2::3], strict=True)
+    with answered(store.host.name, f"what is in {id}"):
+        entries = list(zip(fields[::3], fields[1::3], fields[2::3], strict=True))
     return {path: (letter, target) for letter, target, path in entries if path not in UNCOVERED}

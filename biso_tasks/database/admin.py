@@ -17,6 +17,7 @@ from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, d
 from biso_tasks.database.psql import Psql
 from biso_tasks.database.server import Server
 from biso_tasks.database.sqltext import Part, Raw, compose, query
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command
 
 if TYPE_CHECKING:
@@ -138,7 +139,9 @@ class _ByPsql:
             "SELECT coalesce(json_agg(row_to_json(q)), '[]') FROM ({}) AS q",
             Raw(compose(template, *parts)),
         )
-        found: Sequence[dict[str, Any]] = json.loads(self._run(text + ";\n"))
+        said = self._run(text + ";\n")
+        with answered(self._server.host.name, "a question to its PostgreSQL"):
+            found: Sequence[dict[str, Any]] = json.loads(said)
         return [tuple(row.values()) for row in found]
 
     def _run(self, text: str) -> str:

@@ -24,6 +24,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot, export, label
 from biso_tasks.database.transfer import Leg, transfer
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -274,7 +275,8 @@ def _look(server: Server, path: str, user: str | None) -> Dumped:
     """What the file is. Raises StepFailed where it is not a whole dump."""
     try:
         look = script(_LOOK, path).as_user(user)
-        checksum, size, end = server.host.run(look, timeout=None).out.split(b"\n", 2)
+        with answered(server.host.name, f"the dump {path}"):
+            checksum, size, end = server.host.run(look, timeout=None).out.split(b"\n", 2)
     except CommandFailed as error:
         gone = error.result.code == 66
         said = "is not there" if gone else f"cannot be read to its end ({error.result.error})"

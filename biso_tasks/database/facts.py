@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from biso_tasks.database.connect import connect
 from biso_tasks.database.server import Server
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command
 
 if TYPE_CHECKING:
@@ -267,7 +268,8 @@ def _clients(server: Server, bindirs: Sequence[str]) -> tuple[Client, ...]:
     result = server.host.run(Command((*server.prefix, "sh", "-c", _LIST, "biso", *given)))
     found: dict[str, Client] = {}
     for line in result.text.splitlines():
-        directory, dump, psql, restore = line.rsplit("|", 3)
+        with answered(server.host.name, "its PostgreSQL programs"):
+            directory, dump, psql, restore = line.rsplit("|", 3)
         found.setdefault(
             directory,
             Client(directory, _version(dump), _version(psql), _version(restore) is not None),

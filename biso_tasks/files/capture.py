@@ -28,6 +28,7 @@ from biso_tasks.files.owners import make_root
 from biso_tasks.files.recorded import give_times
 from biso_tasks.files.seen import Seen, seen
 from biso_tasks.files.sync import finish_root
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import command, script
 
 __all__ = ["Before", "Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
@@ -235,7 +236,8 @@ def _stored(target: Access, way: Way, entries: Sequence[Entry]) -> Sequence[Entr
         return entries
     owner, group = "", ""
     if way.by_root:
-        owner, group = target.host.run(script("id -un; id -gn")).text.split("\n")
+        with answered(target.host.name, "its user"):
+            owner, group = target.host.run(script("id -un; id -gn")).text.split("\n")
     more = {"dir": 0o700, "file": 0o600}
     return [
         entry._replace(mode=entry.mode | more.get(entry.kind, 0), owner=owner, group=group)

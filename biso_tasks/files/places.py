@@ -15,6 +15,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
 from biso_tasks.files.mounts import read_mounts
 from biso_tasks.files.slots import Slot, outer_slots, places_inside, renames
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -68,7 +69,9 @@ def identities(access: Access, paths: Sequence[str]) -> list[str]:
         return []
     result = access.host.run(access.reader(script(_IDENTIFY)), stdin=_joined(paths), timeout=None)
     found = result.text.split("\0")[: len(paths)]
-    for path, identity in zip(paths, found, strict=True):
+    with answered(access.host.name, "what is where"):
+        by_path = list(zip(paths, found, strict=True))
+    for path, identity in by_path:
         if identity == "?":
             raise FilesError(f"{access.host.name}: {path} cannot be looked at")
     return ["" if identity == "-" else identity for identity in found]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import Refused
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
@@ -102,9 +103,10 @@ def read_layout(host: Host, environment: Environment, datadir: str) -> Layout:
     probe = script(_PROBE, environment.webroot, datadir).as_user(environment.host_user)
     answer = host.run(probe).out.split(b"\0")
     fields = [part.decode("utf-8", "surrogateescape").strip("\n") for part in answer]
-    webroot, webroot_id, _, webroot_above, real, datadir_id, mount, above, machine, user, *_ = (
-        fields
-    )
+    with answered(host.name, "the webroot and the data dir"):
+        webroot, webroot_id, _, webroot_above, real, datadir_id, mount, above, machine, user, *_ = (
+            fields
+        )
     is_mount = mount == "1"
     stage_dir = environment.stage_dir or _default_stage_dir(webroot, real, is_mount)
     if not is_mount or environment.stage_dir:

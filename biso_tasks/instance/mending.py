@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from biso_tasks.errors import NeedsPerson, StepFailed
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import script
 from biso_tasks.instance.guard import forget
 from biso_tasks.instance.instance import Instance
@@ -45,8 +46,9 @@ def look(instance: Instance) -> Found:
     layout = instance.layout
     ask = script(_LOOK, layout.stage_dir, f"{layout.datadir}/maintenance.on")
     answer = instance.host.run(ask.as_user(instance.environment.host_user)).text
-    state, flag, epoch, *missing = answer.split()
-    return Found(state, flag == "1", int(epoch), tuple(missing))
+    with answered(instance.host.name, "its maintenance"):
+        state, flag, epoch, *missing = answer.split()
+        return Found(state, flag == "1", int(epoch), tuple(missing))
 
 
 def mend(instance: Instance) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import Refused
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import compose, running_containers
@@ -131,7 +132,9 @@ def _below_webroot(at: str, layout: Layout) -> bool:
 
 def _services(host: Host, environment: Environment) -> dict[str, Mapping[str, Any]]:
     command = Command(compose(environment, "config", "--format", "json"))
-    model = json.loads(host.run(command.as_root(environment.sudo)).out)
+    out = host.run(command.as_root(environment.sudo)).out
+    with answered(host.name, "its compose services"):
+        model = json.loads(out)
     found: dict[str, Mapping[str, Any]] = model.get("services") or {}
     return found
 
@@ -143,7 +146,8 @@ def _binds(host: Host, service: Mapping[str, Any]) -> tuple[Mount, ...]:
         if volume.get("type") == "bind"
     ]
     real = _real_paths(host, [source for source, _ in binds])
-    found = [(at, target) for at, (_, target) in zip(real, binds, strict=True)]
+    with answered(host.name, "the binds of a service"):
+        found = [(at, target) for at, (_, target) in zip(real, binds, strict=True)]
     return tuple(sorted(found, key=lambda bind: len(bind[1]), reverse=True))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from biso_tasks.errors import Refused
 from biso_tasks.files.access import ROOT_PROGRAMS
 from biso_tasks.files.mounts import read_mounts
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import inside
@@ -95,10 +96,10 @@ def _look(instance: Instance) -> _Seen:
     layout = instance.layout
     look = script(_LOOK, layout.stage_dir, layout.datadir, *ROOT_PROGRAMS)
     answer = instance.host.run(look.as_user(instance.environment.host_user)).out
-    at, real, *flags, device, data_device, programs = answer.decode(
-        "utf-8", "surrogateescape"
-    ).split("\0")
-    writable, own, parent_writable, data_writable, sticky = (flag == "1" for flag in flags)
+    fields = answer.decode("utf-8", "surrogateescape").split("\0")
+    with answered(instance.host.name, "the stage directory"):
+        at, real, *flags, device, data_device, programs = fields
+        writable, own, parent_writable, data_writable, sticky = (flag == "1" for flag in flags)
     return _Seen(
         at,
         real,

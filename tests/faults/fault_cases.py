@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -283,6 +284,17 @@ CODES = {
     "truncate": {0, 1, 3, 4, 6},
 }  # fmt: skip
 """What a run may end with, by how it was disturbed."""
+
+
+def require_told(run: Run, act: str, *, more: Collection[int] = ()) -> None:
+    """It ended with a code that says what happened to it, and as what it was prepared for."""
+    # By the signal when it had done all, and said so, and was on its way out.
+    late = run.code == -signal.SIGTERM and run.document["ok"]
+    known = CODES[act] | set(more)
+    assert late or run.code in known, f"exit {run.code}\n{run.err[-2000:]}"
+    assert "defect" not in run.err, run.err[-2000:]
+
+
 LASTING = {"kill", "silent", "hang", "reboot", "rights"}
 """After which nobody is there who could put in order what is left: `recover` does."""
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 from fault_cases import (
-    CODES,
     EVERYTHING,
     LASTING,
     STEP_MANNERS,
     StepCase,
     all_manners,
+    require_told,
     runs,
 )
 from fault_sets import damaged
@@ -143,7 +143,7 @@ _WHOLE: dict[str, Picture | None] = {}
 
 
 def _holds(world: World, case: StepCase, run: Run, act: str, after: Picture | None) -> None:
-    assert run.code in CODES[act], f"exit {run.code}\n{run.err[-2000:]}"
+    require_told(run, act)
     always = {step.name for step in recipes(without=())[case.recipe] if step.always}
     if act not in LASTING and run.code != 6 and case.step not in always:
         _require_whole(world, run, after)

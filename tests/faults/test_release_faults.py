@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import pytest
 from fault_cases import (
-    CODES,
     EVERYTHING,
     LASTING,
     LINK_MANNERS,
     STEP_MANNERS,
     StepCase,
     all_manners,
+    require_told,
     runs,
 )
 from fault_sets import opened
@@ -54,7 +54,7 @@ def test_a_release_that_ends_at_a_step_hands_out_nothing_that_is_not_whole(
 
 
 def _holds(world: World, case: StepCase, run: Run, act: str) -> None:
-    assert run.code in CODES[act], f"exit {run.code}\n{run.err[-2000:]}"
+    require_told(run, act)
     always = {step.name for step in recipes()["release"] if step.always}
     if run.code != 6 and act not in (*LASTING, "cut") and case.step not in always:
         # It ended in good order: nothing is left for anybody to recover.

@@ -15,6 +15,7 @@ from biso_tasks.errors import ProofFailed
 from biso_tasks.files.keep import is_kept
 from biso_tasks.files.listing import Entry, list_tree
 from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command
 from biso_tasks.stage.model import access
 
@@ -112,12 +113,14 @@ def _files(work: FromSet, files: Sequence[str]) -> None:
     ]
     program = _HASH.replace(b"@NAMES@", b" ".join(names))
     out = work.stage.app.php("--", stdin=program, timeout=600).out
-    sums = json.loads(out.rpartition(b"\n@biso-sums ")[2] or b"[]")
+    with answered(work.target.host.name, "the files that its PHP reads"):
+        sums = json.loads(out.rpartition(b"\n@biso-sums ")[2])
+        read = list(zip(files, sums, strict=True))
     expected = work.sealed.sums()
     # Files that an instance keeps as its own whatever comes.
     own = work.backup.manifest.environment != work.target.name
     kept = work.config.keep_files if own else ()
-    for path, found in zip(files, sums, strict=True):
+    for path, found in read:
         if not found:
             raise ProofFailed(
                 f"{path!r} in the data dir of {work.stage.called} cannot be read by the "
