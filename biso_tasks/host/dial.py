@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from biso_tasks.errors import BisoError
-from biso_tasks.host.alive import watch
+from biso_tasks.host.alive import Heard, watch
 from biso_tasks.host.explain import no_authentication, no_connection, ssh_failure
 from biso_tasks.host.known_hosts import judge, look_up
 from biso_tasks.host.process import Child, Lifeline, Tail, end_group
@@ -120,7 +120,7 @@ def _dial(
     opened = False
     try:
         connection.open()
-        watch(connection.transport)
+        watch(connection.transport, sock)
         opened = True
     except BisoError:
         raise
@@ -144,7 +144,7 @@ def _dial(
 
 def _socket(
     name: str, resolved: Resolved, config: Path, lifeline: Lifeline
-) -> tuple[socket.socket, Child | None, Callable[[], str]]:
+) -> tuple[Heard, Child | None, Callable[[], str]]:
     """A connected socket, its proxy if there is one, and what that said on its stderr."""
     if resolved.jump:
         *before, last = resolved.jump.split(",")
@@ -168,7 +168,7 @@ def _socket(
         raise no_connection(name, where, reason) from error
     failure: OSError | None = None
     for kind, _, _, _, place in found:
-        sock = socket.socket(kind, socket.SOCK_STREAM)
+        sock = Heard(kind, socket.SOCK_STREAM)
         sock.settimeout(CONNECT_TIMEOUT)
         try:
             sock.connect(place)
@@ -188,7 +188,7 @@ def _socket(
 
 def _proxied(
     words: Sequence[str], lifeline: Lifeline
-) -> tuple[socket.socket, Child | None, Callable[[], str]]:
+) -> tuple[Heard, Child | None, Callable[[], str]]:
     # A socket pair, not paramiko.ProxyCommand: that one spins when the proxy ends, loses bytes of
     # a short write, and never reads its stderr
     ours, theirs = socket.socketpair()
@@ -200,7 +200,7 @@ def _proxied(
             stderr=subprocess.PIPE,
             env=ssh_environment(),
         )
-    return ours, proxy, Tail(proxy.stderr).text
+    return Heard(fileno=ours.detach()), proxy, Tail(proxy.stderr).text
 
 
 def _keys(resolved: Resolved, stack: contextlib.ExitStack) -> tuple[dict[str, Any], list[str]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import paramiko
 import pytest
 
 from biso_tasks.host import HostError, alive, script
@@ -62,3 +63,15 @@ def test_a_command_that_says_nothing_for_long_is_no_silence(
     monkeypatch.setattr(alive, "INTERVAL", 0.1)
     monkeypatch.setattr(alive, "SILENCE", 3)
     assert remote.run(script("sleep 6; echo done"), timeout=None).text == "done"
+
+
+def test_what_a_command_prints_is_a_sign_of_life(
+    remote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is behind all of it on a slow link: here there is none at all."""
+    monkeypatch.setattr(alive, "SILENCE", 2)
+    monkeypatch.setattr(paramiko.Transport, "_parse_request_failure", lambda self, message: None)
+    text = "for i in 1 2 3 4 5 6; do echo $i; sleep 1; done"
+    assert remote.run(script(text), timeout=None).text.endswith("6")
+    with pytest.raises(HostError, match="connection to the host was lost"):
+        remote.run(script("sleep 20"), timeout=None)
