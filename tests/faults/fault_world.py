@@ -197,7 +197,7 @@ class World:
         """The sets: one of production, one baseline of test."""
         kept = self.folder / "kept-store"
         one, other = (kept, self.store) if back else (self.store, kept)
-        _same(one, other)
+        same(one, other)
         shutil.rmtree(self.prod_stage_dir, ignore_errors=True)
         for queue in self.queues:
             queue.touch()
@@ -225,7 +225,7 @@ class World:
                 shutil.rmtree(other, ignore_errors=True)
                 continue
             other.mkdir(parents=True, exist_ok=True)
-            _same(one, other)
+            same(one, other)
 
     # --- pictures ---------------------------------------------------------------------------------
 
@@ -663,7 +663,7 @@ def world_config(demo: DemoSite, url: str, over: str) -> str:
     )  # fmt: skip
 
 
-def _same(one: Path, other: Path) -> None:
+def same(one: Path, other: Path) -> None:
     # Without the window, two files of one second and one size are the same to rsync.
     options = ["-aH", "--delete", "--modify-window=-1"]
     subprocess.run(["rsync", *options, f"{one}/", f"{other}/"], check=True)

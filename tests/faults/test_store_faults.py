@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from fault_cases import EVERYTHING, Manner, StepCase, all_manners, require_told, runs
 from fault_sets import Tree, damaged, opened, tree_of
-from fault_world import LIVE, PREVIOUS, STORING, World, recipes
+from fault_world import LIVE, PREVIOUS, STORING, World, recipes, same
 
 from biso_tasks.backup.verify import verify_set
 
@@ -53,7 +52,7 @@ def filled(built: World) -> Iterator[Full]:
     world.over = "local"
     world.reset("again")
     kept = world.folder / "kept-store"
-    shutil.copytree(kept, aside, symlinks=True)
+    same(kept, aside)  # names of one file stay names of one file
     try:
         for recipe in ("backup", "release", "release"):
             run = world.run(world.spec(), *world.words(recipe))
@@ -66,7 +65,7 @@ def filled(built: World) -> Iterator[Full]:
         assert [len(one) for one in listed] == [2, 2]
         yield Full(world, *listed)
     finally:
-        subprocess.run(["rsync", "-aH", "--delete", f"{aside}/", f"{kept}/"], check=True)
+        same(aside, kept)
         shutil.rmtree(aside)
 
 
