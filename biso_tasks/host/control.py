@@ -28,8 +28,8 @@ __all__ = ["ControlPlane", "TimedOut", "announced"]
 _CHANNELS = 8  # at once; sshd allows 10 sessions on a connection unless told otherwise
 _KILL_AFTER = 5  # seconds between TERM and KILL on the host
 _GRACE = 5.0  # seconds after that, before we stop believing the host
-_ANNOUNCED = re.compile(rb"^biso-tasks: process (\d+)\r?\n", re.MULTILINE)
 _SAYS = b"biso-tasks: process "
+_ANNOUNCED = re.compile(rb"^" + _SAYS + rb"(\d+)\r?\n", re.MULTILINE)
 # The number is that of `timeout`, which leads the group of what it started.
 _END = (
     b"sh -c 'kill -s TERM -- -%(pid)s || kill -s TERM %(pid)s; sleep 2; kill -s KILL -- -%(pid)s' "

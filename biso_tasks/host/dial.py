@@ -177,7 +177,6 @@ def _socket(
             failure = error
             continue
         sock.settimeout(None)
-        _notice_silence(sock)
         # Each command is several small packets in both directions. Held back until the one before
         # is acknowledged (Nagle), they made every command 40 ms longer.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -244,18 +243,3 @@ def _public(file: str) -> bytes:
         path = Path(file if file.endswith(".pub") else file + ".pub")
         return base64.b64decode(path.read_text(encoding="utf-8").split()[1], validate=True)
     return b""
-
-
-def _notice_silence(sock: socket.socket) -> None:
-    """End a connection whose other side has been silent for some 45 s: without this a command on a
-    dead link waits a quarter of an hour."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 45_000),  # milliseconds
-    ):
-        number = getattr(socket, option, None)
-        if number is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, number, value)

@@ -89,7 +89,7 @@ class Lifeline:
     started the process ends. Who is gone leaves `grace` whole seconds to what it has started.
     """
 
-    def __init__(self, directory: Path | None = None, *, grace: int = 1) -> None:
+    def __init__(self, directory: Path | None = None, *, grace: int = 4) -> None:
         self._lock = threading.Lock()
         self._directory = directory
         self._shell = subprocess.Popen(

@@ -146,8 +146,7 @@ def _binds(host: Host, service: Mapping[str, Any]) -> tuple[Mount, ...]:
         if volume.get("type") == "bind"
     ]
     real = _real_paths(host, [source for source, _ in binds])
-    with answered(host.name, "the binds of a service"):
-        found = [(at, target) for at, (_, target) in zip(real, binds, strict=True)]
+    found = [(at, target) for at, (_, target) in zip(real, binds, strict=True)]
     return tuple(sorted(found, key=lambda bind: len(bind[1]), reverse=True))
 
 
@@ -155,7 +154,9 @@ def _real_paths(host: Host, paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
     given = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-    return host.run(script(_REAL), stdin=given).text.split("\0")[: len(paths)]
+    found = host.run(script(_REAL), stdin=given).text.split("\0")[: len(paths)]
+    with answered(host.name, "where paths lead to"):
+        return [real for _, real in zip(paths, found, strict=True)]
 
 
 def _below(path: str, folder: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import fault_hosts
 import pytest
-from fault_world import IN_PLACE, SWAPS, Run, World, recipes
+from fault_world import BARE_ROLE, IN_PLACE, SWAPS, Run, World, recipes
 
 EVERYTHING = os.environ.get("BISO_FAULTS") == "all"
 PLENTY = 100_000
@@ -220,6 +220,7 @@ def at_step(world: World, case: StepCase, call: int | None = None) -> dict[str, 
         "act": "restart" if crash else case.manner.act,
         "crash": crash,
         "at": case.at,
+        **({"role": BARE_ROLE} if case.recipe == "restore-bare" and case.at == "test" else {}),
         "of": "test" if case.recipe == "baseline" else "prod",
         "cut": (case.at,) if case.at in ("prod", "test") else ("prod", "test"),
     }

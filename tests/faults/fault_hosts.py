@@ -34,7 +34,7 @@ def act(world: World, what: str, spec: Mapping[str, Any]) -> None:
         os.kill(spec["postmaster"], signal.SIGQUIT if spec.get("crash") else signal.SIGINT)
         world.restart_database(spec["at"])
     elif what == "rights":
-        instance.cluster.psql(f"ALTER ROLE {instance.user} NOLOGIN")
+        _let_in(instance, spec, "NOLOGIN")
     elif what == "reboot":
         _reboot(world, instance, spec)
 
@@ -82,8 +82,16 @@ def heal(world: World, spec: Mapping[str, Any]) -> None:
         if not getattr(world.site, name).cluster.running():
             world.restart_database(name)
     if act == "rights":
-        instance: Instance = getattr(world.site, spec["at"])
-        instance.cluster.psql(f"ALTER ROLE {instance.user} LOGIN")
+        _let_in(getattr(world.site, spec["at"]), spec, "LOGIN")
+
+
+def _let_in(instance: Instance, spec: Mapping[str, Any], how: str) -> None:
+    """`role` of a fault is another one than the instance's, which need not be there yet."""
+    role = spec.get("role", instance.user)
+    instance.cluster.psql(
+        f"DO $$BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') "
+        f"THEN ALTER ROLE {role} {how}; END IF; END$$"
+    )
 
 
 def disk(world: World, at: str) -> Path:

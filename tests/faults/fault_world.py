@@ -54,8 +54,8 @@ _CONFIG = {"config.php", "config.biso-original.php"}
 SWAPS = ("swap", "swap-previous")
 IN_PLACE = "refresh-in-place"
 PIECES = {"restore-path": ("--path", "dateien/namen"), "restore-table": ("--table", "person")}
-BARE = "neu"
-"""An environment of which nothing is there, on test's host: see `fault_bare`."""
+BARE, BARE_ROLE = "neu", "biso_neu"
+"""An environment of which nothing is there, on test's host: see test_bare_faults."""
 STORING = ("prune", "verify")
 ELSEWHERE = (IN_PLACE, "restore-bare", *STORING, *PIECES)
 """Recipes that promise something else while they run, or need another world than this one; they

@@ -102,6 +102,7 @@ def steps_of(recipe: str) -> list[str]:
     path = ROOT / "biso_tasks" / "actions" / "builtin_recipes" / f"{recipe}.toml"
     steps = tomllib.loads(path.read_text("utf-8"))["steps"]
     swaps = any(step["uses"] in ("swap", "swap-previous") for step in steps)
+    # what it swaps in has nothing to be swapped with
     exchange = [EXCHANGE] if swaps and recipe != "restore-bare" else []
     return [*(step["name"] for step in steps), *exchange]
 

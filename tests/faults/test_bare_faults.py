@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from fault_cases import EVERYTHING, LASTING, STEP_MANNERS, StepCase, all_manners, require_told, runs
 from fault_sets import damaged
-from fault_world import BARE, Run, World, recipes, tree_picture
+from fault_world import BARE, BARE_ROLE, LIVE, PREVIOUS, Run, World, recipes, tree_picture
 
 pytestmark = [
     pytest.mark.real,
@@ -20,9 +21,22 @@ pytestmark = [
 ]
 
 RECIPE = "restore-bare"
-DATABASE = ROLE = "biso_neu"
+DATABASE = ROLE = BARE_ROLE
 USUAL = ("furnish", "swap")
 """Ended in one manner also in a usual run."""
+
+
+class Found(NamedTuple):
+    """Hashes of rows, files and code; and the databases and the role on the server. Other roles of
+    the set, which nobody but their owner may remove, are told by `recover`, and stay."""
+
+    rows: str
+    files: str
+    code: str
+    names: frozenset[str]
+
+
+NOTHING = Found("", "", "", frozenset())
 
 
 @dataclass
@@ -61,34 +75,63 @@ admin = {{ user = "{cluster.superuser}" }}
             psql(f"DROP ROLE IF EXISTS {role}")
         shutil.rmtree(self.root, ignore_errors=True)
 
-    def there(self) -> tuple[str, str, str, frozenset[str]]:
-        """Rows, files, code; and every name on the server that is not of the test instance. The
-        roles of the set that nobody but their owner may remove are told by `recover`, and stay."""
+    def there(self) -> Found:
         names = self.world.test.cluster.psql(
             f"SELECT datname FROM pg_database WHERE datname ~ '^{DATABASE}' UNION ALL "
             f"SELECT 'role ' || rolname FROM pg_roles WHERE rolname = '{ROLE}'"
         )
-        code = tree_picture(self.root / "www/biso", without={"config.php"})
-        return (
+        return Found(
             self.world.database(self.world.test, DATABASE),
             tree_picture(self.root / "srv/daten"),
-            code,
+            tree_picture(self.root / "www/biso", without={"config.php"}),
             frozenset(names.splitlines()),
         )
 
+    def require(self, run: Run, whole: Found) -> Found:
+        """All of it, serving, or nothing; and beside it all as it was."""
+        world, now = self.world, self.there()
+        assert now in (whole, NOTHING), f"{now}, whole is {whole}\n{run.err[-3000:]}"
+        if now == NOTHING:
+            assert not self.root.exists(), sorted(self.root.rglob("*"))
+        else:
+            assert not (self.root / "srv/daten/maintenance.on").exists()
+            beside = {one.name for one in (self.root / "www").iterdir()}
+            assert beside <= {"biso", ".biso-tasks-biso"}, beside
+            left = {one.name for one in (self.root / "www/.biso-tasks-biso").glob("*")}
+            assert left <= {"instance.json", ".htaccess"}, left
+        closed = f"datname = '{DATABASE}' AND NOT datallowconn"
+        assert not world.test.cluster.psql(f"SELECT datname FROM pg_database WHERE {closed}")
+        assert (world.picture(LIVE), world.picture(PREVIOUS)) == world.base["again"]
+        assert world.left_behind() == []
+        assert world.prod_picture() == world.prod_before
+        return now
 
-@pytest.fixture
-def ground(world: World) -> Iterator[Ground]:
+
+@pytest.fixture(scope="module")
+def ground(built: World) -> Iterator[Ground]:
     """The same site, with an environment of which nothing is there."""
-    made = Ground(world)
-    # Folders of the host's own: what is in them is the restore's.
-    world.beside = made.clear
+    made = Ground(built)
+    built.beside = made.clear
     try:
-        with world.configured(**{f"environments.{BARE}": made.config}):
+        with built.configured(**{f"environments.{BARE}": made.config}):
             yield made
     finally:
-        world.beside = lambda: None
+        built.beside = lambda: None
         made.clear()
+
+
+@pytest.fixture(scope="module")
+def whole(ground: Ground) -> Found:
+    """What is there after a run in which nothing goes wrong."""
+    world = ground.world
+    world.over = "local"
+    world.reset("again")
+    run = world.run(world.spec(), *world.words(RECIPE))
+    assert run.code == 0, run.err
+    found = ground.there()
+    assert found.rows == world.database(world.prod, "biso")
+    assert found.files and found.code
+    return ground.require(run, found)
 
 
 def cases() -> list[StepCase]:
@@ -101,67 +144,21 @@ def cases() -> list[StepCase]:
     return found
 
 
-BARE_AS_IT_WAS = ("", "", "", frozenset[str]())
-
-
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_a_bare_host_has_the_complete_instance_or_is_as_bare_as_it_was(
-    ground: Ground, case: StepCase
+    ground: Ground, whole: Found, world: World, case: StepCase
 ) -> None:
-    world = ground.world
-    whole = _whole(ground)
     always = {step.name for step in recipes(without=())[RECIPE] if step.always}
     for run, spec in runs(world, case):
         act = spec["act"]
         require_told(run, act)
         if act not in LASTING and run.code != 6 and case.step not in always:
-            _require(ground, run, whole)
+            ground.require(run, whole)
         again = world.recover()
         # Of an environment of which nothing is there, it says so.
         gone = again.code == 3 and "is not there" in again.err and not ground.root.exists()
         assert again.code == 0 or gone, again.err
-        now = _require(ground, run, whole)
+        now = ground.require(run, whole)
         if run.code == 0:
             assert now == whole
         assert damaged(world) == []
-
-
-_WHOLE: dict[str, tuple[str, str, str, frozenset[str]]] = {}
-
-
-def _whole(ground: Ground) -> tuple[str, str, str, frozenset[str]]:
-    """What is there after a run in which nothing goes wrong."""
-    if not _WHOLE:
-        world = ground.world
-        world.reset("again")
-        run = world.run(world.spec(), *world.words(RECIPE))
-        assert run.code == 0, run.err
-        _WHOLE[""] = ground.there()
-        assert _WHOLE[""][0] == world.database(world.prod, "biso")
-        assert _require(ground, run, _WHOLE[""]) == _WHOLE[""]
-    return _WHOLE[""]
-
-
-def _require(
-    ground: Ground, run: Run, whole: tuple[str, str, str, frozenset[str]]
-) -> tuple[str, str, str, frozenset[str]]:
-    """All of it, serving, or nothing; and beside it all as it was."""
-    now = ground.there()
-    assert now in (whole, BARE_AS_IT_WAS), f"neither: {now}, whole {whole}\n{run.err[-3000:]}"
-    if now == BARE_AS_IT_WAS:
-        assert not ground.root.exists(), sorted(ground.root.rglob("*"))
-    else:
-        assert not (ground.root / "srv/daten/maintenance.on").exists()
-        beside = {one.name for one in (ground.root / "www").iterdir()}
-        assert beside <= {"biso", ".biso-tasks-biso"}, beside
-        left = {one.name for one in (ground.root / "www/.biso-tasks-biso").glob("*")}
-        assert left <= {"instance.json", ".htaccess"}, left
-    assert (
-        ground.world.test.cluster.psql(
-            f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}' AND NOT datallowconn"
-        )
-        == "0"
-    )
-    assert ground.world.left_behind() == []
-    assert ground.world.prod_picture() == ground.world.prod_before
-    return now

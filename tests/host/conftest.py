@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,6 +78,28 @@ class Sshd:
                 continue
             if is_sshd:
                 os.kill(pid, signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def silent_after(self, seconds: float) -> Iterator[None]:
+        """From then on nothing answers on what is connected by then; new connections do."""
+        asleep: list[int] = []
+
+        def stop() -> None:
+            asleep.extend(self.sessions())
+            for pid in asleep:
+                # A session's short-lived helper may have ended since it was listed.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+
+        timer = threading.Timer(seconds, stop)
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.join()
+            for pid in asleep:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self.cut()

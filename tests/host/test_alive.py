@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import paramiko
@@ -16,27 +11,6 @@ import pytest
 from biso_tasks.host import HostError, alive, script
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("sshd", "ssh")]
-
-
-@contextlib.contextmanager
-def silent_after(server: Any, seconds: float) -> Iterator[None]:
-    asleep: list[int] = []
-
-    def stop() -> None:
-        asleep.extend(server.sessions())
-        for pid in asleep:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-
-    timer = threading.Timer(seconds, stop)
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.join()
-        for pid in asleep:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def test_a_command_without_a_time_does_not_wait_for_ever(
@@ -49,7 +23,7 @@ def test_a_command_without_a_time_does_not_wait_for_ever(
     host.run(script("true"))
     began = time.monotonic()
     with (
-        silent_after(server, 0.5),
+        server.silent_after(0.5),
         pytest.raises(HostError, match="connection to the host was lost"),
     ):
         host.run(script("sleep 100"), timeout=None)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import getpass
 import hashlib
-import os
 import re
 import shlex
-import signal
 import socket
 import subprocess
 import threading
@@ -416,26 +413,12 @@ def test_a_silent_link_does_not_hang_a_command_and_the_next_one_connects_again(
     server = start_sshd()
     host = connect_to(server)
     control(host)
-    asleep: list[int] = []
-
-    def fall_silent() -> None:
-        asleep.extend(server.sessions())
-        for pid in asleep:
-            # A session's short-lived helper may have ended since it was listed.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-
-    threading.Timer(0.5, fall_silent).start()
-    try:
+    with server.silent_after(0.5):
         begun = time.monotonic()
         with pytest.raises(HostError, match=r"prod: .*did not report its end"):
             host.run(command("sleep", "60"), timeout=1)
         control(host)
         assert time.monotonic() - begun < 40
-    finally:
-        for pid in asleep:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 @both_planes
