@@ -194,6 +194,10 @@ zcat -- "$SET"/@FILE@ | tail -c 4096 | grep -c 'PostgreSQL database dump complet
 zcat -- "$SET"/@FILE@ | LC_ALL=C sed '@FOLD@' | LC_ALL=C awk -f "$filter" @RULES@ |
   psql -X -q -o /dev/null -v ON_ERROR_STOP=1@SINGLE@
 ```
+
+```sh
+rm -f -- "$filter"
+```
 """
 
 ARCHIVE: Final = """
@@ -202,6 +206,10 @@ It is loaded as the application's role, to whom everything then belongs.
 ```sh
 list=$(mktemp) && pg_restore -l "$SET"/@FILE@ | grep -E -v -- @OMIT@ >"$list" &&
 pg_restore --no-owner --no-privileges --exit-on-error -L "$list" -d '' "$SET"/@FILE@
+```
+
+```sh
+rm -f -- "$list"
 ```
 """
 

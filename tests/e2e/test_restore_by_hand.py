@@ -10,6 +10,7 @@ import re
 import select
 import shutil
 import subprocess
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -147,7 +148,9 @@ def follow(
     config.php, `password` the one that a role is to be given. What the sections printed."""
     guide = (folder / "RESTORE.md").read_text()
     (give,) = set(re.findall(r"`(as_admin [^`]*\\password [^`]*)`", guide))
-    person = Person(home, **variables)
+    temporary = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="biso-hand-tmp-"))
+    temporary.chmod(0o1777)  # the application's user writes there as well
+    person = Person(home, TMPDIR=str(temporary), **variables)
     said: dict[str, str] = {}
     try:
         for heading, blocks in sections(guide).items():
@@ -159,6 +162,9 @@ def follow(
                 person.paste(edited)
     finally:
         person.leave()
+        left = [one.name for one in temporary.iterdir()]
+        shutil.rmtree(temporary)
+    assert left == [], "what the guide made for itself, or the application"
     return said
 
 
