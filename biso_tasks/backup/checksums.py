@@ -13,6 +13,7 @@ from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.hashing import HASHING
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -160,7 +161,8 @@ def make_sums(store: Store, id: str, previous: Mapping[str, StoredSet]) -> Summe
         if one.good and one.status is not None:
             before += (area, one.id, one.status.sums)
     text = _run(store, id, _MAKE, f"{store.path}/sets", parse_id(id).partial, *before).text
-    reused, lines, files = (int(word) for word in text.split())
+    with answered(store.host.name, f"the checksums of {id}"):
+        reused, lines, files = (int(word) for word in text.split())
     if lines != files:
         raise StepFailed(
             f"{store}: {files} files of {id} gave {lines} checksums",

@@ -16,6 +16,7 @@ from biso_tasks.backup.sets import StoredSet, content, stored
 from biso_tasks.backup.state import SetState
 from biso_tasks.backup.store import Store
 from biso_tasks.errors import Refused
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
@@ -67,8 +68,8 @@ cat <&3
 def find_place(host: Host, path: str) -> tuple[str, str]:
     """What is at `path` of the host, and its real path: "set" a set's own directory, "sets" a
     folder that holds such directories, "store" anything else."""
-    out = host.run(script(_PLACE, path)).out.split(b"\0")
-    return out[0].decode(), out[1].decode("utf-8", "surrogateescape")
+    kind, real = fields(host.name, path, host.run(script(_PLACE, path)).out, 2)
+    return kind, real
 
 
 class Copies(Store):

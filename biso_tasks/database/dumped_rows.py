@@ -12,6 +12,7 @@ from biso_tasks.database.packer import UNPACKER
 from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Counts, label
 from biso_tasks.database.sqltext import name
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import script
 
 __all__ = ["lost"]
@@ -48,8 +49,11 @@ def lost(server: Server, path: str, format: Format, counts: Counts) -> tuple[str
     """What of `counts` is not in the dump at `path` on the server's host, a line each; all of it is
     read once. Raises CommandFailed where that cannot be."""
     restore = (*server.prefix, server.program("pg_restore"))
-    said = server.host.run(script(_COUNT, path, format, *restore), timeout=None).text
-    *lines, objects = said.split("\n")
+    said = server.host.run(script(_COUNT, path, format, *restore), timeout=None).out
+    with answered(server.host.name, f"what is in {path}"):
+        # Where it is cut, a table's line stands before the last newline, or none at all.
+        *lines, last, _ = said.decode("utf-8", "surrogateescape").split("\n")
+        objects = int(last)
     dumped: dict[str, int] = {}
     for line in lines:
         if found := _COPY.fullmatch(line):
@@ -60,7 +64,7 @@ def lost(server: Server, path: str, format: Format, counts: Counts) -> tuple[str
         for table, rows in counts.tables.items()
         if dumped.get(table, 0) != rows
     ]
-    if int(objects) != counts.large_objects:
+    if objects != counts.large_objects:
         missing.append(f"{objects} of {counts.large_objects} large objects")
     return tuple(missing)
 

@@ -28,7 +28,7 @@ from biso_tasks.files.owners import make_root
 from biso_tasks.files.recorded import give_times
 from biso_tasks.files.seen import Seen, seen
 from biso_tasks.files.sync import finish_root
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import answered, fields
 from biso_tasks.host.command import command, script
 
 __all__ = ["Before", "Captured", "CaughtUp", "capture", "catch_up", "check", "finish"]
@@ -39,6 +39,7 @@ while IFS= read -r -d '' name; do
   [ -e "$name" ] || [ -L "$name" ] || continue
   printf '%s\0' "$name"
 done
+printf 'end\0'
 """
 
 
@@ -252,7 +253,7 @@ def _still_there(source: Access, root: str, paths: Sequence[str]) -> list[str]:
         return []
     ask = source.reader(script(_THERE, root))
     out = source.host.run(ask, stdin=listed(paths), timeout=None).out
-    names = out.decode("utf-8", "surrogateescape").split("\0")[:-1]
+    names = fields(source.host.name, "what is still there", out, end=True)
     return [name.removeprefix("./") for name in names]
 
 

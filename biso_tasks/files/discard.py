@@ -9,6 +9,7 @@ from typing import Final
 from biso_tasks.errors import Refused
 from biso_tasks.files.access import Access
 from biso_tasks.files.mounts import read_mounts
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import command, script
 
 __all__ = ["discard"]
@@ -53,5 +54,6 @@ def discard(access: Access, path: str, *, inside: str) -> None:
 
 def _resolved(access: Access, paths: Sequence[str]) -> list[str]:
     """Each path with its directory resolved and its own name kept; it need not exist."""
-    answer = access.host.run(access.reader(script(_RESOLVE, *paths))).text
-    return [posixpath.normpath("/" + path.lstrip("/")) for path in answer.split("\0") if path]
+    said = access.host.run(access.reader(script(_RESOLVE, *paths))).out
+    found = fields(access.host.name, "what is to be removed", said, len(paths))
+    return [posixpath.normpath("/" + path.lstrip("/")) for path in found]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -23,6 +24,7 @@ while [ "${rest#*/}" != "$rest" ]; do
   elif [ ! -d "$at/$part" ]; then printf 'm%s\0' "$part"
   fi
 done
+printf 'end\0'
 """
 
 
@@ -64,7 +66,7 @@ def not_there(names: Sequence[str], kept: Collection[str]) -> tuple[str, ...]:
 def _keep(access: Access, live: str, stage: str, name: str) -> None:
     target = f"{stage}/{name}"
     said = access.host.run(access.reader(script(_WAY, stage, name))).out
-    for part in said.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+    for part in fields(access.host.name, f"the way to {name}", said, end=True):
         folder = part[1:]
         if part[0] == "l":
             raise FilesError(

@@ -135,7 +135,7 @@ def list_tree(
     messages = Tail(finder.stderr)
     try:
         with endable(lambda: end_group(finder)):
-            for entry in _entries(finder.stdout, names_of(access.host)):
+            for entry in _entries(finder.stdout, names_of(access.host), access.host.name):
                 if not entry.path:
                     top = entry
                 elif entry.path == "tmp" and "/tmp/**" in exclude and entry.kind != "dir":
@@ -211,7 +211,7 @@ def _find(prune: Sequence[str], closed_only: bool, folders_only: bool) -> Comman
     return Command((*words, *readable))
 
 
-def _entries(stream: IO[bytes] | None, names: Names) -> Iterator[Entry]:
+def _entries(stream: IO[bytes] | None, names: Names, host: str) -> Iterator[Entry]:
     if stream is None:
         return
     rest, fields = b"", []
@@ -224,6 +224,8 @@ def _entries(stream: IO[bytes] | None, names: Names) -> Iterator[Entry]:
             whole = len(fields) // _FIELDS * _FIELDS
             yield from _parsed(fields[:whole], names)
             del fields[:whole]
+    if rest or fields:
+        raise FilesError(f"{host}: the list of a tree came by half", hint="run the task again")
 
 
 def _parsed(fields: list[str], names: Names) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from biso_tasks.files.access import Access
+from biso_tasks.host.answer import answered
 from biso_tasks.host.command import command
 
 __all__ = ["Mounts", "read_mounts"]
@@ -38,8 +39,11 @@ class Mounts:
 
 def read_mounts(access: Access) -> Mounts:
     """The mounts that the reading user's processes see."""
-    text = access.host.run(access.reader(command("cat", "/proc/self/mountinfo"))).text
-    points = (line.split(" ")[4] for line in text.splitlines() if line)
+    text = access.host.run(access.reader(command("cat", "/proc/self/mountinfo"))).out
+    # Not splitlines: the kernel escapes newlines in a name, and nothing else that this splits at.
+    lines = text.decode("utf-8", "surrogateescape").removesuffix("\n").split("\n")
+    with answered(access.host.name, "its mounts"):
+        points = [line.split(" ")[4] for line in lines]
     return Mounts(frozenset(re.sub(r"\\([0-7]{3})", _octal, point) for point in points))
 
 

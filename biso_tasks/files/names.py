@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final, final
 from weakref import WeakKeyDictionary
 
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
@@ -69,11 +70,11 @@ def _asked(host: Host, users: list[str], groups: list[str]) -> tuple[_Found, _Fo
     """Name and number by key, "" where there is no such entry."""
     keys = [("passwd", one) for one in users] + [("group", one) for one in groups]
     stdin = "".join(f"{kind}\0{key}\0" for kind, key in keys).encode("utf-8", "surrogateescape")
-    lines = host.run(script(_ASK), stdin=stdin, timeout=120).text.split("\0")
+    said = host.run(script(_ASK), stdin=stdin, timeout=120).out
     entries = []
-    for line in lines[: len(keys)]:
-        fields = line.split(":")
-        entries.append((fields[0], fields[2]) if len(fields) > 2 else ("", ""))
+    for line in fields(host.name, "its users and groups", said, len(keys)):
+        parts = line.split(":")
+        entries.append((parts[0], parts[2]) if len(parts) > 2 else ("", ""))
     return (
         dict(zip(users, entries[: len(users)], strict=True)),
         dict(zip(groups, entries[len(users) :], strict=True)),

@@ -10,6 +10,7 @@ from typing import Final
 from biso_tasks.errors import ConfigError
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import Command, command, script
 
 __all__ = ["Owners", "give", "make_root", "owners_for", "run_on_each"]
@@ -23,6 +24,7 @@ unknown() { while IFS= read -r -d '' name; do
   printf '%s %s\\0' "$1" "$name"
 done; }
 case $1 in passwd|group) unknown "$1" ;; esac
+printf 'end\\0'
 """
 
 
@@ -79,8 +81,9 @@ def owners_for(target: Access, entries: Iterable[Entry], fallback: str | None) -
 def _unknown(target: Access, kind: str, names: Iterable[str]) -> frozenset[str]:
     """Numbers (ids without a name) count as unknown."""
     given = b"".join(name.encode("utf-8", "surrogateescape") + b"\0" for name in names)
-    answer = target.host.run(script(_UNKNOWN, kind), stdin=given).text
-    return frozenset(line.partition(" ")[2] for line in answer.split("\0") if line)
+    said = target.host.run(script(_UNKNOWN, kind), stdin=given).out
+    lines = fields(target.host.name, "its users and groups", said, end=True)
+    return frozenset(line.partition(" ")[2] for line in lines)
 
 
 def give(target: Access, root: str, entries: Iterable[Entry], owners: Owners) -> None:

@@ -15,7 +15,7 @@ from biso_tasks.files.access import Access
 from biso_tasks.files.listing import FilesError
 from biso_tasks.files.mounts import read_mounts
 from biso_tasks.files.slots import Slot, outer_slots, places_inside, renames
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -54,6 +54,7 @@ for folder in "$@"; do
   [ -d "$folder" ] || continue
   find "$folder" -mindepth 1 -maxdepth 1 -printf '%f\0'
 done
+printf 'end\0'
 """
 _RENAMABLE = r"""
 [ -w "$1" ] || { printf '%s' "$1"; exit 0; }
@@ -68,10 +69,8 @@ def identities(access: Access, paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
     result = access.host.run(access.reader(script(_IDENTIFY)), stdin=_joined(paths), timeout=None)
-    found = result.text.split("\0")[: len(paths)]
-    with answered(access.host.name, "what is where"):
-        by_path = list(zip(paths, found, strict=True))
-    for path, identity in by_path:
+    found = fields(access.host.name, "what is where", result.out, len(paths))
+    for path, identity in zip(paths, found, strict=True):
         if identity == "?":
             raise FilesError(f"{access.host.name}: {path} cannot be looked at")
     return ["" if identity == "-" else identity for identity in found]
@@ -126,8 +125,8 @@ def entry_slots(
 ) -> tuple[Slot, ...]:
     """A slot for each top-level entry of a mount point, except the one named `without` (the stage
     directory itself) and `lost+found`."""
-    listed = access.host.run(access.reader(script(_ENTRIES, live, stage, previous))).out
-    names = {one.decode("utf-8", "surrogateescape") for one in listed.split(b"\0") if one}
+    said = access.host.run(access.reader(script(_ENTRIES, live, stage, previous))).out
+    names = set(fields(access.host.name, f"what is in {live}", said, end=True))
     names -= {without, "lost+found"}
     ordered = sorted(names)
     mounts = read_mounts(access)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from biso_tasks.host.protocol import HostError
 
-__all__ = ["answered"]
+__all__ = ["answered", "fields"]
+
+_END: Final = "end"
 
 
 @contextmanager
@@ -17,7 +20,28 @@ def answered(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, IndexError) as error:
-        raise HostError(
-            f"{name}: its answer about {what} came by half",
-            hint="run the task again; if it stays so, `biso doctor` looks at that host",
-        ) from error
+        raise _by_half(name, what) from error
+
+
+def fields(
+    name: str, what: str, said: bytes, count: int | None = None, *, end: bool = False
+) -> list[str]:
+    """The NUL-terminated fields of what the host `name` said about `what`, as text with
+    surrogateescape. Raises HostError where the last one is not whole or there are not `count`; with
+    `end` the last one must be that word, and is none of them: of a list that may be of any length
+    nobody sees otherwise that it was cut between two."""
+    *raw, rest = said.split(b"\0")
+    found = [one.decode("utf-8", "surrogateescape") for one in raw]
+    whole = not rest and (not end or found[-1:] == [_END])
+    if end:
+        found = found[:-1]
+    if not whole or count not in (None, len(found)):
+        raise _by_half(name, what)
+    return found
+
+
+def _by_half(name: str, what: str) -> HostError:
+    return HostError(
+        f"{name}: its answer about {what} came by half",
+        hint="run the task again; if it stays so, `biso doctor` looks at that host",
+    )

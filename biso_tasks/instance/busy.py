@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.mounts import inside_paths
@@ -42,5 +43,5 @@ def busy_files(instance: Instance) -> tuple[str, ...]:
     ask = script(_BUSY, layout.datadir, *patterns)
     if instance.host.login != "root":
         ask = ask.as_user(instance.environment.host_user)
-    found = instance.host.run(ask).out.decode("utf-8", "surrogateescape")
-    return tuple(sorted(set(found.split("\0")) - {""}))
+    found = fields(instance.host.name, "files that are open", instance.host.run(ask).out)
+    return tuple(sorted(set(found)))

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import Refused
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
@@ -101,12 +101,9 @@ def read_layout(host: Host, environment: Environment, datadir: str) -> Layout:
     """Look at the live paths, as the application's user. A path that is not there has the
     identity "". Raises Refused where the stage directory would be reachable by the web server."""
     probe = script(_PROBE, environment.webroot, datadir).as_user(environment.host_user)
-    answer = host.run(probe).out.split(b"\0")
-    fields = [part.decode("utf-8", "surrogateescape").strip("\n") for part in answer]
-    with answered(host.name, "the webroot and the data dir"):
-        webroot, webroot_id, _, webroot_above, real, datadir_id, mount, above, machine, user, *_ = (
-            fields
-        )
+    found = fields(host.name, "the webroot and the data dir", host.run(probe).out, 10)
+    webroot, webroot_id, _, webroot_above, real, datadir_id, mount, above, machine, user = found
+    machine = machine.strip()
     is_mount = mount == "1"
     stage_dir = environment.stage_dir or _default_stage_dir(webroot, real, is_mount)
     if not is_mount or environment.stage_dir:

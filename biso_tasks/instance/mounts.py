@@ -10,7 +10,7 @@ from typing import Any
 
 from biso_tasks.config.model import Environment
 from biso_tasks.errors import Refused
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import answered, fields
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.app import compose, running_containers
@@ -154,9 +154,8 @@ def _real_paths(host: Host, paths: Sequence[str]) -> list[str]:
     if not paths:
         return []
     given = b"".join(path.encode("utf-8", "surrogateescape") + b"\0" for path in paths)
-    found = host.run(script(_REAL), stdin=given).text.split("\0")[: len(paths)]
-    with answered(host.name, "where paths lead to"):
-        return [real for _, real in zip(paths, found, strict=True)]
+    said = host.run(script(_REAL), stdin=given).out
+    return fields(host.name, "where paths lead to", said, len(paths))
 
 
 def _below(path: str, folder: str) -> bool:

@@ -16,6 +16,7 @@ from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry
 from biso_tasks.files.owners import owners_for
+from biso_tasks.host.answer import answered, fields
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.protocol import Host
 from biso_tasks.instance.instance import Instance
@@ -112,13 +113,13 @@ def holds_data(instance: Instance, known: Collection[str] | None) -> bool:
         ("data dir", layout.datadir, own),
     ):
         look = script(_LOOK, f"/{aside}/", path).as_user(environment.host_user)
-        found = instance.host.run(look).text.split("\0")[0]
+        (found,) = fields(instance.host.name, f"the {what}", instance.host.run(look).out, 1)
         if not found:
             continue
         if what == "data dir" and found.startswith(f"{path} holds "):
             listed = script(_NAMES, path).as_user(environment.host_user)
-            names = instance.host.run(listed).out.decode("utf-8", "surrogateescape").split("\0")
-            if known is None or set(names[:-1]) & set(known):
+            names = fields(instance.host.name, f"the {what}", instance.host.run(listed).out)
+            if known is None or set(names) & set(known):
                 return True
         raise Refused(
             f"{instance.name}: there is no config.php, but the {what} is not bare: {found}",
@@ -251,7 +252,7 @@ def _above(instance: Instance, path: str) -> tuple[list[str], str, str]:
     """The folders that are not there, the uppermost first; what may be done in the one that is, and
     which that is. Root looks as the application's user too: what that cannot enter is closed."""
     look = script(_ABOVE, path).as_user(instance.environment.host_user)
-    *missing, last, _, _ = (
-        instance.host.run(look).out.decode("utf-8", "surrogateescape").split("\0")
-    )
-    return list(reversed(missing)), last[0], last[1:]
+    found = fields(instance.host.name, f"the folders above {path}", instance.host.run(look).out)
+    with answered(instance.host.name, f"the folders above {path}"):
+        *missing, last, _ = found
+        return list(reversed(missing)), last[0], last[1:]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop, exists
 from biso_tasks.database.stage_role import drop_role, left_role
 from biso_tasks.database.template import drop_template, unfinished_template
 from biso_tasks.files.discard import discard
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import Command, script
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.layout import Layout
@@ -24,8 +26,24 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     """Drop the stage's databases and directories, and what a swap left in their place; and what an
     earlier swap kept of areas that the last one did not exchange, since there is no way back to it.
     Returns what was there. The caller holds the lock and knows that no intent is open."""
-    gone = []
     kept = _kept(instance)
+    # Beside each other: dropping waits for a checkpoint, removing for the disk's list of files.
+    with ThreadPoolExecutor(1) as pool:
+        dropping = pool.submit(_drop, databases, kept)
+        removed = _remove(instance, kept)
+        gone = (*dropping.result(), *removed)
+    layout = instance.layout
+    # Made for a swap that did not come about; a previous instance in it stays.
+    folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
+    empty = Command(("rmdir", "--", *folders, layout.previous))
+    instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
+    instance.state.remove(NAME)
+    instance.state.sweep()
+    return gone
+
+
+def _drop(databases: Sequence[StagedDatabase], kept: Collection[Area]) -> list[str]:
+    gone: list[str] = []
     for database in databases:
         with admin(database.server) as role:
             gone += [
@@ -38,17 +56,14 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
             # It owned the stage's, which are gone.
             left = drop_role(role, database.server)
             gone += [f"role {left}"] if left else []
-    layout = instance.layout
-    for path in _there(instance, _paths(instance, kept)):
-        discard(access(instance), path, inside=layout.stage_dir)
-        gone.append(path)
-    # Made for a swap that did not come about; a previous instance in it stays.
-    folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
-    empty = Command(("rmdir", "--", *folders, layout.previous))
-    instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
-    instance.state.remove(NAME)
-    instance.state.sweep()
-    return tuple(gone)
+    return gone
+
+
+def _remove(instance: Instance, kept: Collection[Area]) -> list[str]:
+    gone = _there(instance, _paths(instance, kept))
+    for path in gone:
+        discard(access(instance), path, inside=instance.layout.stage_dir)
+    return gone
 
 
 def left_of_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tuple[str, ...]:
@@ -78,7 +93,7 @@ def _paths(instance: Instance, kept: Collection[Area]) -> tuple[str, ...]:
 def _there(instance: Instance, paths: Sequence[str]) -> list[str]:
     text = r"""for path; do [ ! -e "$path" ] || printf '%s\0' "$path"; done"""
     look = script(text, *paths).as_user(instance.environment.host_user)
-    return [path for path in instance.host.run(look).text.split("\0") if path]
+    return fields(instance.host.name, "what is left there", instance.host.run(look).out)
 
 
 def _kept(instance: Instance) -> frozenset[Area]:

@@ -17,7 +17,7 @@ from fault_world import BARE, BARE_ROLE, LIVE, PREVIOUS, Run, World, recipes, tr
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 RECIPE = "restore-bare"

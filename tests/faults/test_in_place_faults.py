@@ -17,7 +17,7 @@ from fault_world import IN_PLACE, Run, World, recipes
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 STEPS = [step.name for step in recipes(without=())[IN_PLACE]]

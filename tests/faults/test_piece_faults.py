@@ -24,7 +24,7 @@ from fault_world import LIVE, PIECES, Picture, Run, World, recipes
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 PUT = ("place-path", "bring-table")

@@ -24,7 +24,7 @@ from biso_tasks.errors import BisoError
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 SEALING = ("seal-release", "retire-releases")

@@ -27,7 +27,7 @@ from fault_world import SWAPS, Run, World, recipes
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 

@@ -19,7 +19,7 @@ from biso_tasks.backup.verify import verify_set
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
 ]
 
 RELEASES = "released"

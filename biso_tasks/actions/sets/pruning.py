@@ -17,6 +17,7 @@ from biso_tasks.backup.store import Store
 from biso_tasks.errors import Locked, Refused
 from biso_tasks.files.discard import discard
 from biso_tasks.hooks.types import Action, Effects
+from biso_tasks.host.answer import fields
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Unreachable
 from biso_tasks.instance.instance import Instance
@@ -121,11 +122,12 @@ def _outlived(work: Prune, instance: Instance) -> Outlived:
     old = until is not None and work.moment - until > keep
     minutes = str(int(keep.total_seconds() // 60))
     look = script(_REPLACED, replaced_dir(instance.layout), minutes)
-    names = instance.host.run(look.as_user(instance.environment.host_user)).text.split("\0")
+    said = instance.host.run(look.as_user(instance.environment.host_user)).out
+    names = fields(instance.host.name, "what `restore --path` replaced", said)
     kept = kept_stage(instance)
     return Outlived(
         previous if old else None,
-        tuple(sorted(name for name in names if name)),
+        tuple(sorted(names)),
         kept if kept is not None and kept.expired(work.moment) else None,
     )
 
