@@ -18,7 +18,7 @@ from benchmarks.instances import Bench, Volume
 from benchmarks.line import Line
 from benchmarks.run import Ended
 from benchmarks.settle import MANY, settle
-from benchmarks.stages import Stages, moved
+from benchmarks.stages import Stages, moved, wire
 from biso_tasks.errors import StepFailed
 
 __all__ = ["PLAYED", "Play"]
@@ -27,6 +27,7 @@ _SHARE: Final = 0.01  # of the files change between the first time and the secon
 _TIMES: Final = (1, 4, 16)
 _DELAY: Final = 0.010  # one way
 _RATE: Final = 50e6 / 8
+_TRIES: Final = 3
 _BARE: Final = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
 
 
@@ -243,6 +244,7 @@ def wide(play: Play) -> None:
     if not bench.demo.ssh:
         play.notes.append("wide area: not measured, for both instances are on this machine")
         return
+    runs = bench.root / ".biso" / "runs"
     with Line(bench.production_port, delay=_DELAY, rate=_RATE) as line:
         bench.through(line)
         try:
@@ -250,21 +252,27 @@ def wide(play: Play) -> None:
             done = play.documented("refresh", "wide.documented.seconds")
             play.add("wide.first.documented", line.bytes)
             bench.forget_test()
-            counts = [line.bytes]
-            play.refreshed("wide.first.seconds")
-            counts.append(line.bytes)
-            play.change()
-            again = play.refreshed()
-            counts.append(line.bytes)
+            before = line.bytes
+            whole = play.refreshed("wide.first.seconds")
+            first = line.bytes - before
+            for _ in range(_TRIES):
+                play.change()
+                before = line.bytes
+                again = play.refreshed()
+                second = line.bytes - before
+                # A busy processor chooses another compressor, and the database moves otherwise.
+                if wire(again, runs) == wire(whole, runs):
+                    break
+            else:
+                play.notes.append("wide area: the second time another compressor was chosen")
         finally:
             bench.through(None)
-    first, second = counts[1] - counts[0], counts[2] - counts[1]
     files = float(bench.volume.shape.bytes)
     play.add("wide.first.ours", first)
     play.add("wide.files", files)
     # The database moves whole both times: what the second time moved less are the files. That is a
     # small difference of large numbers, so the step's own word counts where it says more.
-    said = moved(again, "stage-data", bench.root / ".biso" / "runs")
+    said = moved(again, "stage-data", runs)
     play.add("wide.second.files", max(said, files - (first - second)))
     play.notes.append(
         f"wide area: a line in user space before production's SSH server, {done.seconds:.0f} s for "

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.medians import median
 from benchmarks.run import Ended
 
-__all__ = ["Stages", "moved"]
+__all__ = ["Stages", "moved", "wire"]
 
 _AROUND = "start, plan and report"
 _SHOWN = 6
@@ -66,6 +66,13 @@ def moved(done: Ended, step: str, runs: Path) -> float:
     """The bytes that a step of that run says it moved; 0 where it does not say."""
     ends = _events(runs / str(done.document.get("run", "")) / "journal.jsonl", "step_finished")
     return sum(float(one["facts"].get("bytes", 0)) for one in ends if one["name"] == step)
+
+
+def wire(done: Ended, runs: Path) -> str:
+    """How that run compressed its database on the way: the compressor and its level."""
+    ends = _events(runs / str(done.document.get("run", "")) / "journal.jsonl", "step_finished")
+    said = "".join(str(one["facts"].get("wire", "")) for one in ends if one["name"] == "link")
+    return said.partition(" (")[0]
 
 
 def _seconds(journal: Path) -> float:

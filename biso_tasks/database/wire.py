@@ -21,10 +21,11 @@ __all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked", "worth_m
 _LOAD: Final = 40e6  # bytes a second of plain SQL that a session loads, at best
 _SMALL: Final = 33_554_432  # bytes of a database below which asking takes longer than it saves
 _SLOW: Final = 15e6  # bytes a second that an rsync of any age can pack
-_RATIO: Final = 8  # to which SQL text shrinks, about
-# The tool, its level, and its rate as a part of that at its fastest level: the first that keeps up.
+# The tool, its level, its rate as a part of that at its fastest level, and to which part it packs
+# SQL text, about. Of two that carry as much the first, which puts less on the link.
 _CHOICES: Final = (
-    ("zstd", 9, 0.1), ("zstd", 3, 0.9), ("zstd", 1, 1.0), ("lz4", 1, 1.0), ("gzip", 1, 1.0),
+    ("zstd", 9, 0.1, 10), ("zstd", 3, 0.9, 8), ("zstd", 1, 1.0, 7), ("gzip", 1, 1.0, 6),
+    ("lz4", 1, 1.0, 4),
 )  # fmt: skip
 
 # Each begins with the line where others have a password. The clock starts with the first byte: a
@@ -86,20 +87,14 @@ def choose(link: float, packers: Mapping[str, float], unpackers: Collection[str]
     source's host takes of text at its fastest level; `unpackers`: what the target's host has."""
     if link >= _LOAD:
         return Wire(link=link)
-    wanted = min(link * _RATIO, _LOAD)
+    # What a load would get of text a second: bounded by packing, by the link, by itself.
     found = [
-        (tool, level, packers[tool] * part)
-        for tool, level, part in _CHOICES
+        (min(packers[tool] * part, link * ratio, _LOAD), tool, level)
+        for tool, level, part, ratio in _CHOICES
         if tool in packers and tool in unpackers
     ]
-    for tool, level, rate in found:
-        if rate >= wanted:
-            return Wire(tool, level, link)
-    # None keeps up with the load; the fastest is worth it where it beats the bare link.
-    fastest = max(found, key=lambda one: one[2], default=None)
-    if fastest is not None and fastest[2] > link:
-        return Wire(fastest[0], fastest[1], link)
-    return Wire(link=link)
+    gets, tool, level = max(found, key=lambda one: one[0], default=(0.0, "", 0))
+    return Wire(tool, level, link) if gets > link else Wire(link=link)
 
 
 def worth_measuring(size: int, route: Route) -> bool:

@@ -64,6 +64,7 @@ with open(log, "a", buffering=1) as file:
         (12e6, ALL, ALL, "zstd", 3),
         (1e6, ALL, ALL, "zstd", 9),  # there is time for a better level
         (12e6, {"zstd": 30e6, "lz4": 60e6}, ALL, "lz4", 1),  # a slow processor
+        (6.2e6, {"zstd": 35e6, "lz4": 60e6}, ALL, "zstd", 1),  # and a slow link: fewer bytes win
         (12e6, ALL, {"gzip"}, "gzip", 1),  # what both have
         (1e6, {"gzip": 3e6}, ALL, "gzip", 1),  # not fast enough for the load, but for the link
         (12e6, {"gzip": 3e6}, ALL, "", 0),  # slower than the link itself

@@ -4,6 +4,7 @@ what a restore needs beside them written down, everything checked and sealed."""
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from biso_tasks.actions.kit import Context
@@ -29,7 +30,7 @@ from biso_tasks.database.identity import database_identity
 from biso_tasks.database.limit import Limits, limited_by, watch
 from biso_tasks.database.roles import globals_sql
 from biso_tasks.database.snapshot import Snapshot
-from biso_tasks.errors import StepFailed
+from biso_tasks.errors import BisoError, StepFailed
 from biso_tasks.files.growing import growing
 from biso_tasks.files.listing import Listing
 from biso_tasks.files.space import human
@@ -127,7 +128,13 @@ def _seal(context: Context[Backup]) -> dict[str, Any]:
     store.write_file(work.id, MANIFEST, manifest.as_toml())
     store.write_file(work.id, GUIDE, guide(manifest, store.set_path(work.id)))
     summed = make_sums(store, work.id, work.facts.previous)
-    work.sealed = store.seal(work.id, run=work.run_id)
+    try:
+        work.sealed = store.seal(work.id, run=work.run_id)
+    except BisoError:
+        # A good set all the same where only what comes after its rename failed, as `latest` does.
+        with suppress(BisoError):
+            work.sealed = store.read(work.id)
+        raise
     return {
         "set": work.id,
         "bytes": manifest.size,
