@@ -27,7 +27,7 @@ _SHARE: Final = 0.01  # of the files change between the first time and the secon
 _TIMES: Final = (1, 4, 16)
 _DELAY: Final = 0.010  # one way
 _RATE: Final = 50e6 / 8
-_TRIES: Final = 3
+_TRIES: Final = 3  # at a second time with the compressor of the first
 _BARE: Final = "from invoke import task\n\n\n@task\ndef nothing(c):\n    pass\n"
 
 

@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from biso_tasks.database.packer import TRIAL
 from biso_tasks.database.transfer import Leg, Route, transfer
@@ -16,16 +16,38 @@ from biso_tasks.errors import StepFailed
 from biso_tasks.host.command import script
 from biso_tasks.host.protocol import Host
 
-__all__ = ["PLAIN", "Wire", "choose", "measured", "packed", "unpacked", "worth_measuring"]
+__all__ = [
+    "CHOICES",
+    "PLAIN",
+    "Choice",
+    "Wire",
+    "choose",
+    "measured",
+    "packed",
+    "unpacked",
+    "worth_measuring",
+]
 
 _LOAD: Final = 40e6  # bytes a second of plain SQL that a session loads, at best
 _SMALL: Final = 33_554_432  # bytes of a database below which asking takes longer than it saves
 _SLOW: Final = 15e6  # bytes a second that an rsync of any age can pack
-# The tool, its level, its rate as a part of that at its fastest level, and to which part it packs
-# SQL text, about. Of two that carry as much the first, which puts less on the link.
-_CHOICES: Final = (
-    ("zstd", 9, 0.1, 10), ("zstd", 3, 0.9, 8), ("zstd", 1, 1.0, 7), ("gzip", 1, 1.0, 6),
-    ("lz4", 1, 1.0, 4),
+
+
+class Choice(NamedTuple):
+    """A compressor at a level; its rate as a part of that at its fastest level, and how many bytes
+    of SQL text it makes one of."""
+
+    tool: str
+    level: int
+    part: float
+    ratio: float
+
+
+# Measured by benchmarks/wire_cost.py. Of two that carry as much the first, which puts less on the
+# link.
+CHOICES: Final = (
+    Choice("zstd", 9, 0.15, 7.7), Choice("zstd", 3, 0.9, 6.0), Choice("zstd", 1, 1.0, 5.7),
+    Choice("gzip", 1, 1.0, 4.7), Choice("lz4", 1, 1.0, 3.5),
 )  # fmt: skip
 
 # Each begins with the line where others have a password. The clock starts with the first byte: a
@@ -89,9 +111,9 @@ def choose(link: float, packers: Mapping[str, float], unpackers: Collection[str]
         return Wire(link=link)
     # What a load would get of text a second: bounded by packing, by the link, by itself.
     found = [
-        (min(packers[tool] * part, link * ratio, _LOAD), tool, level)
-        for tool, level, part, ratio in _CHOICES
-        if tool in packers and tool in unpackers
+        (min(packers[one.tool] * one.part, link * one.ratio, _LOAD), one.tool, one.level)
+        for one in CHOICES
+        if one.tool in packers and one.tool in unpackers
     ]
     gets, tool, level = max(found, key=lambda one: one[0], default=(0.0, "", 0))
     return Wire(tool, level, link) if gets > link else Wire(link=link)

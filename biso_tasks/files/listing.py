@@ -11,6 +11,7 @@ from biso_tasks.errors import Refused, StepFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.names import Names, names_of
 from biso_tasks.files.patterns import Matcher, is_literal
+from biso_tasks.host.answer import answered, by_half
 from biso_tasks.host.command import Command, script
 from biso_tasks.host.endable import endable
 from biso_tasks.host.process import Tail, end_group
@@ -179,7 +180,8 @@ def _check_root(access: Access, root: str) -> int:
             f"{access.host.name}: {who} may not read {root}",
             hint="set `run_as` to a user who may",
         )
-    return _nanoseconds(result.text)
+    with answered(access.host.name, "its clock"):
+        return _nanoseconds(result.text)
 
 
 def _is_contents(pattern: str) -> bool:
@@ -225,7 +227,7 @@ def _entries(stream: IO[bytes] | None, names: Names, host: str) -> Iterator[Entr
             yield from _parsed(fields[:whole], names)
             del fields[:whole]
     if rest or fields:
-        raise FilesError(f"{host}: the list of a tree came by half", hint="run the task again")
+        raise by_half(host, "a tree")
 
 
 def _parsed(fields: list[str], names: Names) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from biso_tasks.host.protocol import HostError
 
-__all__ = ["answered", "fields"]
+__all__ = ["answered", "by_half", "fields"]
 
 _END: Final = "end"
 
@@ -20,7 +20,7 @@ def answered(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, IndexError) as error:
-        raise _by_half(name, what) from error
+        raise by_half(name, what) from error
 
 
 def fields(
@@ -36,11 +36,12 @@ def fields(
     if end:
         found = found[:-1]
     if not whole or count not in (None, len(found)):
-        raise _by_half(name, what)
+        raise by_half(name, what)
     return found
 
 
-def _by_half(name: str, what: str) -> HostError:
+def by_half(name: str, what: str) -> HostError:
+    """What to raise where the answer of the host `name` about `what` is not whole."""
     return HostError(
         f"{name}: its answer about {what} came by half",
         hint="run the task again; if it stays so, `biso doctor` looks at that host",

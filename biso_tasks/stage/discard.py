@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from biso_tasks.database.admin import admin
 from biso_tasks.database.create import drop, exists
@@ -26,24 +25,8 @@ def discard_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tu
     """Drop the stage's databases and directories, and what a swap left in their place; and what an
     earlier swap kept of areas that the last one did not exchange, since there is no way back to it.
     Returns what was there. The caller holds the lock and knows that no intent is open."""
+    gone = []
     kept = _kept(instance)
-    # Beside each other: dropping waits for a checkpoint, removing for the disk's list of files.
-    with ThreadPoolExecutor(1) as pool:
-        dropping = pool.submit(_drop, databases, kept)
-        removed = _remove(instance, kept)
-        gone = (*dropping.result(), *removed)
-    layout = instance.layout
-    # Made for a swap that did not come about; a previous instance in it stays.
-    folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
-    empty = Command(("rmdir", "--", *folders, layout.previous))
-    instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
-    instance.state.remove(NAME)
-    instance.state.sweep()
-    return gone
-
-
-def _drop(databases: Sequence[StagedDatabase], kept: Collection[Area]) -> list[str]:
-    gone: list[str] = []
     for database in databases:
         with admin(database.server) as role:
             gone += [
@@ -56,14 +39,17 @@ def _drop(databases: Sequence[StagedDatabase], kept: Collection[Area]) -> list[s
             # It owned the stage's, which are gone.
             left = drop_role(role, database.server)
             gone += [f"role {left}"] if left else []
-    return gone
-
-
-def _remove(instance: Instance, kept: Collection[Area]) -> list[str]:
-    gone = _there(instance, _paths(instance, kept))
-    for path in gone:
-        discard(access(instance), path, inside=instance.layout.stage_dir)
-    return gone
+    layout = instance.layout
+    for path in _there(instance, _paths(instance, kept)):
+        discard(access(instance), path, inside=layout.stage_dir)
+        gone.append(path)
+    # Made for a swap that did not come about; a previous instance in it stays.
+    folders = (layout.previous_datadir,) if layout.datadir_is_mount else ()
+    empty = Command(("rmdir", "--", *folders, layout.previous))
+    instance.host.run(empty.as_user(instance.environment.host_user), ok=None)
+    instance.state.remove(NAME)
+    instance.state.sweep()
+    return tuple(gone)
 
 
 def left_of_stage(instance: Instance, databases: Sequence[StagedDatabase]) -> tuple[str, ...]:

@@ -117,6 +117,25 @@ def test_a_program_that_is_killed_or_fails_on_the_host_makes_no_set(
     backup_again(world, watched, {})
 
 
+def test_what_a_step_does_by_threads_is_disturbed_as_its_own(world: World) -> None:
+    """Both trees are listed at the same time, and each database is dumped by one of its own."""
+    points = world.points("backup", "again")
+    for step, word in (("window", " find "), ("dump", "start ")):
+        assert any(word in verb for verb in points[step]), points[step]
+
+
+def test_a_backup_that_fails_behind_its_seal_names_the_good_set(world: World) -> None:
+    verbs = world.points("backup", "again")["seal"]
+    (call,) = (number for number, verb in enumerate(verbs, 1) if "[ -L latest ]" in verb)
+    world.reset("again")
+    watched = watch(world)
+    spec = world.spec(scope="seal", call=call, side="before", act="fail")
+    run = world.run(spec, *world.words("backup"))
+    assert run.reached and run.code == 1, run.err
+    assert watched.require_sound() == [run.document["set"]]
+    assert world.check(run) == "old"
+
+
 # Asked before the restart and reading after it, or asking after it.
 _DUMPS = {
     "in-the-middle": '"$real" "$@" | { head -c 2000; sleep 3; cat; }\nexit "${PIPESTATUS[0]}"',

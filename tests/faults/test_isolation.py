@@ -22,7 +22,7 @@ from fault_world import LIVE, World
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(900),
 ]
 
 _SCRUBBER = '''\

@@ -18,7 +18,7 @@ from fault_world import LIVE, Run, World
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(900),
 ]
 
 

@@ -28,7 +28,7 @@ from biso_tasks.host.local import LocalHost
 pytestmark = [
     pytest.mark.real,
     pytest.mark.needs("postgresql", "php", "sshd", "ssh", "rsync"),
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(900),
 ]
 
 SAMPLE = 200

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -46,8 +48,8 @@ def instance(name: str, role: Role = "test", env: str = "dev", **facts: bool) ->
     )  # fmt: skip
 
 
-def placed(one: Instance, **layout: object) -> Instance:
-    return replace(one, layout=replace(one.layout, **layout))  # type: ignore[arg-type]
+def placed(one: Instance, **layout: Any) -> Instance:
+    return replace(one, layout=replace(one.layout, **layout))
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -124,7 +126,7 @@ def test_a_place_that_is_not_there_is_nobodys() -> None:
 
 class Asked:
     """`distinct` with servers that exist by name only: `connect` and `same_cluster` are replaced,
-    and what they were asked is kept."""
+    and what they were asked is kept. The real ones: tests/database/test_identity.py."""
 
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, *, one_cluster: bool, away: str = ""
@@ -132,26 +134,20 @@ class Asked:
         self.compared: list[tuple[str, str]] = []
         self.open: list[str] = []
 
-        class Connection:
-            def __init__(self, server: Server) -> None:
-                self.name = f"{server.host.name}/{server.dsn.dbname}"
-
-            def __enter__(connection) -> Connection:
-                self.open.append(connection.name)
-                return connection
-
-            def __exit__(connection, *_: object) -> None:
-                self.open.remove(connection.name)
-
-        def connect(server: Server) -> Connection:
-            connection = Connection(server)
-            if connection.name == away:
+        @contextmanager
+        def connect(server: Server) -> Iterator[str]:
+            name = f"{server.host.name}/{server.dsn.dbname}"
+            if name == away:
                 raise NotConnected(f"{away} is away", reason="away")
-            return connection
+            self.open.append(name)
+            try:
+                yield name
+            finally:
+                self.open.remove(name)
 
-        def same_cluster(left: Connection, right: Connection) -> bool:
-            assert {left.name, right.name} <= set(self.open), "held while they are compared"
-            self.compared.append((left.name, right.name))
+        def same_cluster(left: str, right: str) -> bool:
+            assert {left, right} <= set(self.open), "held while they are compared"
+            self.compared.append((left, right))
             return one_cluster
 
         monkeypatch.setattr(guards, "connect", connect)
