@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
@@ -293,7 +292,6 @@ for road in (database_admin._ByConnection, database_admin._ByPsql):
     wrap(road, "execute", "sql", DatabaseFailed)
     wrap(road, "rows", "rows", DatabaseFailed)
 _write, _remove, _bind = State.write, State.remove, cli_call.bind_recipe
-_submit = ThreadPoolExecutor.submit
 
 
 def write(self: State, name: str, document: Any) -> None:
@@ -343,17 +341,6 @@ def faulty(step: Any) -> Any:
     return step if step.skip else replace(step, run=run)
 
 
-def submit(self: ThreadPoolExecutor, work: Callable[..., Any], /, *args: Any, **given: Any) -> Any:
-    """What a step has done beside itself is of that step."""
-    name = getattr(FAULTS.step, "name", "")
-
-    def named(*args: Any, **given: Any) -> Any:
-        FAULTS.step.name = name
-        return work(*args, **given)
-
-    return _submit(self, named, *args, **given)
-
-
 def capture() -> None:
     """Ask the test for a picture of the stage as it is, before it is served."""
     flag = Path(SPEC["capture"])
@@ -363,7 +350,6 @@ def capture() -> None:
 
 
 State.write, State.remove, cli_call.bind_recipe = write, remove, bind  # type: ignore[method-assign]
-ThreadPoolExecutor.submit = submit  # type: ignore[assignment,method-assign]
 sys.argv = ["biso", *sys.argv[2:]]
 try:
     cli_main.main()
