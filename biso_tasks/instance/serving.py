@@ -53,11 +53,13 @@ def ask(url: str, app: App) -> Answer:
         out = app.php("--", url, stdin=_ASK, timeout=30).out
     except (CommandFailed, HostError):
         return here
-    _, marker, tail = out.rpartition(b"\n@biso-answer ")
-    there: dict[str, Any] = json.loads(tail) if marker else {"status": None}
-    if there["status"] is None:
+    tail = out.rpartition(b"\n@biso-answer ")[2]
+    try:
+        there: dict[str, Any] = json.loads(tail)
+        status, body = int(there["status"]), base64.b64decode(there["body"])
+    except (ValueError, TypeError, KeyError):  # nothing answered there either
         return here
-    return Answer(there["status"], f"HTTP {there['status']}", base64.b64decode(there["body"]))
+    return Answer(status, f"HTTP {status}", body)
 
 
 def wait_until_good(url: str, app: App, *, maintenance: bool, seconds: float = 20) -> Answer:

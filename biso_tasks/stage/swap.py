@@ -138,8 +138,9 @@ def swap(
     """Exchange what is served. `stage_maintenance` puts the incoming instance into maintenance;
     `ours` raises when the lock is lost.
 
-    Raises StepFailed when everything is as it was, SiteAnswersBadly after swapping back, and
-    NeedsPerson where even that failed: the intent stays, and `recover` goes on from it.
+    Raises StepFailed when everything is as it was, or when all is exchanged and only the record of
+    it is missing (the intent stays); SiteAnswersBadly after swapping back; and NeedsPerson where
+    even that failed: the intent stays, and `recover` goes on from it.
     """
     instance.state.write("intent", intent.as_dict("forward"))
     notes: list[str] = []
@@ -358,8 +359,20 @@ def _databases_back(intent: Intent) -> None:
 
 
 def _record(instance: Instance, intent: Intent) -> None:
-    instance.state.write("instance", intent.document)
-    _forget(instance, intent)
+    """What came in serves and all is done: only that the host says so is missing."""
+
+    def write() -> None:
+        instance.state.write("instance", intent.document)
+        _forget(instance, intent)
+
+    try:
+        insist(write)
+    except BisoError as error:
+        raise StepFailed(
+            f"{instance.name}: the exchanged instance serves, but its host could not write that "
+            f"down: {error.message}",
+            hint="mend what the message names, then run `biso recover`",
+        ) from error
 
 
 def _forget(instance: Instance, intent: Intent) -> None:
