@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, LiteralString, Protocol
+from typing import TYPE_CHECKING, Any, Final, LiteralString, Protocol
 
 from biso_tasks.database.connect import DatabaseFailed, NotConnected, connect, describe, reason_of
 from biso_tasks.database.psql import Psql
@@ -23,7 +23,15 @@ from biso_tasks.host.command import Command
 if TYPE_CHECKING:
     from biso_tasks.database.connect import Connection
 
-__all__ = ["Admin", "admin"]
+__all__ = ["Admin", "admin", "flush"]
+
+# On the strength of what is executed here files are renamed and intents forgotten. A server that is
+# set to lose its last commits when it crashes may not lose these; one that waits for more than its
+# own disk goes on to.
+_DURABLE: Final = """SELECT set_config('synchronous_commit', CASE asked WHEN 'off' THEN 'local'
+  ELSE asked END, false) AS biso_commits FROM current_setting('synchronous_commit') AS asked"""
+# A commit that has written nothing would wait for nothing.
+_FLUSH: Final = "SELECT pg_logical_emit_message(true, 'biso-tasks', '')"
 
 
 class Admin(Protocol):
@@ -34,7 +42,8 @@ class Admin(Protocol):
         """The role it connects as."""
 
     def execute(self, *statements: str, atomic: bool = False) -> None:
-        """One after the other; with `atomic` in one transaction. Raises DatabaseFailed."""
+        """One after the other; with `atomic` in one transaction. All is on the server's disk when
+        this returns. Raises DatabaseFailed."""
 
     def rows(self, template: LiteralString, *parts: Part) -> list[tuple[Any, ...]]:
         """The rows of a query whose columns have distinct names and JSON types (cast oid to
@@ -61,6 +70,12 @@ def admin(server: Server, dbname: str | None = None) -> Iterator[Admin]:
             return
 
 
+def flush(role: Admin) -> None:
+    """Wait until all that anybody has committed on that server is on its disk. Raises
+    DatabaseFailed."""
+    role.execute(_FLUSH)
+
+
 def _first_psql(server: Server, places: Sequence[str], stack: ExitStack) -> _ByPsql:
     for place in places:
         found = _ByPsql(server, place)
@@ -79,6 +94,7 @@ class _ByConnection:
     def __init__(self, connection: Connection, server: Server) -> None:
         self._connection = connection
         self._server = server
+        self._durable = False
 
     @property
     def user(self) -> str:
@@ -88,13 +104,14 @@ class _ByConnection:
         import psycopg
 
         try:
+            if not self._durable:
+                self._connection.execute(query(_DURABLE))
+                self._durable = True
             if atomic:
-                with self._connection.transaction():
-                    for statement in statements:
-                        self._connection.execute(query(statement))
-            else:
-                for statement in statements:
-                    self._connection.execute(query(statement))
+                # In one message, which is one transaction: a site waits for each round trip.
+                statements = (";\n".join(statements),)
+            for statement in statements:
+                self._connection.execute(query(statement))
         except psycopg.Error as error:
             raise DatabaseFailed(
                 f"{self._server.host.name}, as {self.user!r}: {describe(error)}"
@@ -132,7 +149,11 @@ class _ByPsql:
 
     def execute(self, *statements: str, atomic: bool = False) -> None:
         lines = [f"{statement};\n" for statement in statements]
-        self._run("".join(["BEGIN;\n", *lines, "COMMIT;\n"] if atomic else lines))
+        self._run(
+            "".join(
+                [f"{_DURABLE} \\gset\n", *(["BEGIN;\n", *lines, "COMMIT;\n"] if atomic else lines)]
+            )
+        )
 
     def rows(self, template: LiteralString, *parts: Part) -> list[tuple[Any, ...]]:
         text = compose(

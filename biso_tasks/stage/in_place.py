@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from biso_tasks.database import grants, settings
-from biso_tasks.database.admin import Admin, admin
+from biso_tasks.database.admin import Admin, admin, flush
 from biso_tasks.database.connect import connect
 from biso_tasks.database.create import oid
 from biso_tasks.database.dumpfile import dump, load, verify
@@ -72,8 +72,18 @@ def look(
     return Before(run, "offline", running, in_maintenance, tuple(found), dict(record))
 
 
-def move_to(instance: Instance, before: Before, phase: Phase) -> Before:
-    """Write the intent, with its new phase."""
+def move_to(
+    instance: Instance,
+    before: Before,
+    phase: Phase,
+    *,
+    filled: Sequence[StagedDatabase] = (),
+) -> Before:
+    """Write the intent, with its new phase: that the databases `filled` have the content of it. So
+    that is on the disk first, and no crash of the server takes a part of it back."""
+    for database in filled:
+        with admin(database.server) as role:
+            flush(role)
     changed = replace(before, phase=phase)
     instance.state.write("intent", changed.as_dict())
     return changed
@@ -155,7 +165,7 @@ def put_back(
         exclude=(*DATA_EXCLUDES, *own_directory(instance)),
     )
     notes.append(f"{files} file(s) of {instance.layout.datadir} were put back")
-    move_to(instance, before, "restored")
+    move_to(instance, before, "restored", filled=[database for database, _ in pairs])
     return tuple(notes)
 
 

@@ -200,8 +200,9 @@ def _online(context: Context[Refresh]) -> dict[str, Any]:
     work = context.work
     work.require_proven()
     work.require_ours()
-    work.before = in_place.move_to(work.target, _before(work), "proven")
-    for note in in_place.serve(work.target, work.stage.databases, work.before, record=True):
+    databases = work.stage.databases
+    work.before = in_place.move_to(work.target, _before(work), "proven", filled=databases)
+    for note in in_place.serve(work.target, databases, work.before, record=True):
         context.note(note)
     work.before = None
     work.away = time.monotonic() - work.offline_since
