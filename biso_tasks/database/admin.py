@@ -9,6 +9,7 @@ stays open meanwhile. It exits 0 after SQL errors unless ON_ERROR_STOP is set *w
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Final, LiteralString, Protocol
@@ -30,6 +31,7 @@ __all__ = ["Admin", "admin", "flush"]
 # own disk goes on to.
 _DURABLE: Final = """SELECT set_config('synchronous_commit', CASE asked WHEN 'off' THEN 'local'
   ELSE asked END, false) AS biso_commits FROM current_setting('synchronous_commit') AS asked"""
+_FAULT: Final = re.compile("(?:ERROR|FATAL|FEHLER):")
 # A commit that has written nothing would wait for nothing.
 _FLUSH: Final = "SELECT pg_logical_emit_message(true, 'biso-tasks', '')"
 
@@ -172,13 +174,14 @@ class _ByPsql:
         if result.code == 0:
             return result.text
         said = [line for line in result.error.splitlines() if line.strip()]
-        fault = next((line for line in said if "ERROR" in line or "FEHLER" in line), "")
+        fault = next((line for line in said if _FAULT.search(line)), "")
         where = f"psql as {self.user!r} on {self._server.host.name}"
         if result.code == 3:
-            raise DatabaseFailed(f"{where}: {(fault or said[0]).split('ERROR:')[-1].strip()}")
+            raise DatabaseFailed(f"{where}: {_FAULT.split(fault or said[0])[-1].strip()}")
         reason, hint = reason_of(result.error)
         if reason == "unreachable":
-            raise NotConnected(f"{where}: {said[-1]}", reason=reason, hint=hint)
+            # The server's last word says why it ended the session; psql's is that it did.
+            raise NotConnected(f"{where}: {fault or said[-1]}", reason=reason, hint=hint)
         run_as = self._server.admin_run_as
         allow = (
             f"allow `sudo -n -u {run_as} psql`" if run_as else "psql must connect without asking"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from biso_tasks.database.server import APPLICATION, Server
+from biso_tasks.database.server import APPLICATION, CONNECT_TIMEOUT, Server
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.database.stdio import socket_dir, stdio_tunnel
 from biso_tasks.errors import StepFailed
@@ -90,7 +90,7 @@ def connect(
                 autocommit=autocommit,
                 application_name=application_name,
                 client_encoding="UTF8",
-                connect_timeout=15,
+                connect_timeout=CONNECT_TIMEOUT,
                 keepalives=1,
                 keepalives_idle=30,
                 keepalives_interval=10,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.names import baseline_name, previous_name, stage_name
@@ -10,9 +12,21 @@ from biso_tasks.database.sessions import end_sessions
 from biso_tasks.database.sqltext import Raw, compose, name
 from biso_tasks.errors import Refused
 
-__all__ = ["beside", "create", "drop", "drop_busy", "exists", "locale_words", "oid"]
+__all__ = [
+    "HALF_DROPPED",
+    "beside",
+    "create",
+    "drop",
+    "drop_busy",
+    "exists",
+    "locale_words",
+    "oid",
+]
 
-_GRACE = 10.0  # seconds
+HALF_DROPPED: Final = -2
+"""pg_database.datconnlimit of a database whose DROP was cut off, by a crash of the server: nobody
+can connect to it, and whoever alters it loses the connection. Source: DATCONNLIMIT_INVALID_DB."""
+_GRACE: Final = 10.0  # seconds
 
 
 def beside(server: Server, dbname: str) -> None:
@@ -71,11 +85,18 @@ def drop_busy(admin: Admin, dbname: str) -> bool:
 
     Not WITH (FORCE): that refuses, to whoever is no superuser, while autovacuum works there, and
     without it the server ends autovacuum by itself."""
-    found = oid(admin, dbname)
-    if found is None:
+    found = admin.rows(
+        "SELECT oid::bigint AS oid, datconnlimit = {} AS half FROM pg_database WHERE datname = {}",
+        HALF_DROPPED,
+        dbname,
+    )
+    if not found:
         return False
-    block = compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname))
-    end_sessions(admin, {dbname: found}, _GRACE, first=[block])
+    number, half = found[0]
+    # Of one whose dropping was cut off nothing is left to connect to, and to alter it is fatal.
+    if not half:
+        block = compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname))
+        end_sessions(admin, {dbname: int(number)}, _GRACE, first=[block])
     admin.execute(compose("DROP DATABASE {}", name(dbname)))
     return True
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from biso_tasks.database.admin import admin, flush
 from biso_tasks.database.client import APPEND, LOAD, client_command, password_line
 from biso_tasks.database.connect import connect
 from biso_tasks.database.server import Server
@@ -159,6 +160,8 @@ def bring_table(
                 f"{label(table)} came with {row[0]} rows, and the set recorded {rows}",
                 hint="nothing of it was left; please report this with the run's journal",
             )
+    with admin(server) as role:
+        flush(role)  # whoever is told that it is there finds it after a crash as well
 
 
 def _has_schema(connection: Connection, schema: str) -> bool:

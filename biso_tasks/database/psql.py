@@ -25,6 +25,8 @@ __all__ = ["Psql"]
 
 _TIMEOUT: Final = 3600.0  # seconds for what is asked at once
 _LEAVE: Final = 10.0  # seconds to end in when it is told nothing more
+_PIECE: Final = 65_536  # bytes that are read of a line at once
+_PIECES: Final = 256  # that wait to be taken
 
 
 @final
@@ -36,7 +38,8 @@ class Psql:
         self._host = host
         self._command = command
         self._child: subprocess.Popen[bytes] | None = None
-        self._said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._said: queue.Queue[bytes] = queue.Queue()
+        self._reader: threading.Thread | None = None
         self._err: Tail | None = None
         self._marker = secrets.token_hex(16)
 
@@ -68,16 +71,27 @@ class Psql:
         with contextlib.suppress(OSError):
             if child.stdin is not None:
                 child.stdin.close()
+        end = time.monotonic() + _LEAVE
+        self._drain(end)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_LEAVE)
+            child.wait(max(0.0, end - time.monotonic()))
         end_group(child)
+        self._drain(time.monotonic() + 1)
+
+    def _drain(self, end: float) -> None:
+        """Let the reader come to its end: it waits where nobody takes what it has read."""
+        while self._reader is not None and self._reader.is_alive() and time.monotonic() < end:
+            with contextlib.suppress(queue.Empty):
+                self._said.get(timeout=0.02)
 
     def _start(self) -> subprocess.Popen[bytes]:
         child = self._host.start(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self._child, self._err, self._said = child, Tail(child.stderr), queue.SimpleQueue()
-        threading.Thread(target=_read, args=(child.stdout, self._said), daemon=True).start()
+        # Bounded: it may print whatever it likes, asked or not.
+        self._child, self._err, self._said = child, Tail(child.stderr), queue.Queue(_PIECES)
+        self._reader = threading.Thread(target=_read, args=(child.stdout, self._said), daemon=True)
+        self._reader.start()
         return child
 
     def _tell(self, child: subprocess.Popen[bytes], text: str) -> None:
@@ -122,10 +136,10 @@ class Psql:
         )
 
 
-def _read(pipe: IO[bytes] | None, said: queue.SimpleQueue[bytes]) -> None:
-    """Its lines, and b"" at the end."""
+def _read(pipe: IO[bytes] | None, said: queue.Queue[bytes]) -> None:
+    """Its lines, a long one in pieces, and b"" at the end."""
     assert pipe is not None
     with pipe, contextlib.suppress(OSError):
-        for line in pipe:
+        while line := pipe.readline(_PIECE):
             said.put(line)
     said.put(b"")

@@ -9,7 +9,7 @@ from typing import Any
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.connect import DatabaseFailed
 from biso_tasks.database.sqltext import Raw, compose
-from biso_tasks.errors import StepFailed
+from biso_tasks.errors import BisoError, StepFailed
 
 __all__ = ["count_sessions", "end_sessions", "refuse_unmovable"]
 
@@ -104,12 +104,15 @@ def end_sessions(
     try:
         admin.execute(*first, compose(_END, Raw(repr(float(grace))), oids))
     except DatabaseFailed as error:
-        left = admin.rows(
-            """SELECT pid, coalesce(usename::text, '?') AS usename,
-                      coalesce(application_name, '') AS application
-                 FROM pg_stat_activity WHERE datid::bigint = ANY({}::bigint[])""",
-            oids,
-        )
+        try:
+            left = admin.rows(
+                """SELECT pid, coalesce(usename::text, '?') AS usename,
+                          coalesce(application_name, '') AS application
+                     FROM pg_stat_activity WHERE datid::bigint = ANY({}::bigint[])""",
+                oids,
+            )
+        except BisoError:
+            raise error from None  # the connection went with it; it says why
         shown = ", ".join(f"pid {pid} of {user} {app}".strip() for pid, user, app in left)
         raise DatabaseFailed(
             f"{error.message}: {shown}", hint="end them by hand and try again"

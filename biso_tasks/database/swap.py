@@ -23,6 +23,7 @@ from typing import Final
 
 from biso_tasks.database.admin import Admin
 from biso_tasks.database.connect import DatabaseFailed
+from biso_tasks.database.create import HALF_DROPPED
 from biso_tasks.database.names import swap_name
 from biso_tasks.database.sessions import count_sessions, end_sessions, refuse_unmovable
 from biso_tasks.database.sqltext import Raw, compose, name
@@ -113,9 +114,10 @@ def allow(admin: Admin, intents: Sequence[Intent], names: Sequence[str] = ()) ->
     rows = admin.rows(
         """SELECT datname FROM pg_database
             WHERE (oid::bigint = ANY({}::bigint[]) OR datname = ANY({}::text[]))
-              AND NOT datallowconn""",
+              AND NOT datallowconn AND datconnlimit <> {}""",
         oids,
         list(names),
+        HALF_DROPPED,
     )
     for (dbname,) in rows:
         admin.execute(compose("ALTER DATABASE {} ALLOW_CONNECTIONS true", name(dbname)))

@@ -7,7 +7,7 @@ that name without such a comment is somebody else's, and neither copied nor drop
 from __future__ import annotations
 
 from biso_tasks.database.admin import Admin
-from biso_tasks.database.create import beside, create, drop, exists
+from biso_tasks.database.create import HALF_DROPPED, beside, create, drop, exists
 from biso_tasks.database.facts import ServerFacts
 from biso_tasks.database.names import baseline_name
 from biso_tasks.database.server import Server
@@ -94,10 +94,15 @@ def _say(admin: Admin, dbname: str, what: str) -> None:
 
 
 def _said(admin: Admin, dbname: str) -> str | None:
-    """What our comment says; None for a database that is not ours, or not there."""
+    """What our comment says; None for a database that is not ours, or not there. One of ours whose
+    dropping was cut off is as one that was never finished."""
     found = admin.rows(
-        "SELECT shobj_description(oid, 'pg_database') AS said FROM pg_database WHERE datname = {}",
+        """SELECT shobj_description(oid, 'pg_database') AS said, datconnlimit = {} AS half
+             FROM pg_database WHERE datname = {}""",
+        HALF_DROPPED,
         dbname,
     )
-    text = str(found[0][0]) if found and found[0][0] is not None else ""
-    return text.removeprefix(_OURS) if text.startswith(_OURS) else None
+    text, half = found[0] if found else (None, False)
+    if text is None or not text.startswith(_OURS):
+        return None
+    return _UNFINISHED if half else str(text).removeprefix(_OURS)

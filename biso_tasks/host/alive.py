@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 if TYPE_CHECKING:
     import paramiko
 
-__all__ = ["Heard", "watch"]
+__all__ = ["SILENCE", "Heard", "watch"]
 
 INTERVAL: Final = 10.0
 SILENCE: Final = 45.0
+"""Seconds after which a host that says nothing is lost."""
 
 
 @final

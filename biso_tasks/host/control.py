@@ -12,13 +12,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+from biso_tasks.host.alive import SILENCE
 from biso_tasks.host.command import Result
 from biso_tasks.host.dial import Line, dial
 from biso_tasks.host.endable import endable
 from biso_tasks.host.explain import LOST
 from biso_tasks.host.process import OUTPUT_LIMIT, Gather, Lifeline
 from biso_tasks.host.protocol import HostError
-from biso_tasks.host.resolve import CONNECT_TIMEOUT, Resolved
+from biso_tasks.host.resolve import Resolved
 
 if TYPE_CHECKING:
     import paramiko
@@ -162,7 +163,8 @@ class ControlPlane:
                 # one at a time: paramiko keeps the failure of an opening on the transport, where
                 # another thread that opens would find it in place of its own
                 with self._opening:
-                    return transport.open_session(timeout=CONNECT_TIMEOUT)
+                    # until whoever watches the connection gives it up
+                    return transport.open_session(timeout=SILENCE)
             except paramiko.ChannelException as error:
                 # MaxSessions of the server, shared with nobody but our own parallel steps: wait
                 if time.monotonic() > patience:

@@ -149,7 +149,7 @@ def _socket(
     if resolved.jump:
         *before, last = resolved.jump.split(",")
         words: Sequence[str] = (
-            *("ssh", "-F", str(config)),
+            *("ssh", "-F", str(config), f"-oConnectTimeout={CONNECT_TIMEOUT}"),
             *(("-J", ",".join(before)) if before else ()),
             *("-W", f"[{resolved.hostname}]:{resolved.port}"),
             last if "://" in last else f"ssh://{last}",

@@ -30,7 +30,7 @@ def check_target(on: Host, host: str, port: int) -> None:
         reason = "there is no such socket"
     else:
         text = 'exec 3<>"/dev/tcp/$1/$2"'
-        found = on.run(script(text, host, str(port)), timeout=CONNECT_TIMEOUT, ok=None)
+        found = on.run(script(text, host, str(port)), timeout=30, ok=None)
         reason = found.error.rpartition(": ")[2] or "no connection"
     if found.code != 0:
         raise HostError(

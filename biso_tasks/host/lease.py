@@ -12,7 +12,7 @@ import contextlib
 import subprocess
 import threading
 import time
-from typing import IO, final
+from typing import IO, Final, final
 
 from biso_tasks.errors import BisoError
 from biso_tasks.host.command import Command, Result
@@ -23,6 +23,7 @@ from biso_tasks.host.protocol import Host, HostError
 __all__ = ["HEARTBEAT", "Held", "hold"]
 
 HEARTBEAT = 5.0  # seconds
+_PIECE: Final = 4096  # bytes that are read of a line at once: a host may print one that never ends
 
 
 @final
@@ -121,7 +122,7 @@ class Held:
     def _read(self, pipe: IO[bytes] | None) -> None:
         assert pipe is not None
         with pipe:
-            for line in pipe:
+            while line := pipe.readline(_PIECE):
                 with self._news:
                     if len(self._out) < TAIL_LIMIT:
                         self._out += line

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from biso_tasks.errors import ConfigError
+from biso_tasks.host.alive import SILENCE
 from biso_tasks.host.cipher import preferred_ciphers
 from biso_tasks.host.protocol import HostError
 
@@ -31,7 +32,7 @@ __all__ = [
     "write_config",
 ]
 
-CONNECT_TIMEOUT = 10  # seconds
+CONNECT_TIMEOUT = 10  # seconds for the first contact
 
 # The first value counts in an ssh_config, so nothing after these lines can undo them.
 # NoHostAuthenticationForLocalhost and VerifyHostKeyDNS would skip known_hosts; UpdateHostKeys
@@ -43,7 +44,9 @@ STRICT: tuple[tuple[str, str], ...] = (
     ("NoHostAuthenticationForLocalhost", "no"),
     ("VerifyHostKeyDNS", "no"),
     ("UpdateHostKeys", "no"),
-    ("ConnectTimeout", str(CONNECT_TIMEOUT)),
+    # What moves data connects to a host that was reached: a link that is silent for a moment is
+    # waited for as long as the connection that is there already waits.
+    ("ConnectTimeout", f"{SILENCE:g}"),
     ("ConnectionAttempts", "1"),
     ("ServerAliveInterval", "10"),
     ("ServerAliveCountMax", "3"),

@@ -4,8 +4,10 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +18,12 @@ from biso_tasks.database.create import create, drop, exists, oid
 from biso_tasks.database.facts import probe
 from biso_tasks.database.names import previous_name, stage_name
 from biso_tasks.database.psql import Psql
+from biso_tasks.database.sessions import end_sessions
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.errors import Refused
+from biso_tasks.host.command import Command
 from biso_tasks.host.local import LocalHost
+from biso_tasks.host.protocol import HostError
 
 pytestmark = pytest.mark.real
 
@@ -129,6 +134,61 @@ def test_a_psql_that_ends_under_a_statement_is_an_error(
         threading.Timer(0.3, started[0].kill).start()
         with pytest.raises(NotConnected):
             role.execute("SELECT pg_sleep(20)")
+
+
+@pytest.mark.parametrize("road", ["psycopg", "psql"])
+def test_a_database_that_a_crash_left_half_dropped_is_dropped(
+    one: Any, fresh: Callable[..., str], road: str
+) -> None:
+    """So the server marks it before it removes its files; to alter it then ends the session."""
+    stage = fresh(one, stage_name("gaia"))
+    one.sql(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{stage}'")
+    server = replace(roads(one)[road], dsn=replace(roads(one)[road].dsn, dbname="gaia"))
+    alter = compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(stage))
+    refused = pytest.raises((DatabaseFailed, NotConnected), match="cannot alter invalid database")
+    with admin(server) as role, refused:
+        role.execute(alter)
+    with admin(server) as role:
+        assert exists(role, stage)
+        assert drop(role, server, stage)
+        assert not exists(role, stage)
+
+
+def test_what_ended_the_connection_is_what_is_told(one: Any, fresh: Callable[..., str]) -> None:
+    half = fresh(one, stage_name("gaia"))
+    one.sql(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{half}'")
+    with admin(one.server()) as role:
+        number = oid(role, half)
+        assert number is not None
+        alter = compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(half))
+        with pytest.raises(DatabaseFailed, match="invalid database"):
+            end_sessions(role, {half: number}, 1.0, first=[alter])
+
+
+@pytest.mark.parametrize("unasked", [False, True])
+def test_a_host_whose_psql_prints_without_end_fills_no_memory(unasked: bool) -> None:
+    """One line that never ends, as an answer, or while nobody asks; it is given up and gone."""
+    lines = "yes | tr -d '\\n'" if unasked else "read -r _; yes | tr -d '\\n'"
+    host = LocalHost("here")
+    psql = Psql(host, Command(("bash", "-c", lines)))
+    before = resident()
+    if unasked:
+        psql._start()
+        time.sleep(2)
+    else:
+        with pytest.raises(HostError, match="printed more than 64 MiB"):
+            psql.ask("SELECT 1;\n")
+    assert resident() - before < 200 * 1024**2
+    reader = psql._reader
+    psql.close()
+    host.close()
+    assert reader is not None and not reader.is_alive()
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_an_interrupted_question_s_answer_is_nobody_else_s(

@@ -3,13 +3,16 @@ ours: directories are renamed and intents forgotten on the strength of them."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from biso_tasks.database.admin import admin, flush
+from biso_tasks.database.connect import connect
 from biso_tasks.database.names import previous_name, stage_name
+from biso_tasks.database.one_table import bring_table
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.database.swap import Rename, allow, exchange, intent
 
@@ -103,3 +106,19 @@ def test_a_server_that_waits_for_more_goes_on_to(
         assert found == [(used,)]
     finally:
         one.sql("ALTER DATABASE postgres RESET synchronous_commit")
+
+
+def test_a_table_that_was_brought_is_there_after_a_crash(
+    careless: Any, fresh: Callable[..., str]
+) -> None:
+    fresh(careless, "dur", "biso_app")
+    it = careless.server("dur")
+    with connect(it) as connection:
+        connection.execute("CREATE TABLE fall AS SELECT generate_series(1, 9) AS id")
+    careless.sql("CHECKPOINT")
+    place = name("gerettet", "fall")
+    bring_table(it, it, name("public", "fall"), place, 9, cancel=threading.Event())
+    crash(careless)
+    with connect(it) as connection:
+        rows = connection.execute("SELECT count(*) FROM gerettet.fall").fetchone()
+    assert rows == (9,)

@@ -85,6 +85,20 @@ def clients(cluster: Any, dbname: str, many: int = 8) -> Iterator[list[str]]:
             thread.join()
 
 
+def test_who_is_let_in_again_is_none_of_half_a_database(
+    one: Any, fresh: Callable[..., str]
+) -> None:
+    it = triple(one, fresh, "halved")
+    with admin(one.server()) as role:
+        intents = intent(role, [it])
+    for dbname in (it.live, it.stage):
+        one.sql(compose("ALTER DATABASE {} ALLOW_CONNECTIONS false", name(dbname)))
+    one.sql(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{it.stage}'")
+    with admin(one.server()) as role:
+        allow(role, intents, [it.stage, it.previous])
+    assert closed(one) == [it.stage]
+
+
 @pytest.mark.parametrize("by", ["owner", "psql"])
 def test_the_swap_wins_five_of_five_against_reconnecting_clients(
     one: Any, fresh: Callable[..., str], by: str

@@ -14,6 +14,7 @@ from biso_tasks.database.template import (
     copy_template,
     drop_template,
     finish_template,
+    unfinished_template,
 )
 from biso_tasks.errors import Refused, StepFailed
 
@@ -80,6 +81,19 @@ def test_what_a_killed_run_left_is_dropped_and_a_finished_one_stays(one: Any, se
         assert drop_template(role, server, unfinished=True) == ""
         assert drop_template(role, server) == BASELINE
         assert drop_template(role, server) == ""
+
+
+def test_one_whose_dropping_a_crash_cut_off_is_dropped_as_one_never_finished(
+    one: Any, server: Any
+) -> None:
+    fill(one, server)
+    with admin(server) as role:
+        finish_template(role, server, "a")
+        one.sql(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{BASELINE}'")
+        assert not copy_template(role, server, STAGE, "a", version=150000)
+        assert unfinished_template(role, server) == BASELINE
+        assert drop_template(role, server, unfinished=True) == BASELINE
+        assert unfinished_template(role, server) == ""
 
 
 def test_a_database_of_that_name_that_is_somebody_elses_is_left_alone(

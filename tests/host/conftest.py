@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -53,6 +53,7 @@ class Sshd:
     process: subprocess.Popen[bytes]
     host_key: Path
     client_key: Path
+    asleep: list[int] = field(default_factory=list)
 
     @property
     def line(self) -> str:
@@ -82,7 +83,7 @@ class Sshd:
     @contextlib.contextmanager
     def silent_after(self, seconds: float) -> Iterator[None]:
         """From then on nothing answers on what is connected by then; new connections do."""
-        asleep: list[int] = []
+        asleep = self.asleep
 
         def stop() -> None:
             asleep.extend(self.sessions())
@@ -97,9 +98,13 @@ class Sshd:
             yield
         finally:
             timer.join()
-            for pid in asleep:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            self.wake()
+
+    def wake(self) -> None:
+        """What was silent answers again."""
+        while self.asleep:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.asleep.pop(), signal.SIGCONT)
 
     def stop(self) -> None:
         self.cut()

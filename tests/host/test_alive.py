@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -29,6 +30,25 @@ def test_a_command_without_a_time_does_not_wait_for_ever(
         host.run(script("sleep 100"), timeout=None)
     assert time.monotonic() - began < 30
     assert host.run(script("echo again")).text == "again"
+
+
+def test_a_link_that_stands_still_for_a_moment_delays_the_next_command(
+    start_sshd: Any, connect_to: Any
+) -> None:
+    """Longer than a first contact is waited for, and shorter than what makes a host lost."""
+    server = start_sshd()
+    host = connect_to(server)
+    host.run(script("true"))
+    connected = host._opened.control._transport()
+    with server.silent_after(0):
+        timer = threading.Timer(13, server.wake)
+        timer.start()
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert host.run(script("echo on")).text == "on"
+        assert time.monotonic() - began > 11
+        timer.join()
+    assert host._opened.control._transport() is connected
 
 
 def test_a_command_that_says_nothing_for_long_is_no_silence(

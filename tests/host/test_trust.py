@@ -353,7 +353,8 @@ def test_a_server_that_says_nothing_does_not_hang_us(plane: Any, tmp_path: Path)
         begun = time.monotonic()
         with pytest.raises(Unreachable):
             plane(host)
-        assert time.monotonic() - begun < 20
+        # The control plane comes first; what moves data waits as for a host that was reached.
+        assert time.monotonic() - begun < (20 if plane is control else 60)
         host.close()
 
 
@@ -418,7 +419,7 @@ def test_a_silent_link_does_not_hang_a_command_and_the_next_one_connects_again(
         with pytest.raises(HostError, match=r"prod: .*did not report its end"):
             host.run(command("sleep", "60"), timeout=1)
         control(host)
-        assert time.monotonic() - begun < 40
+        assert time.monotonic() - begun < 60
 
 
 @both_planes

@@ -89,20 +89,31 @@ def mutate(clone: Path, tool: Path, table: dict[str, Any]) -> Outcome:
         _, result = json.loads(line)
         if result is None or result["worker_outcome"] == "skipped":
             continue
+        changed = _changed(result["diff"])
+        if _of_annotations(changed):
+            continue
         if result["test_outcome"] == "survived":
-            outcome.survived.append(_diff(result["diff"]))
+            outcome.survived.append(" ".join(changed))
         else:
             outcome.killed += 1
     return outcome
 
 
-def _diff(text: str) -> str:
-    """What was taken out and put in, on one line: line numbers change with every edit above."""
-    changed = [
-        re.sub(r"\s+", " ", line) for line in text.splitlines()
-        if re.match(r"[+-](?![+-]{2} )", line)
-    ]  # fmt: skip
-    return " ".join(changed)
+def _changed(diff: str) -> list[str]:
+    """The lines that were taken out and put in, with a space for each run of them: their numbers
+    change with every edit above."""
+    lines = [line for line in diff.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
+    return [re.sub(r"\s+", " ", line) for line in lines]
+
+
+_ANNOTATION = re.compile(r"(?:(?<=\w): |\) -> )[\w, \[\].]+ [^\w ]{1,2} None(?=,?$| = |:$)")
+
+
+def _of_annotations(changed: list[str]) -> bool:
+    """Nothing evaluates them (`from __future__ import annotations`): mypy reads them."""
+    before, after = ([_ANNOTATION.sub("", line[1:]) for line in changed if line[0] == sign]
+                     for sign in "-+")  # fmt: skip
+    return before == after
 
 
 def _environ() -> dict[str, str]:

@@ -129,7 +129,8 @@ class Site:
         parts = tuple(
             swap.DatabasePart(
                 _server(server), "live", "stage", "previous",
-                incoming=_oid(self.databases[server, coming][0]), outgoing=_oid("old"),
+                incoming=_oid(server, self.databases[server, coming][0]),
+                outgoing=_oid(server, "old"),
             )
             for server in self.servers if "database" in self.areas
         )  # fmt: skip
@@ -219,8 +220,8 @@ def _server(name: str) -> Any:
     return SimpleNamespace(dsn=SimpleNamespace(host=name, port=1), admin_user="", prefix=())
 
 
-def _oid(who: str) -> int:
-    return {"old": 1, "new": 2, "older": 3}[who]
+def _oid(server: str, who: str) -> int:
+    return {"old": 1, "new": 2, "older": 3}[who] + 10 * len(server)
 
 
 _NOW: list[Site] = []
@@ -250,7 +251,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     def committed(role: str, intents: Sequence[real.Intent]) -> bool:
         def ask() -> bool:
             (live,) = {one.live for one in intents}
-            who = _oid(on().databases[role, live][0])
+            who = _oid(role, on().databases[role, live][0])
             assert who in (intents[0].incoming, intents[0].outgoing)
             return who == intents[0].incoming
 
@@ -261,7 +262,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def change() -> None:
             for (server, name), one in on().databases.items():
-                if server == role and (_oid(one[0]) in oids or name in names):
+                if server == role and (_oid(server, one[0]) in oids or name in names):
                     one[1] = True
 
         on().moment(f"allow {role}", change)
@@ -273,7 +274,8 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
         places = _TREES[after, rollback]
         if on().trees != places:
             # A rename of several has happened, and the others not yet.
-            on().moment("rename the first tree", lambda: on().trees.update(live="nobody"))
+            asking = "without asking" if fresh else "where it must"
+            on().moment(f"rename the first tree {asking}", lambda: on().trees.update(live="nobody"))
         on().moment("rename the trees", lambda: on().trees.update(places))
 
     def standing(_: Any, slots: Any, *, rollback: bool) -> str:
@@ -301,13 +303,15 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait(url: str, app: Any, *, maintenance: bool, seconds: float = 20) -> Answer:
         assert url == on().url
         assert maintenance or not on().flag
-        spoilt = on().spoils == ("in maintenance" if on().flag else "afterwards")
-        bad = spoilt and on().trees["live"] != "old"
+        spoilt = on().spoils if on().trees["live"] != "old" else ""
+        status = 503 if on().flag or spoilt == "afterwards" else 200
+        if on().flag and spoilt == "in maintenance":
+            status = 500
         try:
-            on().moment("ask the site")
+            on().moment("ask the site" if maintenance else "ask the site again")
         except StepFailed as error:
             return Answer(None, error.message)  # as the real one does
-        return Answer(500 if bad else 200, "HTTP")
+        return Answer(status, f"HTTP {status}")
 
     names = {"Rename": real.Rename, "Intent": real.Intent, "exchange": exchange, "back": back,
              "revert": revert, "committed": committed, "allow": allow}  # fmt: skip
@@ -330,3 +334,4 @@ def install(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1_000_000))
     fast = SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda _: None)
     monkeypatch.setattr(insist, "time", fast)
+    monkeypatch.setattr(swap, "time", fast)

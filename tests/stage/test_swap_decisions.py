@@ -22,6 +22,7 @@ ALL: frozenset[Area] = DATABASE | FILES
 SITES: dict[str, dict[str, Any]] = {
     "database": {"areas": DATABASE},
     "two-servers": {"areas": ALL, "servers": ("main", "log")},
+    "three-servers": {"areas": DATABASE, "servers": ("main", "log", "extra")},
     "files": {"areas": FILES},
     "in-maintenance": {"areas": DATABASE, "in_maintenance": True},
     "no-url": {"areas": DATABASE, "url": ""},
@@ -84,10 +85,10 @@ def each_moment(
         yield site(kind, at=at, manner=manner)
 
 
-_TREES = ["rename the first tree", "rename the trees", "look at the lock"]
+_TREES = ["rename the first tree without asking", "rename the trees", "look at the lock"]
 _AWAY = ["look at the lock", "maintenance True", "stop web", "stop scheduler"]
 _BACK = ["start scheduler", "start web", "ask the site", "maintenance False", "ask maintenance",
-         "ask the site", "write instance"]  # fmt: skip
+         "ask the site again", "write instance"]  # fmt: skip
 ORDER = {
     "database": [
         "write intent", "close the stage", "connect main", *_AWAY, "block main", *_TREES,
@@ -96,6 +97,11 @@ ORDER = {
     "two-servers": [
         "write intent", "note", "close the stage", "connect log", *_AWAY, "block log", "commit log",
         "connect main", "block main", *_TREES, "commit main", *_BACK, "forget", "remove intent",
+    ],
+    "three-servers": [
+        "write intent", "close the stage", "connect extra", *_AWAY, "block extra", "commit extra",
+        "connect log", "block log", "commit log", "connect main", "block main", *_TREES,
+        "commit main", *_BACK, "remove intent",
     ],
     "files": [
         "write intent", "note", "close the stage", *_AWAY, *_TREES, *_BACK, "forget",
@@ -108,7 +114,7 @@ ORDER = {
     ],
     "no-url": [
         "write intent", "close the stage", "connect main", *_AWAY, "block main", *_TREES,
-        "commit main", *(one for one in _BACK if one != "ask the site"), "remove intent",
+        "commit main", *(one for one in _BACK if "ask the site" not in one), "remove intent",
     ],
 }  # fmt: skip
 
@@ -126,7 +132,9 @@ def test_a_swap_exchanges_everything_in_this_order(
         f"leftover {server}" for server in reversed(one.servers) if "database" in one.areas
     )
     assert bool(done.notes) == one.in_maintenance
-    assert done.downtime >= 0 and done.until.tzinfo is not None
+    assert done.until.tzinfo is not None
+    # The model's clock goes on by one whenever it is looked at.
+    assert done.downtime == 1
 
 
 @each_way
@@ -232,6 +240,77 @@ def test_a_site_that_answers_badly_is_swapped_back_whatever_fails_on_the_way(
         with suppress(swap.SiteAnswersBadly):
             recover(one.mended(), intent)
         assert whole(one, rollback=rollback) == "old", f"{manner} {first.moments[at - 1]}"
+
+
+_UNTOUCHED = ["connect main", "ask main", "rename the trees", "connect main", "allow main"]
+TAKEN_BACK = {
+    "look at the lock": ["ask maintenance"],
+    "stop scheduler": ["start web", "ask maintenance", "maintenance False"],
+}
+
+
+@pytest.mark.parametrize("failed", TAKEN_BACK)
+def test_before_the_commit_nothing_is_stopped_to_take_it_back(
+    site: Callable[..., Site], failed: str
+) -> None:
+    one = site("database", at=ORDER["database"].index(failed) + 1, manner="fails")
+    with pytest.raises(StepFailed):
+        run(one, rollback=False)
+    expected = ["write intent", *_UNTOUCHED, *TAKEN_BACK[failed], "remove intent"]
+    assert one.moments[one.at :] == expected
+
+
+_RETURN = [
+    "ask services", "stop scheduler", "stop web", "connect main", "ask main", "block main",
+    "commit main", "rename the first tree where it must", "rename the trees", "connect main",
+    "allow main", "start scheduler", "start web",
+]  # fmt: skip
+SWAPPED_BACK = {
+    ("database", "in maintenance"): ["ask maintenance", *_RETURN, "ask maintenance",
+                                     "maintenance False"],
+    ("database", "switch"): ["ask maintenance", *_RETURN, "ask maintenance", "maintenance False"],
+    ("database", "afterwards"): ["ask maintenance", "maintenance True", *_RETURN,
+                                 "ask maintenance", "maintenance False"],
+    ("in-maintenance", "in maintenance"): _RETURN,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "spoils"), SWAPPED_BACK)
+def test_a_site_that_answers_badly_is_swapped_back_in_this_order(
+    site: Callable[..., Site], kind: str, spoils: str
+) -> None:
+    """In maintenance before its services are stopped; nothing is switched that was so before."""
+    one = site(kind, spoils=spoils)
+    with pytest.raises(swap.SiteAnswersBadly, match=r"^https://test.example answered badly after"):
+        run(one, rollback=False)
+    begin = len(one.moments) - one.moments[::-1].index("write intent")
+    asked = ["connect main", "ask main"]
+    assert one.moments[begin:] == [*asked, *SWAPPED_BACK[kind, spoils], "remove intent"]
+
+
+def test_a_site_without_a_url_is_called_by_its_name(site: Callable[..., Site]) -> None:
+    with pytest.raises(swap.SiteAnswersBadly, match=r"^test answered badly after"):
+        run(site("no-url", spoils="switch"), rollback=False)
+
+
+@each_way
+def test_a_swap_on_its_way_back_goes_back_though_the_site_answers_now(
+    site: Callable[..., Site], kind: str, rollback: bool
+) -> None:
+    """Whoever was told that it was swapped back finds it so."""
+    spoils = "switch" if kind == "no-url" else "in maintenance"
+    first = site(kind, spoils=spoils)
+    with pytest.raises(swap.SiteAnswersBadly):
+        run(first, rollback=rollback)
+    begin = len(first.moments) - first.moments[::-1].index("write intent")
+    for at in range(begin + 1, len(first.moments) + 1):
+        one = site(kind, spoils=spoils, at=at, manner="dies")
+        intent = one.intent(rollback=rollback)
+        with pytest.raises(Killed):
+            run(one, rollback=rollback)
+        one.spoils = ""
+        recover(one.mended(), intent)
+        assert whole(one, rollback=rollback) == "old"
 
 
 def test_an_intent_that_was_left_is_named_and_refused(site: Callable[..., Site]) -> None:
