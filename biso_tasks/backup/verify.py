@@ -17,7 +17,7 @@ from biso_tasks.backup.store import Store
 from biso_tasks.database.packer import UNPACKER
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import answered, by_half, fields
 from biso_tasks.host.command import Command, Result, script
 
 __all__ = ["Problem", "dump_problems", "verify_set"]
@@ -26,8 +26,10 @@ _DOCUMENTS: Final = (MANIFEST, METADATA, "RESTORE.md")
 _TRAILER: Final = b"-- PostgreSQL database dump complete"
 _OWN_CODES: Final = 125  # above: a signal, or a program that could not be started
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
-_WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'"""
-_END: Final = UNPACKER + 'unpack "$1/$2" | tail -c 4096'
+_WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'
+printf 'end\0'"""
+# SQL has no NUL: what comes behind one is ours, and missing in an answer that was cut.
+_END: Final = UNPACKER + """unpack "$1/$2" | tail -c 4096; printf '\\0end'"""
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
 # read it to its end, and not with --list.
 _ARCHIVE: Final = r"""
@@ -228,6 +230,8 @@ def _dump(
         if end.code != 0:
             text = f"cannot be read to its end: {end.error}"
             found.append(Problem("dump", dump.file, text))
+        elif not end.out.endswith(b"\0end"):
+            raise by_half(store.host.name, f"the end of {dump.file}")
         elif _TRAILER not in end.out:
             text = "ends before the end that pg_dump writes"
             found.append(Problem("dump", dump.file, text))
@@ -255,7 +259,8 @@ def _judged(store: Store, command: Command) -> Result:
 def _walk(store: Store, id: str) -> dict[str, tuple[str, str]]:
     """Type letter and link target by path, of everything but what cannot be covered."""
     out = store.host.run(script(_WALK, store.set_path(id)), timeout=None).out
-    fields = [field.decode("utf-8", "surrogateescape") for field in out.split(b"\0")[:-1]]
-    with answered(store.host.name, f"what is in {id}"):
-        entries = list(zip(fields[::3], fields[1::3], fields[2::3], strict=True))
+    what = f"what is in {id}"
+    found = fields(store.host.name, what, out, end=True)
+    with answered(store.host.name, what):
+        entries = list(zip(found[::3], found[1::3], found[2::3], strict=True))
     return {path: (letter, target) for letter, target, path in entries if path not in UNCOVERED}

@@ -65,6 +65,7 @@ _LOOK = (
 sha256sum <"$1" | cut -c1-64
 stat -c %s -- "$1"
 unpack "$1" | tail -c 4096
+printf '\0end'
 """
 )
 
@@ -276,14 +277,16 @@ def _look(server: Server, path: str, user: str | None) -> Dumped:
     try:
         look = script(_LOOK, path).as_user(user)
         with answered(server.host.name, f"the dump {path}"):
-            checksum, size, end = server.host.run(look, timeout=None).out.split(b"\n", 2)
+            checksum, size, rest = server.host.run(look, timeout=None).out.split(b"\n", 2)
+            end, _ = rest.split(b"\0end")  # SQL has no NUL
+            length = int(size)
     except CommandFailed as error:
         gone = error.result.code == 66
         said = "is not there" if gone else f"cannot be read to its end ({error.result.error})"
         raise StepFailed(f"{server.host.name}: the dump {path} {said}") from error
     if _TRAILER not in end or not end.endswith(_MARK.encode()):
         raise StepFailed(f"{server.host.name}: the dump {path} ends before its end")
-    return Dumped(path, checksum.decode(), int(size))
+    return Dumped(path, checksum.decode(), length)
 
 
 def _unfit(server: Server, dumped: Dumped, why: str) -> NeedsPerson:
