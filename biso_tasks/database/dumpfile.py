@@ -26,7 +26,7 @@ from biso_tasks.database.transfer import Leg, transfer
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
 from biso_tasks.host.answer import answered
 from biso_tasks.host.command import Command, command, script
-from biso_tasks.host.protocol import CommandFailed
+from biso_tasks.host.protocol import CommandFailed, HostError
 
 __all__ = ["Dumped", "dump", "dump_rows", "load", "load_rows", "verify"]
 
@@ -125,9 +125,11 @@ def dump(
 
 def verify(server: Server, dumped: Dumped, *, user: str | None) -> None:
     """Raises NeedsPerson where the file is not the one that was written, before anything is done
-    with it."""
+    with it; HostError where its host did not answer."""
     try:
         found = _look(server, dumped.path, user)
+    except HostError:
+        raise  # of the link, or an answer that came by half: nothing against the file
     except StepFailed as error:
         raise _unfit(server, dumped, error.message) from error
     if found != dumped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from biso_tasks.database.empty import empty, obstacles, staying
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
+from biso_tasks.host.local import LocalHost
+from biso_tasks.host.protocol import HostError
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql (machine)")]
 
@@ -127,6 +130,26 @@ def test_a_dump_that_is_not_the_one_written_is_refused(
     with pytest.raises(NeedsPerson, match="cannot be relied on") as caught:
         verify(live, dumped, user=None)
     assert dumped.sha256 in caught.value.hint
+
+
+def test_an_answer_that_is_cut_says_nothing_against_a_dump(
+    live: Any, tmp_path: Path, cancel: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with export(live) as snapshot:
+        dumped = dump(live, snapshot, str(tmp_path / "main.sql.gz"), user=None, cancel=cancel)
+    verify(live, dumped, user=None)
+    run = LocalHost.run
+    sizes = [0, 10, 64, 66, 70, 300, 800]
+
+    def cut(host: LocalHost, command: Any, **given: Any) -> Any:
+        done = run(host, command, **given)
+        return replace(done, out=done.out[: sizes[-1]])
+
+    monkeypatch.setattr(LocalHost, "run", cut)
+    while sizes:
+        with pytest.raises(HostError, match="came by half"):
+            verify(live, dumped, user=None)
+        sizes.pop()
 
 
 def test_a_pg_dump_that_is_killed_leaves_no_dump_that_is_believed(
