@@ -358,6 +358,11 @@ def test_a_test_instance_goes_back_to_its_baseline(world: Any) -> None:
         assert after[what] == before[what], what
     assert ran.json["source"] == raw
     assert world.test.get()[0] == 200
+    # A copy of a database has its statistics: nobody waits for them to be made again.
+    measured = "SELECT count(*) > 0 FROM pg_stats WHERE tablename = 'bf_notiz'"
+    assert world.test.cluster.rows(measured, world.test.dbname) == [(True,)]
+    never = "SELECT bool_and(last_analyze IS NULL) FROM pg_stat_user_tables"
+    assert world.test.cluster.rows(never, world.test.dbname) == [(True,)]
     assert "no baseline" in biso(world, "reset-test", "--name", "x", "--yes", code=3).message
     assert biso(world, "list", "--env", "test").json["sets"] == [], "a baseline is no backup"
     again = biso(world, "baseline", "--name", "roh").json["set"]

@@ -129,6 +129,7 @@ def _database(context: Context[FromSet]) -> dict[str, Any]:
             if work.template and copy_template(
                 role, database.server, database.stage, work.id, version=version
             ):
+                work.analyzed.add(database.live)
                 continue
             create(
                 role,

@@ -24,7 +24,8 @@ def _finish(context: Context[StageWork]) -> dict[str, Any]:
     work = context.work
     work.require_proven()
     for database in work.stage.swapped:
-        analyze(database.staged_server, database.stage)
+        if database.live not in work.analyzed:
+            analyze(database.staged_server, database.stage)
     hand_over(work.stage, work.untrusted)
     work.handed_over = True
     for number, database in enumerate(work.stage.databases):

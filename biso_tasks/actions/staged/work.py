@@ -86,7 +86,7 @@ class StageWork(TargetWork, ABC):
     for it; `fresh`: the live databases that were made so; `opens`: the run itself began the
     maintenance that the target is in, and a step ends it. `said`: what privacy.toml and plugins
     say of columns and files; `handed_over`: what will be served belongs to the application's role
-    by now."""
+    by now; `analyzed`: the live databases of whose stage the planner's statistics came along."""
 
     VALUES: ClassVar[Mapping[str, Callable[[Any], str]]] = {
         "run": lambda work: work.run_id,
@@ -111,6 +111,7 @@ class StageWork(TargetWork, ABC):
     staged: bool = False
     neutralized: bool = False
     handed_over: bool = False
+    analyzed: set[str] = field(default_factory=set)
     swapped: Swapped | None = None
     access: dict[str, tuple[str, ...]] = field(default_factory=dict)
     said: tuple[Inventory, ...] = field(init=False, default=())
