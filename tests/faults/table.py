@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,24 @@ OF_STEPS = (
 """Tests that have tables of their own."""
 
 
+# Most of a case is waiting for the disk: /tmp and /var/tmp are in memory, for these processes only.
+_IN_MEMORY = r"""
+root=$1
+shift
+mount -t tmpfs -o mode=1777 biso-tests /var/tmp
+new=/var/tmp/.new
+mkdir -m 1777 "$new"
+mount -t tmpfs -o mode=1777 biso-tests "$new"
+case $root in
+  /tmp/*)
+    mkdir -p "$new/${root#/tmp/}"
+    mount --bind "$root" "$new/${root#/tmp/}" ;;
+esac
+mount --rbind "$new" /tmp
+exec "$@"
+"""
+
+
 def main() -> int:
     if len(sys.argv) < 2:
         raise SystemExit(__doc__)
@@ -64,14 +83,22 @@ def main() -> int:
         own = words and not words[0].startswith("-")
         wanted = words.pop(0).split(",") if own else steps_of(what)
         words += ["-k", " or ".join(_chosen(what, step) for step in wanted)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=ROOT, prefix=".fault-report-") as folder:
         report = Path(folder, "report.xml")
         run = [sys.executable, "-m", "pytest", *paths, f"--junitxml={report}", "-q", *words]
+        if _may_mount():
+            run = ["unshare", "--mount", "bash", "-euc", _IN_MEMORY, "table", str(ROOT), *run]
         everything = {**os.environ, "BISO_FAULTS": "all"}
         done = subprocess.run(run, cwd=ROOT, env=everything, check=False)
         if done.returncode in (0, 1):  # else it was interrupted, and not all of it was run
             write(what, report)
     return done.returncode
+
+
+def _may_mount() -> bool:
+    unshare = shutil.which("unshare")
+    probe = [unshare or "", "--mount", "true"]
+    return unshare is not None and subprocess.run(probe, check=False).returncode == 0
 
 
 def write(what: str, report: Path) -> None:
