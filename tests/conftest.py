@@ -10,15 +10,18 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from biso_tasks.demo.php import find_php
 from biso_tasks.demo.postgres import find_binaries
 from biso_tasks.demo.process import DemoError
+from biso_tasks.host.command import Command, Result
+from biso_tasks.host.local import LocalHost
 
 TWO_RECIPES = """
 [site]
@@ -262,3 +265,34 @@ def two_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BISO_CONFIG", raising=False)
     return tmp_path
+
+
+class Cutting(LocalHost):
+    """This machine. Of what command number `at` says (from 0 on), or with `began` of what those say
+    that are only begun, the first `size` bytes come, and it ends well."""
+
+    def __init__(self) -> None:
+        super().__init__("cutting")
+        self.answers: list[bytes] = []
+        self.at, self.size = -1, 0
+        self.began = False
+
+    def run(self, command: Command, **given: Any) -> Result:
+        done = super().run(command, **given)
+        self.answers.append(done.out)
+        if len(self.answers) - 1 != self.at or self.began:
+            return done
+        return Result(done.code, done.out[: self.size], done.err)
+
+    def start(self, command: Command, **given: Any) -> subprocess.Popen[bytes]:
+        if not self.began:
+            return super().start(command, **given)
+        words = ("bash", "-c", 'size=$1; shift; "$@" | head -c "$size"', "cut", str(self.size))
+        return super().start(Command((*words, *command.words(self.login))), **given)
+
+
+@pytest.fixture
+def cutting() -> Iterator[Cutting]:
+    one = Cutting()
+    yield one
+    one.close()

@@ -13,7 +13,7 @@ from biso_tasks.backup.ids import BadSet, parse_id
 from biso_tasks.backup.store import Store, StoredSet
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.hashing import HASHING
-from biso_tasks.host.answer import answered, by_half
+from biso_tasks.host.answer import answered, whole
 from biso_tasks.host.command import Result, script
 from biso_tasks.host.protocol import CommandFailed
 
@@ -90,7 +90,7 @@ code=0
 find . -type f ! -path ./SHA256SUMS ! -path ./SHA256SUMS.sig ! -path ./state.toml -printf '%P\0' |
   sums_of "$work" | sorted || code=$?
 [ "$code" = 0 ] || head -c 4096 /dev/zero >"$work/room" || exit 76
-[ "$code" != 0 ] || echo end
+[ "$code" != 0 ] || printf '\0end'
 exit "$code"
 """
 )
@@ -176,11 +176,7 @@ def hash_set(store: Store, id: str) -> dict[str, str]:
     """The SHA-256 of every regular file of a sealed set, by its path in the set. All of it is read.
     Raises Unreadable where that cannot be, StepFailed where the look at it was cut off."""
     said = _run(store, id, _ALL, store.set_path(id), store.scratch).out
-    sums = said.removesuffix(b"end\n")
-    # Of a list that was cut, the files behind would be missing in the set.
-    if sums == said or sums[-1:] not in (b"", b"\n"):
-        raise by_half(store.host.name, f"the checksums of {id}")
-    return parse_sums(sums)
+    return parse_sums(whole(store.host.name, f"the checksums of {id}", said))
 
 
 def parse_sums(content: bytes) -> dict[str, str]:

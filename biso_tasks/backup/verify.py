@@ -17,7 +17,7 @@ from biso_tasks.backup.store import Store
 from biso_tasks.database.packer import UNPACKER
 from biso_tasks.errors import StepFailed
 from biso_tasks.files.listing import Entry
-from biso_tasks.host.answer import answered, by_half, fields
+from biso_tasks.host.answer import answered, fields, whole
 from biso_tasks.host.command import Command, Result, script
 
 __all__ = ["Problem", "dump_problems", "verify_set"]
@@ -28,7 +28,6 @@ _OWN_CODES: Final = 125  # above: a signal, or a program that could not be start
 _TYPES: Final = {"file": "f", "dir": "d", "link": "l"}
 _WALK: Final = r"""cd -- "$1"; LC_ALL=C find . -mindepth 1 -printf '%y\0%l\0%P\0'
 printf 'end\0'"""
-# SQL has no NUL: what comes behind one is ours, and missing in an answer that was cut.
 _END: Final = UNPACKER + """unpack "$1/$2" | tail -c 4096; printf '\\0end'"""
 # The newest pg_restore that is there; none: exit 0. It takes an archive for whole only when it has
 # read it to its end, and not with --list.
@@ -230,9 +229,7 @@ def _dump(
         if end.code != 0:
             text = f"cannot be read to its end: {end.error}"
             found.append(Problem("dump", dump.file, text))
-        elif not end.out.endswith(b"\0end"):
-            raise by_half(store.host.name, f"the end of {dump.file}")
-        elif _TRAILER not in end.out:
+        elif _TRAILER not in whole(store.host.name, f"the end of {dump.file}", end.out):
             text = "ends before the end that pg_dump writes"
             found.append(Problem("dump", dump.file, text))
         return found

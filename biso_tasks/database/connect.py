@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from biso_tasks.database.server import APPLICATION, CONNECT_TIMEOUT, Server
+from biso_tasks.database.server import APPLICATION, Server
 from biso_tasks.database.sqltext import compose, name
 from biso_tasks.database.stdio import socket_dir, stdio_tunnel
 from biso_tasks.errors import StepFailed
+from biso_tasks.host.alive import SILENCE
 from biso_tasks.host.endable import endable
 from biso_tasks.host.protocol import Endpoint
 
@@ -90,7 +91,7 @@ def connect(
                 autocommit=autocommit,
                 application_name=application_name,
                 client_encoding="UTF8",
-                connect_timeout=CONNECT_TIMEOUT,
+                connect_timeout=SILENCE,  # a link that stands still for a moment ends no run
                 keepalives=1,
                 keepalives_idle=30,
                 keepalives_interval=10,

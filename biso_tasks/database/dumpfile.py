@@ -24,7 +24,7 @@ from biso_tasks.database.server import Server
 from biso_tasks.database.snapshot import Snapshot, export, label
 from biso_tasks.database.transfer import Leg, transfer
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
-from biso_tasks.host.answer import answered
+from biso_tasks.host.answer import answered, whole
 from biso_tasks.host.command import Command, command, script
 from biso_tasks.host.protocol import CommandFailed, HostError
 
@@ -276,18 +276,18 @@ def _in(
 
 def _look(server: Server, path: str, user: str | None) -> Dumped:
     """What the file is. Raises StepFailed where it is not a whole dump."""
+    what = f"the dump {path}"
     try:
-        look = script(_LOOK, path).as_user(user)
-        with answered(server.host.name, f"the dump {path}"):
-            checksum, size, rest = server.host.run(look, timeout=None).out.split(b"\n", 2)
-            end, _ = rest.split(b"\0end")  # SQL has no NUL
-            length = int(size)
+        out = server.host.run(script(_LOOK, path).as_user(user), timeout=None).out
     except CommandFailed as error:
         gone = error.result.code == 66
         said = "is not there" if gone else f"cannot be read to its end ({error.result.error})"
-        raise StepFailed(f"{server.host.name}: the dump {path} {said}") from error
+        raise StepFailed(f"{server.host.name}: {what} {said}") from error
+    with answered(server.host.name, what):
+        checksum, size, end = whole(server.host.name, what, out).split(b"\n", 2)
+        length = int(size)
     if _TRAILER not in end or not end.endswith(_MARK.encode()):
-        raise StepFailed(f"{server.host.name}: the dump {path} ends before its end")
+        raise StepFailed(f"{server.host.name}: {what} ends before its end")
     return Dumped(path, checksum.decode(), length)
 
 

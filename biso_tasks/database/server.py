@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from biso_tasks.errors import Refused
+from biso_tasks.host.alive import SILENCE
 from biso_tasks.host.protocol import Host
 from biso_tasks.values import Dsn
 
 __all__ = ["Server", "conninfo"]
 
 APPLICATION = "biso-tasks"
-CONNECT_TIMEOUT = 45
-"""Seconds for a connection, however it is made: as long as a host may be silent without being lost.
-A link that stood still for a moment would otherwise end a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,6 @@ def conninfo(dbname: str) -> str:
         )
     quoted = dbname.replace("\\", "\\\\").replace("'", "\\'")
     return (
-        f"dbname='{quoted}' application_name={APPLICATION} "
-        f"connect_timeout={CONNECT_TIMEOUT} "
+        f"dbname='{quoted}' application_name={APPLICATION} connect_timeout={SILENCE} "
         "keepalives_idle=30 keepalives_interval=10 keepalives_count=6"
     )

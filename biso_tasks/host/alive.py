@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SILENCE", "Heard", "watch"]
 
 INTERVAL: Final = 10.0
-SILENCE: Final = 45.0
+SILENCE: Final = 45
 """Seconds after which a host that says nothing is lost."""
 
 

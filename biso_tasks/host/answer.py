@@ -8,7 +8,7 @@ from typing import Final
 
 from biso_tasks.host.protocol import HostError
 
-__all__ = ["answered", "by_half", "fields"]
+__all__ = ["answered", "by_half", "fields", "whole"]
 
 _END: Final = "end"
 
@@ -38,6 +38,15 @@ def fields(
     if not whole or count not in (None, len(found)):
         raise by_half(name, what)
     return found
+
+
+def whole(name: str, what: str, said: bytes) -> bytes:
+    """What the host `name` said about `what`, where that is any text: its script ends with
+    `printf '\\0end'`, which is not given. Raises HostError where that is missing."""
+    text, end, rest = said.rpartition(f"\0{_END}".encode())
+    if not end or rest:
+        raise by_half(name, what)
+    return text
 
 
 def by_half(name: str, what: str) -> HostError:

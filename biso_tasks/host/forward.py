@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from biso_tasks.host.alive import SILENCE
 from biso_tasks.host.command import script
 from biso_tasks.host.explain import LOST
 from biso_tasks.host.protocol import Endpoint, Host, HostError
@@ -30,7 +31,7 @@ def check_target(on: Host, host: str, port: int) -> None:
         reason = "there is no such socket"
     else:
         text = 'exec 3<>"/dev/tcp/$1/$2"'
-        found = on.run(script(text, host, str(port)), timeout=30, ok=None)
+        found = on.run(script(text, host, str(port)), timeout=SILENCE, ok=None)
         reason = found.error.rpartition(": ")[2] or "no connection"
     if found.code != 0:
         raise HostError(

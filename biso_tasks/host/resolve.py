@@ -46,7 +46,7 @@ STRICT: tuple[tuple[str, str], ...] = (
     ("UpdateHostKeys", "no"),
     # What moves data connects to a host that was reached: a link that is silent for a moment is
     # waited for as long as the connection that is there already waits.
-    ("ConnectTimeout", f"{SILENCE:g}"),
+    ("ConnectTimeout", str(SILENCE)),
     ("ConnectionAttempts", "1"),
     ("ServerAliveInterval", "10"),
     ("ServerAliveCountMax", "3"),

@@ -27,7 +27,7 @@ from biso_tasks.database.empty import empty
 from biso_tasks.database.sessions import end_sessions, refuse_unmovable
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.database.sqltext import Raw, compose, name
-from biso_tasks.errors import NeedsPerson, StepFailed
+from biso_tasks.errors import NeedsPerson
 from biso_tasks.files.aside import put_back as put_files_back
 from biso_tasks.files.discard import discard
 from biso_tasks.files.listing import DATA_EXCLUDES
@@ -35,10 +35,12 @@ from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.stage.before import Before, DatabaseBefore, Phase, misfit, read_before
 from biso_tasks.stage.in_place_needs import own_clients
+from biso_tasks.stage.insist import write_down
 from biso_tasks.stage.model import StagedDatabase, access, in_place, own_directory, staged
-from biso_tasks.stage.swap import go_live
+from biso_tasks.stage.swap import SiteAnswersBadly, go_live
 
 __all__ = [
+    "conclude",
     "dump_target",
     "in_place_outlook",
     "look",
@@ -176,9 +178,9 @@ def serve(
     *,
     record: bool,
 ) -> tuple[str, ...]:
-    """Let clients in, start what ran before, ask the site, end maintenance, and forget what was
-    kept. `record`: the new content is what is served now. Raises StepFailed where the site answers
-    badly, back in maintenance with its services stopped."""
+    """Let clients in, start what ran before, ask the site, end maintenance; `conclude` comes after.
+    `record`: the new content is what is served now. Raises SiteAnswersBadly where it is and the
+    site answers badly, back in maintenance with its services stopped."""
     notes: list[str] = []
     for database, was in _pairs(instance, databases, before):
         with admin(database.server) as role:
@@ -186,7 +188,7 @@ def serve(
     answer = go_live(instance, before.services, before.in_maintenance, notes)
     if answer is not None and record:
         take_offline(instance, databases, before)
-        raise StepFailed(
+        raise SiteAnswersBadly(
             f"{instance.environment.url or instance.name} answers badly: {answer.detail}",
             hint="look at the web server's log",
         )
@@ -196,11 +198,20 @@ def serve(
             f"badly: {answer.detail}",
             hint="look at the web server's log, then run `biso recover` again",
         )
-    if record:
-        instance.state.write("instance", before.record)
-    instance.state.remove("intent")
-    discard(access(instance), instance.layout.in_place, inside=instance.layout.stage_dir)
     return tuple(notes)
+
+
+def conclude(instance: Instance, before: Before, *, record: bool) -> None:
+    """Write down that it is served, with `record` as the new content, and forget what was kept.
+    Raises StepFailed."""
+
+    def write() -> None:
+        if record:
+            instance.state.write("instance", before.record)
+        instance.state.remove("intent")
+
+    write_down(instance, write)
+    discard(access(instance), instance.layout.in_place, inside=instance.layout.stage_dir)
 
 
 def recover_in_place(instance: Instance, document: Mapping[str, Any]) -> list[str]:
@@ -213,14 +224,16 @@ def recover_in_place(instance: Instance, document: Mapping[str, Any]) -> list[st
     if before.phase == "proven":
         try:
             notes += serve(instance, databases, before, record=True)
-        except StepFailed as error:
+        except SiteAnswersBadly as error:
             notes.append(f"{error.message}: so the old content is put back")
             before = move_to(instance, before, "replacing")
         else:
+            conclude(instance, before, record=True)
             return [*notes, "the new content is complete and proven: it is served"]
     if before.phase == "replacing":
         notes += put_back(instance, databases, before)
     notes += serve(instance, databases, before, record=False)
+    conclude(instance, before, record=False)
     return [*notes, "what was served before the refresh is served again"]
 
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from biso_tasks.errors import BisoError, NeedsPerson
+from biso_tasks.errors import BisoError, NeedsPerson, StepFailed
 from biso_tasks.instance.instance import Instance
 
-__all__ = ["insist", "person"]
+__all__ = ["insist", "person", "write_down"]
 
 _PATIENCE: Final = 20.0  # seconds
 
@@ -31,6 +31,19 @@ def insist(act: Callable[[], object]) -> None:
             time.sleep(1)
         else:
             return
+
+
+def write_down(instance: Instance, write: Callable[[], object]) -> None:
+    """Let its host write down what serves now, and that nothing is under way any more: all else is
+    done. Raises StepFailed, which says so."""
+    try:
+        insist(write)
+    except BisoError as error:
+        raise StepFailed(
+            f"{instance.name}: what was put in place is whole and serves, but its host could not "
+            f"write that down: {error.message}",
+            hint="mend what the message names, then run `biso recover`",
+        ) from error
 
 
 def person(instance: Instance, message: str) -> NeedsPerson:

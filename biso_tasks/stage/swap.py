@@ -25,7 +25,7 @@ from biso_tasks.files.places import Slot, settle, standing
 from biso_tasks.instance import services
 from biso_tasks.instance.instance import Instance
 from biso_tasks.instance.serving import Answer, wait_until_good
-from biso_tasks.stage.insist import insist, person
+from biso_tasks.stage.insist import insist, person, write_down
 from biso_tasks.stage.lost import forget_stage_dir, note_stage_dir
 from biso_tasks.stage.model import REFRESHED, Area, access
 
@@ -33,6 +33,7 @@ __all__ = [
     "PIECE",
     "DatabasePart",
     "Intent",
+    "SiteAnswersBadly",
     "Swapped",
     "finish",
     "go_live",
@@ -112,7 +113,7 @@ _KINDS: Final = {"in-place": "an in-place refresh", PIECE: "a restore of one pat
 
 
 class SiteAnswersBadly(StepFailed):
-    """The new instance was swapped in, answered badly, and was swapped back."""
+    """What was put into service answered badly, and was taken out of it again."""
 
 
 def require_no_intent(instance: Instance) -> None:
@@ -359,20 +360,11 @@ def _databases_back(intent: Intent) -> None:
 
 
 def _record(instance: Instance, intent: Intent) -> None:
-    """What came in serves and all is done: only that the host says so is missing."""
-
     def write() -> None:
         instance.state.write("instance", intent.document)
         _forget(instance, intent)
 
-    try:
-        insist(write)
-    except BisoError as error:
-        raise StepFailed(
-            f"{instance.name}: the exchanged instance serves, but its host could not write that "
-            f"down: {error.message}",
-            hint="mend what the message names, then run `biso recover`",
-        ) from error
+    write_down(instance, write)
 
 
 def _forget(instance: Instance, intent: Intent) -> None:

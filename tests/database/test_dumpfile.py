@@ -18,7 +18,6 @@ from biso_tasks.database.empty import empty, obstacles, staying
 from biso_tasks.database.measure import fingerprint
 from biso_tasks.database.snapshot import count, differences, export
 from biso_tasks.errors import NeedsPerson, Refused, StepFailed
-from biso_tasks.host.local import LocalHost
 from biso_tasks.host.protocol import HostError
 
 pytestmark = [pytest.mark.real, pytest.mark.needs("postgresql (machine)")]
@@ -133,23 +132,17 @@ def test_a_dump_that_is_not_the_one_written_is_refused(
 
 
 def test_an_answer_that_is_cut_says_nothing_against_a_dump(
-    live: Any, tmp_path: Path, cancel: threading.Event, monkeypatch: pytest.MonkeyPatch
+    live: Any, tmp_path: Path, cancel: threading.Event, cutting: Any
 ) -> None:
     with export(live) as snapshot:
         dumped = dump(live, snapshot, str(tmp_path / "main.sql.gz"), user=None, cancel=cancel)
-    verify(live, dumped, user=None)
-    run = LocalHost.run
-    sizes = [0, 10, 64, 66, 70, 300, 800]
-
-    def cut(host: LocalHost, command: Any, **given: Any) -> Any:
-        done = run(host, command, **given)
-        return replace(done, out=done.out[: sizes[-1]])
-
-    monkeypatch.setattr(LocalHost, "run", cut)
-    while sizes:
+    there = replace(live, host=cutting)
+    verify(there, dumped, user=None)
+    (answer,) = cutting.answers
+    for size in (0, 10, 64, 66, 70, 300, 800, len(answer) - 1):
+        cutting.answers, cutting.at, cutting.size = [], 0, size
         with pytest.raises(HostError, match="came by half"):
-            verify(live, dumped, user=None)
-        sizes.pop()
+            verify(there, dumped, user=None)
 
 
 def test_a_pg_dump_that_is_killed_leaves_no_dump_that_is_believed(

@@ -45,28 +45,29 @@ def names(cluster: Any) -> set[str]:
         return {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
 
 
+@pytest.fixture
+def pair(careless: Any, fresh: Callable[..., str]) -> Rename:
+    """A live database and a stage of it."""
+    one = Rename("dur", stage_name("dur"), previous_name("dur"))
+    fresh(careless, one.live)
+    fresh(careless, one.stage)
+    return one
+
+
 @each_road
 def test_a_swap_that_was_committed_is_so_after_a_crash(
-    careless: Any, fresh: Callable[..., str], road: str
+    careless: Any, pair: Rename, road: str
 ) -> None:
-    one = Rename("dur", stage_name("dur"), previous_name("dur"))
-    fresh(careless, one.live)
-    fresh(careless, one.stage)
     with admin(server(careless, road)) as role:
-        exchange(role, [one])
+        exchange(role, [pair])
     crash(careless)
-    assert {one.live, one.previous} == names(careless) & {one.live, one.stage, one.previous}
+    assert {pair.live, pair.previous} == names(careless) & {pair.live, pair.stage, pair.previous}
 
 
 @each_road
-def test_who_was_let_in_again_is_so_after_a_crash(
-    careless: Any, fresh: Callable[..., str], road: str
-) -> None:
-    one = Rename("dur", stage_name("dur"), previous_name("dur"))
-    fresh(careless, one.live)
-    fresh(careless, one.stage)
+def test_who_was_let_in_again_is_so_after_a_crash(careless: Any, pair: Rename, road: str) -> None:
     with admin(server(careless, road)) as role:
-        intents = intent(role, [one])
+        intents = intent(role, [pair])
         careless.sql("ALTER DATABASE dur ALLOW_CONNECTIONS false", "CHECKPOINT")
         allow(role, intents)
     crash(careless)

@@ -4,7 +4,7 @@ moved, removed or given away is decided by it."""
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,41 +20,8 @@ from biso_tasks.files.listing import list_tree
 from biso_tasks.files.names import ids_of
 from biso_tasks.files.owners import owners_for
 from biso_tasks.files.places import entry_slots, identities
-from biso_tasks.host import LocalHost
-from biso_tasks.host.command import Command, Result
 
 POINTS = 24  # of a long answer; of a short one each byte
-
-
-class Cutting(LocalHost):
-    """This machine. Of what command number `at` says (from 0 on), or with `began` of what those say
-    that are only begun, the first `size` bytes come, and it ends well."""
-
-    def __init__(self) -> None:
-        super().__init__("cutting")
-        self.answers: list[bytes] = []
-        self.at, self.size = -1, 0
-        self.began = False
-
-    def run(self, command: Command, **given: Any) -> Result:
-        done = super().run(command, **given)
-        self.answers.append(done.out)
-        if len(self.answers) - 1 != self.at or self.began:
-            return done
-        return Result(done.code, done.out[: self.size], done.err)
-
-    def start(self, command: Command, **given: Any) -> subprocess.Popen[bytes]:
-        if not self.began:
-            return super().start(command, **given)
-        words = ("bash", "-c", 'size=$1; shift; "$@" | head -c "$size"', "cut", str(self.size))
-        return super().start(Command((*words, *command.words(self.login))), **given)
-
-
-@pytest.fixture
-def host() -> Iterator[Cutting]:
-    one = Cutting()
-    yield one
-    one.close()
 
 
 @pytest.fixture
@@ -102,14 +69,14 @@ def _sizes(answer: bytes) -> Sequence[int]:
 
 @pytest.mark.parametrize("ask", ASKED, ids=lambda ask: ask.__name__.strip("_"))
 def test_an_answer_that_is_cut_is_no_other_answer(
-    host: Cutting, tree: Path, ask: Callable[[Access, Path], object]
+    cutting: Any, tree: Path, ask: Callable[[Access, Path], object]
 ) -> None:
-    access = Access(host)
+    access = Access(cutting)
     whole = ask(access, tree)
-    told, refused = list(host.answers), 0
+    told, refused = list(cutting.answers), 0
     for at, answer in enumerate(told):
         for size in _sizes(answer):
-            host.answers, host.at, host.size = [], at, size
+            cutting.answers, cutting.at, cutting.size = [], at, size
             try:
                 found = ask(access, tree)
             except BisoError:
@@ -119,11 +86,11 @@ def test_an_answer_that_is_cut_is_no_other_answer(
     assert refused, "no cut was noticed"
 
 
-def test_a_tree_whose_list_is_cut_inside_an_entry_is_not_read(host: Cutting, tree: Path) -> None:
-    access = Access(host)
+def test_a_tree_whose_list_is_cut_inside_an_entry_is_not_read(cutting: Any, tree: Path) -> None:
+    access = Access(cutting)
     whole = list_tree(access, str(tree))
-    host.began, noticed = True, 0
-    for host.size in range(1, 400, 7):
+    cutting.began, noticed = True, 0
+    for cutting.size in range(1, 400, 7):
         try:
             found = list_tree(access, str(tree))
         except BisoError:
@@ -133,26 +100,26 @@ def test_a_tree_whose_list_is_cut_inside_an_entry_is_not_read(host: Cutting, tre
     assert noticed > 50
 
 
-def test_what_is_removed_is_what_was_named_or_nothing(host: Cutting, tree: Path) -> None:
+def test_what_is_removed_is_what_was_named_or_nothing(cutting: Any, tree: Path) -> None:
     """Beside it stands what a shorter name would lead to."""
     names = ["stage"[:size] for size in range(1, 5)]
     for name in names:
         (tree / name).mkdir()
-    access = Access(host)
+    access = Access(cutting)
     commands = 4
     for at in range(commands):
         for size in range(len(str(tree)) * 2 + 20):
-            host.answers, host.at, host.size = [], at, size
+            cutting.answers, cutting.at, cutting.size = [], at, size
             with suppress(BisoError):
                 discard(access, str(tree / "stage"), inside=str(tree))
             assert all((tree / name).is_dir() for name in (*names, "live", "previous"))
             (tree / "stage").mkdir(exist_ok=True)
 
 
-def test_what_is_kept_is_whole_or_an_error(host: Cutting, tree: Path) -> None:
+def test_what_is_kept_is_whole_or_an_error(cutting: Any, tree: Path) -> None:
     (tree / "live/tief/er").mkdir(parents=True)
     (tree / "live/tief/er/eigen.xml").write_text("unseres")
-    access = Access(host)
+    access = Access(cutting)
 
     def keep() -> bytes:
         keep_files(access, str(tree / "live"), str(tree / "stage"), ["tief/er/eigen.xml"])
@@ -160,7 +127,7 @@ def test_what_is_kept_is_whole_or_an_error(host: Cutting, tree: Path) -> None:
 
     for at in range(3):
         for size in range(12):
-            host.answers, host.at, host.size = [], at, size
+            cutting.answers, cutting.at, cutting.size = [], at, size
             subprocess.run(["rm", "-rf", tree / "stage/tief"], check=True)
             with suppress(BisoError):
                 assert keep() == b"unseres"

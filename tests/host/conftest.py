@@ -83,14 +83,14 @@ class Sshd:
     @contextlib.contextmanager
     def silent_after(self, seconds: float) -> Iterator[None]:
         """From then on nothing answers on what is connected by then; new connections do."""
-        asleep = self.asleep
 
         def stop() -> None:
-            asleep.extend(self.sessions())
-            for pid in asleep:
+            sessions = self.sessions()
+            for pid in sessions:
                 # A session's short-lived helper may have ended since it was listed.
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
+            self.asleep.extend(sessions)
 
         timer = threading.Timer(seconds, stop)
         timer.start()

@@ -43,7 +43,8 @@ def test_a_link_that_stands_still_for_a_moment_delays_the_next_command(
     with server.silent_after(0):
         timer = threading.Timer(13, server.wake)
         timer.start()
-        time.sleep(0.5)
+        while not server.asleep:
+            time.sleep(0.02)
         began = time.monotonic()
         assert host.run(script("echo on")).text == "on"
         assert time.monotonic() - began > 11

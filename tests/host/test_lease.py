@@ -32,8 +32,10 @@ def started(text: str, *, address: str = "ssh.example") -> Held:
     """A process that stands for the ssh to a host far away: of it only the end and what it said
     are known."""
     far: Any = SimpleNamespace(name="far", address=address, login="biso")
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    child = subprocess.Popen(["bash", "-c", text], start_new_session=True, **pipes)  # type: ignore[call-overload]
+    child = subprocess.Popen(
+        ["bash", "-c", text], start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
     return Held(far, Command(("holder",)), child)
 
 

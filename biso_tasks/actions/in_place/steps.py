@@ -87,6 +87,7 @@ def _undo_offline(context: Context[Refresh]) -> None:
         before = work.before
         databases = work.stage.databases
         insist(lambda: in_place.serve(work.target, databases, before, record=False))
+        in_place.conclude(work.target, before, record=False)
         work.before = None
         return
     raise NeedsPerson(
@@ -201,12 +202,15 @@ def _online(context: Context[Refresh]) -> dict[str, Any]:
     work.require_proven()
     work.require_ours()
     databases = work.stage.databases
-    work.before = in_place.move_to(work.target, _before(work), "proven", filled=databases)
-    for note in in_place.serve(work.target, databases, work.before, record=True):
+    before = in_place.move_to(work.target, _before(work), "proven", filled=databases)
+    work.before = before
+    for note in in_place.serve(work.target, databases, before, record=True):
         context.note(note)
-    work.before = None
+    work.before = None  # it is served: what fails from here on leaves nothing to take back
     work.away = time.monotonic() - work.offline_since
-    return {"downtime_seconds": round(work.away, 3), "away": away(work.target.name, work.away)}
+    seen = away(work.target.name, work.away)
+    in_place.conclude(work.target, before, record=True)
+    return {"downtime_seconds": round(work.away, 3), "away": seen}
 
 
 def _describe_online(context: Context[Refresh]) -> Effects:
