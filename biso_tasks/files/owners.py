@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,10 +13,15 @@ from biso_tasks.files.listing import Entry
 from biso_tasks.host.answer import fields
 from biso_tasks.host.command import Command, command, script
 
-__all__ = ["Owners", "give", "make_root", "owners_for", "run_on_each"]
+__all__ = ["Owners", "give", "hand_to", "make_root", "owners_for", "run_on_each"]
 
 # What rsync's maps take literally: neither their separators nor a wildcard.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.$@+-]+")
+# Nothing is copied: what is there is the same file. Times and modes are left as they are.
+_ONTO_ITSELF: Final = (
+    "rsync", "--owner", "--group", "--links", "--dirs", "--no-implied-dirs", "--size-only",
+    "--from0", "--files-from=-",
+)  # fmt: skip
 
 _UNKNOWN: Final = """
 unknown() { while IFS= read -r -d '' name; do
@@ -87,8 +92,8 @@ def _unknown(target: Access, kind: str, names: Iterable[str]) -> frozenset[str]:
 
 
 def give(target: Access, root: str, entries: Iterable[Entry], owners: Owners) -> None:
-    """Give what `target`'s user has unpacked below `root` to its owners: one chown for many files,
-    and never through a symbolic link. Does nothing where files cannot be given away."""
+    """Give what `target`'s user has unpacked below `root` to its owners: many files at once. Does
+    nothing where files cannot be given away."""
     if not target.gives_away:
         return
     batches: dict[tuple[str, str], list[Entry]] = {}
@@ -98,9 +103,33 @@ def give(target: Access, root: str, entries: Iterable[Entry], owners: Owners) ->
         if entry.mode & 0o6000 and entry.kind != "link":
             modes.setdefault(entry.mode, []).append(entry)
     for (owner, group), members in batches.items():
-        run_on_each(target, root, members, "chown", "-h", f"{owner}:{group}")
+        hand_to(target, root, members, f"{owner}:{group}")
     for mode, members in modes.items():  # chown takes setuid and setgid away
         run_on_each(target, root, members, "chmod", f"{mode:04o}")
+
+
+def hand_to(target: Access, root: str, entries: Sequence[Entry], owner: str) -> None:
+    """Make `owner` ("user:group", or "user" alone) the owner of entries below `root`, never through
+    a symbolic link. By an rsync onto the tree itself, which reads names on its stdin; where there
+    is none by chown, in whose words everybody on that host can read them."""
+    if not entries:
+        return
+    # "." would mean what is in it as well; the root has no name that is anybody's.
+    if any(not entry.path for entry in entries):
+        target.host.run(target.writer(command("chown", "-h", owner, "--", root)))
+    below = [entry for entry in entries if entry.path]
+    names = b"".join(
+        b"./" + entry.path.encode("utf-8", "surrogateescape") + b"\0" for entry in below
+    )
+    tree = root.rstrip("/") + "/"
+    onto = target.writer(command(*_ONTO_ITSELF, f"--chown={owner}", "--", tree, tree))
+    named = all(_NAME.fullmatch(name) for name in owner.split(":"))
+    if named:
+        done = target.host.run(onto, stdin=names, ok=None, timeout=None)
+        # Of an owner that it does not know it says so, and ends well.
+        if done.code == 0 and not done.error:
+            return
+    run_on_each(target, root, below, "chown", "-h", owner)
 
 
 def run_on_each(target: Access, root: str, entries: Iterable[Entry], *words: str) -> None:

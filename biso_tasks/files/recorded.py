@@ -12,7 +12,7 @@ from typing import Final
 from biso_tasks.errors import Interrupted, ProofFailed
 from biso_tasks.files.access import Access
 from biso_tasks.files.listing import Entry, FilesError, list_tree, named
-from biso_tasks.files.owners import Owners, owners_for, run_on_each
+from biso_tasks.files.owners import Owners, hand_to, owners_for, run_on_each
 from biso_tasks.files.sync import finish_root
 from biso_tasks.host.command import script
 
@@ -167,7 +167,7 @@ def _open_up(
             for entry in there.values()
             if entry.owner != reader and (entry.kind == "dir" or entry.path in touched)
         ]
-        run_on_each(target, root, strange, "chown", "-h", reader)
+        hand_to(target, root, strange, reader)
     closed = [e for e in there.values() if e.kind == "dir" and e.mode & 0o700 != 0o700]
     run_on_each(target, root, closed, "chmod", "u+rwx")
 
@@ -177,7 +177,7 @@ def _give(target: Access, root: str, entries: Sequence[Entry], owners: Owners) -
     for entry in entries:
         batches.setdefault(owners.of(entry), []).append(entry)
     for (owner, group), members in batches.items():
-        run_on_each(target, root, members, "chown", "-h", f"{owner}:{group}")
+        hand_to(target, root, members, f"{owner}:{group}")
 
 
 def _set_modes(
